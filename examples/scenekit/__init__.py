@@ -1,0 +1,1 @@
+"""A small procedural renderer for registered infrared-visible example pictures."""

@@ -1,0 +1,20 @@
+"""LURE: degradation-aware infrared-visible image fusion. `from lure_cli import Fuser`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lure_cli.tasks.fuse import Fuser
+
+__version__ = "0.1.0"
+__all__ = ["Fuser", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the API on first use, so that the command line starts without torch."""
+    if name == "Fuser":
+        from lure_cli.tasks.fuse import Fuser
+
+        return Fuser
+    raise AttributeError(f"module 'lure_cli' has no attribute '{name}'")

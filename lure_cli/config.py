@@ -1,0 +1,168 @@
+"""Configuration: frozen dataclasses, read from TOML; a leaf, imported by every layer."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lure_cli.errors import LureError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and ablation switches of the model. Tuples run from the finest scale to the coarsest."""
+
+    name: str = "lure-small"
+    widths: tuple[int, ...] = (32, 64, 128)  # channels per scale; the finest scale is half the image size
+    encoder_blocks: tuple[int, ...] = (1, 1, 2)  # blocks per scale on the encoder's way down
+    refine_blocks: tuple[int, ...] = (1, 1)  # blocks per scale on its way back up
+    decoder_blocks: tuple[int, ...] = (1, 1, 1)
+    fusion_blocks: tuple[int, ...] = (0, 1, 1)
+    expansions: tuple[int, ...] = (1, 4, 4)  # 1: dense 3x3 blocks; more: depthwise 3x3 and that much wider inside
+    text_dim: int = 32  # D, length of a text vector
+    condition_dim: int = 64  # K, length of the vector that text and image together hand to the layers
+    text_guided_attention: bool = True  # ablation: off leaves the text only the blocks' gains
+    inner_residual: bool = True  # ablation: off removes the path around the feature-mixing branch
+    global_context: bool = True  # ablation: off hides the image as a whole from the condition
+
+
+MODELS: dict[str, ModelConfig] = {
+    "lure-small": ModelConfig(),
+    "lure-base": ModelConfig(
+        name="lure-base",
+        widths=(64, 128, 256),
+        encoder_blocks=(2, 4, 8),
+        refine_blocks=(2, 2),
+        decoder_blocks=(2, 2, 2),
+        fusion_blocks=(1, 2, 2),
+        expansions=(4, 4, 4),
+        condition_dim=256,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Every key of the TOML file is a field here; what a field means stands beside it."""
+
+    stage: int = 1  # 1: restoration into the latent space; 2: fusion inside it
+    model: str = "lure-small"
+    data: str = ""  # root of the data folder
+    exclude: tuple[str, ...] = ()  # names of sets that are never trained on
+    out: str = ""  # folder of checkpoints and log
+    init: str = ""  # weights to start from (stage II: the result of stage I)
+    seed: int = 0
+    device: str = "auto"
+    amp: bool = True  # bfloat16 autocast where the device has it natively
+    threads: int = 0  # CPU threads; 0: as many as torch chooses
+    steps: int = 20_000
+    batch_vis: int = 6  # stage I: visible crops a step; stage II: pairs a step
+    batch_ir: int = 4  # stage I: infrared crops a step
+    crop: int = 128
+    lr: float = 1e-3
+    warmup: int = 200  # steps
+    weight_decay: float = 1e-4
+    grad_clip: float = 1.0
+    ema: float = 0.999
+    checkpoint_minutes: float = 3.0
+    log_every: int = 50  # steps
+    cache_gib: float = 4.0  # decoded images kept in memory
+    # stage I
+    pseudo_degradation: bool = True  # ablation: x = y = clean with the pseudo prompt
+    pseudo_ratio: float = 0.2  # share of such samples
+    ignore_ratio: float = 0.05  # share of degraded samples that come with the pseudo prompt and stay as they are
+    composite_ratio: float = 0.15  # share of degraded samples with two degradations
+    real_ratio: float = 0.5  # share of real pairs among the samples of a task that has some
+    unified: bool = True  # ablation: L_unified
+    w_ssim: float = 0.2
+    w_grad: float = 0.5
+    w_content: float = 0.1  # content part of L_unified
+    w_distribution: float = 0.02  # distribution part of L_unified
+    # stage II
+    intensity: str = "saliency"  # target of L_int: "saliency" or "maximum"
+    w_int: float = 5.0
+    w_fuse_grad: float = 10.0
+    w_fuse_ssim: float = 0.5
+    w_color: float = 10.0
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a weight file comes from; kept in its metadata."""
+
+    stage: int = 0
+    steps: int = 0
+    seed: int = 0
+    data: tuple[str, ...] = field(default=())
+    revision: str = ""
+    licence: str = "Apache-2.0"
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """The known words most like `word`, as a phrase for a hint; all of them if none is alike."""
+    return ", ".join(difflib.get_close_matches(word, known, n=3, cutoff=0.5) or sorted(known))
+
+
+def from_mapping(cls: type[T], values: dict[str, Any], source: str) -> T:
+    """Build a config dataclass, refusing unknown keys and wrong types.
+
+    Args:
+        cls: one of the dataclasses above.
+        values: keys and values, as TOML or JSON gives them.
+        source: what to name in an error (a file).
+
+    Raises:
+        LureError: an unknown key (the nearest ones are suggested) or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    built: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in names:
+            raise LureError(f"{source}: unknown key '{key}'", f"did you mean: {nearest(key, names)}?")
+        built[key] = _coerce(value, hints[key], f"{source}: key '{key}'")
+    return cls(**built)
+
+
+def _coerce(value: Any, hint: Any, where: str) -> Any:
+    if typing.get_origin(hint) is tuple:
+        if isinstance(value, (list, tuple)):
+            return tuple(_coerce(v, typing.get_args(hint)[0], where) for v in value)
+    elif isinstance(hint, types.GenericAlias):
+        pass
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    name = getattr(hint, "__name__", str(hint))
+    raise LureError(f"{where} must be {name}, not {value!r}", "see the shipped presets for an example of each key")
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; LureError names the file and the fault."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise LureError(f"{path}: cannot be read ({e.strerror})", "name an existing TOML file") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise LureError(f"{path}: not valid TOML ({e})", "correct the line named") from e
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`key=value` from the command line, the value in TOML syntax (a bare word is a string)."""
+    key, eq, raw = text.partition("=")
+    if not eq or not key.strip():
+        raise LureError(f"'{text}' is not key=value", "for example --set lr=5e-4")
+    try:
+        value = tomllib.loads(f"v = {raw}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = raw
+    return key.strip(), value

@@ -1,0 +1,116 @@
+"""One file is one model: safetensors whose metadata holds the config, the text encoder and the provenance.
+
+Never pickle. Training state (optimiser, step) is a safetensors file as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lure_cli.config import ModelConfig, Provenance, from_mapping
+from lure_cli.core.model import Lure
+from lure_cli.core.text import NONE, TextEncoder, build_text_encoder
+from lure_cli.errors import LureError
+
+FORMAT = 1
+"""Version of the file format; a newer one is refused."""
+MAX_BYTES = 4 << 30
+"""Larger files are refused before they are read."""
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write a safetensors file under a temporary name and move it into place; metadata values are stored as JSON."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(
+            {k: v.detach().contiguous().cpu() for k, v in tensors.items()},
+            temporary,
+            {k: json.dumps(v) for k, v in metadata.items()},
+        )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a file that `save_tensors` wrote.
+
+    Raises:
+        LureError: missing, unreadable, damaged, too large, or not one of our files.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    hint = "give a .safetensors file written by lure, or the name of shipped weights"
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise LureError(f"{path}: larger than {MAX_BYTES >> 30} GiB", hint)
+        with safe_open(path, "pt") as f:
+            raw = f.metadata() or {}
+            if "format" not in raw:
+                raise LureError(f"{path}: not a LURE weight file", hint)
+            metadata = {k: json.loads(v) for k, v in raw.items()}
+            if not isinstance(metadata["format"], int) or metadata["format"] > FORMAT:
+                raise LureError(f"{path}: format {metadata['format']} is newer than this version knows", "upgrade lure-cli")
+            return {k: f.get_tensor(k) for k in f.keys()}, metadata  # noqa: SIM118 (safe_open is no dict)
+    except OSError as e:
+        raise LureError(f"{path}: cannot be read ({e.strerror or e})", hint) from e
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as e:
+        raise LureError(f"{path}: damaged or not a safetensors file ({e})", hint) from e
+
+
+def new_model(cfg: ModelConfig, text: TextEncoder) -> Lure:
+    """A freshly initialised model (from torch's global generator) for a text encoder."""
+    return Lure(cfg, text.encode([(NONE,)])[0])
+
+
+def save_model(path: Path, model: Lure, text: TextEncoder, provenance: Provenance, dtype: torch.dtype) -> None:
+    """Write a model's weights; floating values are stored as `dtype`."""
+    tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    metadata = {
+        "format": FORMAT,
+        "kind": "model",
+        "config": dataclasses.asdict(model.cfg),
+        "text_encoder": text.spec,
+        "provenance": dataclasses.asdict(provenance),
+    }
+    save_tensors(path, tensors, metadata)
+
+
+def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
+    """Read a weight file, in float32 on the CPU, ready for inference.
+
+    Raises:
+        LureError: as `load_tensors`, or the tensors do not fit the config that the file names.
+    """
+    tensors, metadata = load_tensors(path)
+    if metadata.get("kind") != "model":
+        raise LureError(f"{path}: training state, not weights", "give the file named weights.safetensors beside it")
+    try:
+        cfg = from_mapping(ModelConfig, metadata["config"], str(path))
+        text = build_text_encoder(metadata["text_encoder"], cfg.text_dim)
+        provenance = from_mapping(Provenance, metadata["provenance"], str(path))
+        with torch.random.fork_rng(devices=[]):
+            model = new_model(cfg, text)
+        model.load_state_dict({k: v.float() for k, v in tensors.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as e:
+        reason = str(e).splitlines()[0]
+        raise LureError(f"{path}: weights do not fit their config ({reason})", "the file is damaged: get it again") from e
+    return model.eval().to(memory_format=torch.channels_last), text, provenance
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()

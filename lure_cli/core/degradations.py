@@ -1,0 +1,167 @@
+"""Degradations synthesised on the fly for stage I, where no real pairs exist.
+
+Each takes a clean image (C, H, W) in [0, 1] and a generator, draws its severity, and returns the degraded image
+clipped to [0, 1]. C is 3 for the visible and 1 for the infrared image; those that know only one say so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from lure_cli.core.text import DEGRADATIONS
+
+Degradation = Callable[[Tensor, Generator], Tensor]
+
+
+def uniform(g: Generator, low: float, high: float) -> float:
+    """One draw from U(low, high)."""
+    return low + (high - low) * float(torch.rand((), generator=g))
+
+
+def _smooth_field(g: Generator, h: int, w: int, cells: int) -> Tensor:
+    """Random field (H, W) in [0, 1] with about `cells` bumps a side."""
+    coarse = torch.rand(1, 1, cells, cells, generator=g)
+    return F.interpolate(coarse, size=(h, w), mode="bicubic", align_corners=False)[0, 0].clamp(0, 1)
+
+
+def _gaussian(x: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of a (C, H, W) image, edges replicated, standard deviation in pixels."""
+    n = max(1, math.ceil(3 * sigma))
+    k = torch.exp(-0.5 * (torch.arange(-n, n + 1) / sigma) ** 2)
+    k = (k / k.sum()).view(1, 1, 1, -1)
+    y = F.pad(x[:, None], (n, n, n, n), mode="replicate")
+    return F.conv2d(F.conv2d(y, k), k.transpose(2, 3))[:, 0]
+
+
+def _filter(x: Tensor, kernel: Tensor) -> Tensor:
+    """Filter every plane of (C, H, W) with an odd square kernel (K, K), edges replicated."""
+    n = kernel.shape[0] // 2
+    return F.conv2d(F.pad(x[:, None], (n, n, n, n), mode="replicate"), kernel[None, None])[:, 0]
+
+
+def _line(length: float, angle: float, size: int) -> Tensor:
+    """Kernel (size, size) of a straight line through the centre, angle in radians from vertical, sum 1."""
+    r = torch.arange(size) - (size - 1) / 2
+    y, x = torch.meshgrid(r, r, indexing="ij")
+    along = y * math.cos(angle) + x * math.sin(angle)
+    across = x * math.cos(angle) - y * math.sin(angle)
+    k = (1 - across.abs()).clamp_min(0) * (along.abs() <= length / 2)
+    return k / k.sum()
+
+
+def haze(x: Tensor, g: Generator) -> Tensor:
+    """Atmospheric scattering I = J t + A (1 - t), t = exp(-beta d); visible. d: a ramp in any direction plus bumps."""
+    _, h, w = x.shape
+    ramp = torch.linspace(uniform(g, 0, 1), uniform(g, 0, 1), h)[:, None]
+    ramp = ramp + torch.linspace(0, uniform(g, -0.3, 0.3), w)[None]
+    bumps = uniform(g, 0, 0.5)
+    depth = ((1 - bumps) * ramp + bumps * _smooth_field(g, h, w, 5)).clamp_min(0)
+    t = torch.exp(-uniform(g, 0.2, 2.6) * depth - uniform(g, 0, 0.3))
+    air = uniform(g, 0.65, 1.0) + 0.06 * (torch.rand(3, 1, 1, generator=g) - 0.5)
+    return (x * t + air * (1 - t)).clamp(0, 1)
+
+
+def rain(x: Tensor, g: Generator) -> Tensor:
+    """One to three layers of streaks of one slant each, that hide and brighten what is behind; visible."""
+    _, h, w = x.shape
+    layer = torch.zeros(1, h, w)
+    angle = uniform(g, -0.7, 0.7)
+    for _ in range(int(uniform(g, 1, 3.99))):
+        length = uniform(g, 9, 35)
+        drops = (torch.rand(1, h, w, generator=g) < uniform(g, 1e-4, 2.5e-3)) * torch.rand(1, h, w, generator=g)
+        size = 2 * int(length / 2 + 1) + 1
+        streaks = _filter(drops.float(), _line(length, angle + uniform(g, -0.1, 0.1), size)) * length
+        layer = torch.maximum(layer, _gaussian(streaks, uniform(g, 0.3, 1.0)) * uniform(g, 0.5, 1.2))
+    layer = layer.clamp(0, 0.9)
+    return (x * (1 - uniform(g, 0.2, 0.8) * layer) + uniform(g, 0.5, 0.9) * layer).clamp(0, 1)
+
+
+def lowlight(x: Tensor, g: Generator) -> Tensor:
+    """Gain and gamma, a slight cast, then shot and read noise of a short exposure; visible."""
+    gain = math.exp(uniform(g, math.log(0.08), math.log(0.75)))
+    cast = 1 + 0.1 * (torch.rand(3, 1, 1, generator=g) - 0.5)
+    y = gain * cast * x ** uniform(g, 1.0, 2.4)
+    shot, read = uniform(g, 0, 0.002), uniform(g, 0, 0.01)
+    return (y + torch.randn(x.shape, generator=g) * (shot * y + read**2).sqrt()).clamp(0, 1)
+
+
+def overexposure(x: Tensor, g: Generator) -> Tensor:
+    """Gain and gamma beyond the sensor's range, which clips; visible."""
+    return (uniform(g, 1.2, 2.8) * x ** uniform(g, 0.65, 1.1) + uniform(g, 0, 0.12)).clamp(0, 1)
+
+
+def noise(x: Tensor, g: Generator) -> Tensor:
+    """Sensor noise: signal-independent and shot part, white or slightly correlated, per plane or on the luma only."""
+    sigma = math.exp(uniform(g, math.log(3), math.log(45))) / 255
+    shape = x.shape if uniform(g, 0, 1) < 0.8 else (1, *x.shape[1:])
+    n = torch.randn(shape, generator=g)
+    if uniform(g, 0, 1) < 0.3:
+        n = _gaussian(n, uniform(g, 0.4, 0.9))
+        n = n / n.std().clamp_min(1e-6)
+    shot = uniform(g, 0, 1) if uniform(g, 0, 1) < 0.4 else 0.0
+    return (x + n * sigma * (1 - shot + shot * 2 * x).clamp_min(0).sqrt()).clamp(0, 1)
+
+
+def blur(x: Tensor, g: Generator) -> Tensor:
+    """Out of focus (Gaussian or disk) or moved (line)."""
+    kind = uniform(g, 0, 1)
+    if kind < 0.6:
+        return _gaussian(x, uniform(g, 0.6, 2.8)).clamp(0, 1)
+    if kind < 0.8:
+        r = torch.arange(-4, 5)
+        disk = (uniform(g, 1, 3.5) + 0.5 - (r[:, None] ** 2 + r[None] ** 2).float().sqrt()).clamp(0, 1)
+        return _filter(x, disk / disk.sum()).clamp(0, 1)
+    return _filter(x, _line(uniform(g, 3, 11), uniform(g, 0, math.pi), 13)).clamp(0, 1)
+
+
+def lowres(x: Tensor, g: Generator) -> Tensor:
+    """Made smaller by 1.5 to 4 and brought back to size."""
+    _, h, w = x.shape
+    s = uniform(g, 1.5, 4)
+    small = F.interpolate(x[None], size=(max(2, round(h / s)), max(2, round(w / s))), mode="area")
+    mode = "bicubic" if uniform(g, 0, 1) < 0.7 else "bilinear"
+    return F.interpolate(small, size=(h, w), mode=mode, align_corners=False)[0].clamp(0, 1)
+
+
+def lowcontrast(x: Tensor, g: Generator) -> Tensor:
+    """All values squeezed into a part of the range; infrared."""
+    span = uniform(g, 0.1, 0.6)
+    y = uniform(g, 0, 1 - span) + span * x
+    return (y + torch.randn(x.shape, generator=g) * uniform(g, 0, 0.004)).clamp(0, 1)
+
+
+def stripe(x: Tensor, g: Generator) -> Tensor:
+    """Fixed-pattern noise of an uncooled sensor's columns (rarely rows): offset and gain; infrared."""
+    rows = uniform(g, 0, 1) < 0.15
+    x = x.transpose(1, 2) if rows else x
+    w = x.shape[2]
+    offset = torch.randn(1, 1, w, generator=g)
+    if uniform(g, 0, 1) < 0.6:
+        k = torch.tensor([[[uniform(g, 0, 0.4), 1.0, uniform(g, 0, 0.4)]]])
+        offset = F.conv1d(F.pad(offset, (1, 1), mode="replicate"), k / k.square().sum().sqrt())
+    gain = 1 + uniform(g, 0, 0.08) * torch.randn(1, 1, w, generator=g)
+    y = (x * gain + offset * uniform(g, 0.01, 0.11)).clamp(0, 1)
+    return y.transpose(1, 2) if rows else y
+
+
+RECIPES: dict[str, Degradation] = {
+    f.__name__: f for f in (haze, rain, lowlight, overexposure, noise, blur, lowres, lowcontrast, stripe)
+}
+"""Name (as in `DEGRADATIONS`) -> recipe."""
+
+ORDER = ("lowres", "blur", "lowcontrast", "overexposure", "lowlight", "haze", "rain", "stripe", "noise")
+"""The order in which several degradations happen: the scene first, then the light, then the sensor."""
+
+
+def degrade(x: Tensor, names: tuple[str, ...], modality: str, g: Generator) -> Tensor:
+    """Apply degradations in their natural order; x (C, H, W) in [0, 1]; KeyError on one unknown to the modality."""
+    for name in sorted(names, key=ORDER.index):
+        if name not in DEGRADATIONS[modality]:
+            raise KeyError(f"{name} is not a degradation of {modality}")
+        x = RECIPES[name](x, g)
+    return x

@@ -1,0 +1,125 @@
+"""Losses of both stages. Images are (B, C, H, W) in [0, 1]; every loss is a scalar, computed in float32."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lure_cli.core.model import Latent, luma
+
+
+def charbonnier(x: Tensor, y: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """Mean of sqrt((x - y)^2 + epsilon^2): L1 that is smooth at zero."""
+    return ((x - y).square() + epsilon**2).sqrt().mean()
+
+
+def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Forward differences along width and height, each cropped to (B, C, H-1, W-1)."""
+    return x[..., :-1, 1:] - x[..., :-1, :-1], x[..., 1:, :-1] - x[..., :-1, :-1]
+
+
+def gradient_loss(x: Tensor, y: Tensor) -> Tensor:
+    """L1 between the gradients of x and y."""
+    return sum((F.l1_loss(a, b) for a, b in zip(gradients(x), gradients(y), strict=True)), x.new_zeros(()))
+
+
+def ssim_map(x: Tensor, y: Tensor, window: int = 7) -> Tensor:
+    """SSIM of the lumas per pixel (data range 1, uniform window, biased moments), the valid part only.
+
+    For training only: metrics that are reported come from the evaluator.
+    """
+    x, y = luma(x.float()), luma(y.float())
+    k = x.new_full((1, 1, 1, window), 1 / window)
+    moments = torch.stack((x, y, x * x, y * y, x * y)).flatten(0, 1)
+    mx, my, xx, yy, xy = F.conv2d(F.conv2d(moments, k), k.transpose(2, 3)).chunk(5)
+    vx, vy, cov = xx - mx * mx, yy - my * my, xy - mx * my
+    c1, c2 = 0.01**2, 0.03**2
+    return ((2 * mx * my + c1) * (2 * cov + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2))
+
+
+def reconstruction_loss(x: Tensor, y: Tensor, w_ssim: float, w_grad: float) -> Tensor:
+    """L_rec: pixel (Charbonnier) + structure (1 - SSIM) + gradient term (METHOD: stage I)."""
+    return charbonnier(x, y) + w_ssim * (1 - ssim_map(x, y).mean()) + w_grad * gradient_loss(x, y)
+
+
+def content_loss(latent: Latent, target: Latent) -> Tensor:
+    """Content part of L_unified: latents of degraded images near those of their clean versions under p0.
+
+    Our choice of distance: L1 per scale, in units of each channel's spread in the target, gradient stopped there.
+    """
+    total = latent[0].new_zeros((), dtype=torch.float32)
+    for f, clean in zip(latent, target, strict=True):
+        clean = clean.detach().float()
+        centred = clean - clean.mean((0, 2, 3), keepdim=True)
+        spread = centred.square().mean((0, 2, 3), keepdim=True).sqrt() + 0.05
+        total = total + ((f.float() - clean).abs() / spread).mean()
+    return total / len(latent)
+
+
+def moment_distance(a: Latent, b: Latent, per_image: bool) -> Tensor:
+    """Distribution part of L_unified: how far the channels' statistics of two groups of latents are apart.
+
+    Our choice: squared difference of the means and of the standard deviations, in units of the channel's spread,
+    averaged over scales. Training applies it to each task's image against its clean version (`per_image`), and to the
+    two modalities as batches, there on the coarsest scale alone: finer ones hold the pixels, whose brightness differs
+    from batch to batch by right.
+    """
+    dims = (2, 3) if per_image else (0, 2, 3)
+
+    def moments(f: Tensor) -> tuple[Tensor, Tensor]:
+        mean = f.mean(dims)
+        return mean, ((f * f).mean(dims) - mean * mean).clamp_min(1e-6).sqrt()
+
+    total = a[0].new_zeros((), dtype=torch.float32)
+    for f, g in zip(a, b, strict=True):
+        (mf, sf), (mg, sg) = moments(f.float()), moments(g.float())
+        unit = sg.detach() + 0.05
+        total = total + ((mf - mg) / unit).square().mean() + ((sf - sg) / unit).square().mean()
+    return total / len(a)
+
+
+def saliency(ir: Tensor) -> Tensor:
+    """How much each infrared pixel stands out as hot, in [0, 1], smooth; (B, 1, H, W).
+
+    Our reading of "saliency-aware": standard score against the image, through a ramp from 0.5 to 2 deviations.
+    """
+    mean, std = ir.mean((2, 3), keepdim=True), ir.std((2, 3), keepdim=True) + 0.02
+    s = ((ir - mean) / std - 0.5) / 1.5
+    return F.avg_pool2d(F.pad(s.clamp(0, 1), (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+
+
+def intensity_target(ir: Tensor, vis_luma: Tensor, kind: str) -> Tensor:
+    """Target luma of L_int: `maximum` of the sources, or `saliency`: the maximum where the infrared is hot, else
+    the visible, with part of the infrared's brighter share; (B, 1, H, W)."""
+    maximum = torch.maximum(ir, vis_luma)
+    if kind == "maximum":
+        return maximum
+    s = saliency(ir)
+    return vis_luma + (0.35 + 0.65 * s) * (maximum - vis_luma)
+
+
+def fusion_loss(
+    fused: Tensor, ir: Tensor, vis: Tensor, intensity: str, weights: tuple[float, float, float, float]
+) -> tuple[Tensor, dict[str, float]]:
+    """L_II = w_i L_int + w_g L_grad + w_s L_ssim + w_c L_color (METHOD: stage II).
+
+    Args:
+        fused, vis: (B, 3, H, W); ir: (B, 1, H, W); clean.
+        intensity: target of L_int, see `intensity_target`.
+        weights: (w_i, w_g, w_s, w_c).
+
+    Returns:
+        the loss and its four parts, unweighted.
+    """
+    y, v = luma(fused), luma(vis)
+    target = intensity_target(ir, v, intensity)
+    l_int = F.l1_loss(y, target)
+    l_grad = y.new_zeros(())
+    for gy, gi, gv in zip(gradients(y), gradients(ir), gradients(v), strict=True):
+        l_grad = l_grad + F.l1_loss(gy, torch.where(gi.abs() > gv.abs(), gi, gv))  # the larger one, with its sign
+    l_ssim = 1 - 0.5 * (ssim_map(y, ir).mean() + ssim_map(y, v).mean())
+    l_color = F.l1_loss(fused - y, vis - v)  # colour differences R-Y, G-Y, B-Y
+    parts = {"int": l_int, "grad": l_grad, "ssim": l_ssim, "color": l_color}
+    loss = sum((w * p for w, p in zip(weights, parts.values(), strict=True)), y.new_zeros(()))
+    return loss, {k: float(p.detach()) for k, p in parts.items()}

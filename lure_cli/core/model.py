@@ -1,0 +1,386 @@
+"""LURE, the model: one encoder per modality into one latent space (ULFS), one decoder, a fusion module per scale.
+
+    x_m --(pixel-unshuffle)--> stem --> EncoderLayer x L on the way down, L-1 on the way up --> F = (F_0, F_1, F_2)
+    stage I : D(E_m(x_m, t_m))                                     restores one image
+    stage II: D(M(E_ir(x_ir, t_ir), E_vis(x_vis, t_vis)))          restores and fuses a pair
+
+Paper: "One Latent Space to Rule All Degradations", arXiv 2503.07033. Where the public text names a part but gives no
+formula, the docstring says "our reading". Shapes are (B, C, H, W); images are in [0, 1]; F_l is (B, C_l, h/2^l, w/2^l)
+with h, w half the (padded) image size.
+
+The network starts as the identity: the stem and the last layer are each other's inverse on the first twelve channels,
+and every branch that adds to them starts at zero. Training only has to learn what a prompt asks for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lure_cli.config import ModelConfig
+
+Modality = Literal["ir", "vis"]
+Latent = tuple[Tensor, ...]
+"""The latent features F of one image (or of the fused pair): one tensor a scale, finest first."""
+
+CHANNELS: dict[Modality, int] = {"ir": 1, "vis": 3}
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of R, G, B in the luma (ITU-R BT.601)."""
+THUMBNAIL = 32
+"""Side in pixels of the view from which the global context is drawn; the same for every image size."""
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of each pixel; its statistics are float32 whatever the type of x."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.permute(0, 2, 3, 1)  # a view that is contiguous where x is channels_last
+        return F.layer_norm(y, y.shape[-1:], self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
+
+
+class InnerResidualBlock(nn.Module):
+    """Residual block with a second residual path inside it, around the feature-mixing branch.
+
+    Our reading of the paper's figure: with h = norm(x) and mix a 3x3 convolution,
+        z = expand(h + mix(h));  (a, b) = halves of z;  y = x + project(a * b * (1 + gain))
+    `gain` comes from the text condition (zero at the pseudo prompt); `project` starts at zero. With expansion 1 the
+    mixing convolution is dense and `expand` is left out, otherwise it is depthwise: on CPUs the dense form is the
+    faster one on the finest scale and the depthwise one on the others.
+    """
+
+    def __init__(self, channels: int, expansion: int, condition_dim: int, inner_residual: bool = True) -> None:
+        super().__init__()
+        hidden = channels * expansion
+        self.inner_residual = inner_residual
+        self.norm = ChannelNorm(channels)
+        self.mix = nn.Conv2d(channels, channels, 3, padding=1, groups=1 if expansion == 1 else channels)
+        self.expand = nn.Conv2d(channels, hidden, 1) if expansion > 1 else nn.Identity()
+        self.project = _zero_conv(hidden // 2, channels)
+        self.gain = nn.Linear(condition_dim, hidden // 2, bias=False) if condition_dim else None
+        if self.gain is not None:
+            nn.init.zeros_(self.gain.weight)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), condition (B, K) -> (B, C, H, W)."""
+        h = self.norm(x)
+        z = self.mix(h)
+        if self.inner_residual:
+            z = z + h
+        a, b = self.expand(z).chunk(2, dim=1)
+        z = a * b
+        if self.gain is not None and condition is not None:
+            z = z * (1 + self.gain(condition))[:, :, None, None].to(z.dtype)
+        return x + self.project(z)
+
+
+class TextGuidedAttention(nn.Module):
+    """TGA: the text decides where (a map from a sigmoid) and what (product, sum, difference) to change.
+
+    Our reading of the paper's figure, for a layer that turned x into y, with edit c (B, K) from the text:
+        A = sigmoid(<key(c), y / rms(y)>)                 per pixel, in [0, 1]
+        out = y + A * (gamma(c) * (y - x) + beta(c))
+    so that the text strengthens, weakens or inverts what the layer did, where it matters. At the pseudo prompt c is
+    zero, hence gamma and beta are, and the attention is exactly the identity.
+    """
+
+    def __init__(self, channels: int, condition_dim: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(condition_dim, channels)
+        self.gamma = nn.Linear(condition_dim, channels, bias=False)
+        self.beta = nn.Linear(condition_dim, channels, bias=False)
+        nn.init.zeros_(self.gamma.weight)
+        nn.init.zeros_(self.beta.weight)
+
+    def attention(self, y: Tensor, condition: Tensor) -> Tensor:
+        """The attention map (B, 1, H, W), in [0, 1]."""
+        b, c, h, w = y.shape
+        pixels = y.permute(0, 2, 3, 1).reshape(b, h * w, c)
+        score = torch.bmm(pixels, self.key(condition).to(y.dtype).unsqueeze(2)).float()
+        power = torch.linalg.vector_norm(pixels, dim=2, keepdim=True, dtype=torch.float32).square()
+        a = torch.sigmoid(score * torch.rsqrt(power + 1e-6 * c))  # <key, y / rms(y)> / sqrt(c)
+        return a.view(b, h, w, 1).permute(0, 3, 1, 2)
+
+    def forward(self, x: Tensor, y: Tensor, condition: Tensor) -> Tensor:
+        """Layer input x and output y (B, C, H, W), condition (B, K) -> (B, C, H, W)."""
+        gamma = self.gamma(condition)[:, :, None, None].to(y.dtype)
+        beta = self.beta(condition)[:, :, None, None].to(y.dtype)
+        return torch.addcmul(y, self.attention(y, condition).to(y.dtype), torch.addcmul(beta, gamma, y - x))
+
+
+class EncoderLayer(nn.Module):
+    """A stack of inner residual blocks followed by Text-Guided Attention."""
+
+    def __init__(self, channels: int, blocks: int, expansion: int, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            InnerResidualBlock(channels, expansion, cfg.condition_dim, cfg.inner_residual) for _ in range(blocks)
+        )
+        self.tga = TextGuidedAttention(channels, cfg.condition_dim) if cfg.text_guided_attention else None
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        y = x
+        for block in self.blocks:
+            y = block(y, condition)
+        return y if self.tga is None else self.tga(x, y, condition)
+
+
+class GlobalContext(nn.Module):
+    """A vector that sums up the whole image (B, C, H, W) -> (B, K): how dark, hazy or flat it is.
+
+    Drawn from a thumbnail of fixed size, so it can be computed once for a large image and handed to its tiles.
+    """
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(channels, 16, 3, 2, 1), nn.SiLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.SiLU(), nn.Conv2d(32, dim, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(F.adaptive_avg_pool2d(x, THUMBNAIL)).mean((2, 3))
+
+
+class Condition(nn.Module):
+    """Turns the text t and the image's global context g into the edit that all layers of an encoder share.
+
+    edit = c(t, g) - c(p0, g) with c a two-layer perceptron: what the text asks for beyond the pseudo prompt, so that
+    the pseudo prompt asks for nothing, exactly. (B, D), (B, K) -> (B, K).
+    """
+
+    def __init__(self, text_dim: int, dim: int) -> None:
+        super().__init__()
+        self.text = nn.Linear(text_dim, dim)
+        self.out = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
+
+    def forward(self, t: Tensor, p0: Tensor, g: Tensor | None) -> Tensor:
+        context: Tensor | float = 0.0 if g is None else g
+        return self.out(self.text(t) + context) - self.out(self.text(p0) + context)
+
+
+def _zero_conv(channels_in: int, channels_out: int) -> nn.Conv2d:
+    """A 1x1 convolution that starts at zero: how a branch or a coarser scale enters the main path."""
+    conv = nn.Conv2d(channels_in, channels_out, 1)
+    nn.init.zeros_(conv.weight)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return conv
+
+
+def _upsample(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class Encoder(nn.Module):
+    """E_m: an image of one modality and its text -> latent features in the ULFS.
+
+    Down from fine to coarse, then back up, so that the finest features too have seen the whole neighbourhood before
+    they are fused.
+    """
+
+    def __init__(self, cfg: ModelConfig, channels: int) -> None:
+        super().__init__()
+        widths, scales = cfg.widths, len(cfg.widths)
+        self.stem = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
+        self.context = GlobalContext(channels, cfg.condition_dim) if cfg.global_context else None
+        self.condition = Condition(cfg.text_dim, cfg.condition_dim)
+        self.down = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 2, 2) for i in range(scales - 1))
+        self.layers = nn.ModuleList(
+            EncoderLayer(widths[i], cfg.encoder_blocks[i], cfg.expansions[i], cfg) for i in range(scales)
+        )
+        self.up = nn.ModuleList(_zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
+        self.refine = nn.ModuleList(
+            EncoderLayer(widths[i], cfg.refine_blocks[i], cfg.expansions[i], cfg) for i in range(scales - 1)
+        )
+        _identity_stem(self.stem, channels)
+
+    def edit(self, x: Tensor, t: Tensor, p0: Tensor) -> Tensor:
+        """What the text t (B, D) asks for in the image x (B, C, H, W), as one vector an image (B, K); 0 for p0."""
+        return self.condition(t, p0.expand_as(t), None if self.context is None else self.context(x))
+
+    def forward(self, x: Tensor, edit: Tensor) -> Latent:
+        f = self.stem(F.pixel_unshuffle(x, 2))
+        features: list[Tensor] = []
+        for i, layer in enumerate(self.layers):
+            features.append(layer(f, edit))
+            if i < len(self.down):
+                f = self.down[i](features[-1])
+        for i in reversed(range(len(self.refine))):
+            lifted = _upsample(self.up[i](features[i + 1]), features[i])
+            features[i] = self.refine[i](features[i] + lifted, edit)
+        return tuple(features)
+
+
+class Decoder(nn.Module):
+    """D: latent features -> colour image (B, 3, h, w), not clipped. One for both modalities and for the fused pair."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        widths, scales = cfg.widths, len(cfg.widths)
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                InnerResidualBlock(widths[i], cfg.expansions[i], 0, cfg.inner_residual)
+                for _ in range(cfg.decoder_blocks[i])
+            )
+            for i in range(scales)
+        )
+        self.up = nn.ModuleList(_zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
+        self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
+        with torch.no_grad():  # the inverse of the stem
+            self.head.weight.zero_()
+            self.head.bias.zero_()  # type: ignore[union-attr]
+            self.head.weight[range(12), range(12), 1, 1] = 1.0
+
+    def forward(self, latent: Latent) -> Tensor:
+        y: Tensor | None = None
+        for i in reversed(range(len(latent))):
+            f = latent[i]
+            y = f if y is None else f + _upsample(self.up[i](y), f)
+            for block in self.layers[i]:  # type: ignore[union-attr]
+                y = block(y)
+        assert y is not None
+        return F.pixel_shuffle(self.head(y), 2)
+
+
+class FusionModule(nn.Module):
+    """M: the latents of both modalities -> the fused latent, from coarse to fine.
+
+    At each scale z = join(F_ir, F_vis) + lift(coarser z), blocks on z, then
+        F_fused = F_vis + sigmoid(select(z)) * (F_ir - F_vis) + add(z)
+    that is, a soft choice per pixel and channel between two points of the same space, plus what neither holds.
+    """
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        widths, scales = cfg.widths, len(cfg.widths)
+        self.join = nn.ModuleList(nn.Conv2d(2 * c, c, 1) for c in widths)
+        self.lift = nn.ModuleList(_zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(
+                InnerResidualBlock(widths[i], cfg.expansions[i], 0, cfg.inner_residual)
+                for _ in range(cfg.fusion_blocks[i])
+            )
+            for i in range(scales)
+        )
+        self.select = nn.ModuleList(_zero_conv(c, c) for c in widths)
+        self.add = nn.ModuleList(_zero_conv(c, c) for c in widths)
+
+    def forward(self, ir: Latent, vis: Latent) -> Latent:
+        fused: list[Tensor] = []
+        z: Tensor | None = None
+        for i in reversed(range(len(ir))):
+            joined = self.join[i](torch.cat((ir[i], vis[i]), dim=1))
+            z = joined if z is None else joined + _upsample(self.lift[i](z), joined)
+            for block in self.blocks[i]:  # type: ignore[union-attr]
+                z = block(z)
+            weight = torch.sigmoid(self.select[i](z))
+            fused.insert(0, vis[i] + weight * (ir[i] - vis[i]) + self.add[i](z))
+        return tuple(fused)
+
+
+class Lure(nn.Module):
+    """The whole model; see the module's text.
+
+    Args:
+        cfg: sizes and ablation switches.
+        pseudo_prompt: p0 (D,), the text vector that says that nothing is wrong; kept with the weights.
+    """
+
+    def __init__(self, cfg: ModelConfig, pseudo_prompt: Tensor) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.encoders = nn.ModuleDict({m: Encoder(cfg, c) for m, c in CHANNELS.items()})
+        self.decoder = Decoder(cfg)
+        self.fusion = FusionModule(cfg)
+        self.pseudo_prompt: Tensor
+        self.register_buffer("pseudo_prompt", pseudo_prompt.clone().float())
+
+    @property
+    def multiple(self) -> int:
+        """Sides are padded to a multiple of this."""
+        return 2 ** len(self.cfg.widths)
+
+    def encode(self, x: Tensor, t: Tensor, modality: Modality) -> Latent:
+        """E_m(x, t): x (B, C, H, W) in [0, 1] with sides a multiple of `multiple`, t (B, D) -> F."""
+        encoder: Encoder = self.encoders[modality]  # type: ignore[assignment]
+        return encoder(x, encoder.edit(x, t, self.pseudo_prompt))
+
+    def decode(self, latent: Latent, modality: Modality | None = None) -> Tensor:
+        """D(F): (B, 3, H, W), or (B, 1, H, W) for the infrared modality (the mean of the three planes)."""
+        y = self.decoder(latent)
+        return y.mean(1, keepdim=True) if modality == "ir" else y
+
+    def restore(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
+        """Stage I: the clean version of x (B, C, H, W), any size, values clipped to [0, 1]."""
+        y = self.decode(self.encode(pad_to_multiple(x, self.multiple), t, modality), modality)
+        return y[..., : x.shape[-2], : x.shape[-1]].float().clamp(0, 1)
+
+    def forward(self, ir: Tensor, vis: Tensor, t_ir: Tensor, t_vis: Tensor) -> Tensor:
+        """Stage II: ir (B, 1, H, W), vis (B, 3, H, W), texts (B, D) -> fused (B, 3, H, W); all in [0, 1], any size.
+
+        Where a visible image is grey (three equal planes) the fused image is grey as well.
+        """
+        h, w = vis.shape[-2:]
+        f_ir = self.encode(pad_to_multiple(ir, self.multiple), t_ir, "ir")
+        f_vis = self.encode(pad_to_multiple(vis, self.multiple), t_vis, "vis")
+        y = self.decode(self.fusion(f_ir, f_vis))[..., :h, :w].float().clamp(0, 1)
+        grey = (vis.amax(1, keepdim=True) - vis.amin(1, keepdim=True)).amax((1, 2, 3), keepdim=True) == 0
+        return torch.where(grey, luma(y).expand_as(y), y)
+
+    def stage2_parameters(self) -> list[nn.Parameter]:
+        """The parameters that stage II trains: fusion module and decoder."""
+        return [*self.fusion.parameters(), *self.decoder.parameters()]
+
+
+def luma(x: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 1, H, W), ITU-R BT.601; a one-channel image is returned as it is."""
+    if x.shape[1] == 1:
+        return x
+    r, g, b = LUMA
+    return r * x[:, 0:1] + g * x[:, 1:2] + b * x[:, 2:3]
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pad right and bottom to a multiple: by reflection as far as that is defined, then by repeating the edge."""
+    h, w = x.shape[-2:]
+    ph, pw = -h % multiple, -w % multiple
+    rh, rw = min(ph, h - 1), min(pw, w - 1)
+    if rh or rw:
+        x = F.pad(x, (0, rw, 0, rh), mode="reflect")
+    if ph > rh or pw > rw:
+        x = F.pad(x, (0, pw - rw, 0, ph - rh), mode="replicate")
+    return x
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def _identity_stem(stem: nn.Conv2d, channels: int) -> None:
+    """Let the first twelve outputs carry the pixels: R, G and B, or three times the infrared."""
+    with torch.no_grad():
+        stem.weight[:12].zero_()
+        stem.bias.zero_()  # type: ignore[union-attr]
+        for plane in range(3):
+            for k in range(4):
+                stem.weight[4 * plane + k, 4 * (plane % channels) + k, 1, 1] = 1.0
+
+
+def stack(items: Sequence[Latent]) -> Latent:
+    """Join latents of several batches along the batch dimension."""
+    return tuple(torch.cat(scale) for scale in zip(*items, strict=True))
+
+
+def psnr(x: Tensor, y: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB per image (B,), peak 1, after clipping x to [0, 1]."""
+    mse = (x.clamp(0, 1) - y).square().mean((1, 2, 3))
+    return -10 / math.log(10) * torch.log(mse.clamp_min(1e-12))
