@@ -62,7 +62,8 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     amp: bool = True  # bfloat16 autocast where the device has it natively
-    threads: int = 0  # CPU threads; 0: as many as torch chooses
+    threads: int = 0  # CPU threads per operation; 0: as many as torch chooses
+    shards: int = 1  # parts of a batch computed side by side; on a CPU, threads = 1 and shards = cores is fastest
     steps: int = 20_000
     batch_vis: int = 6  # stage I: visible crops a step; stage II: pairs a step
     batch_ir: int = 4  # stage I: infrared crops a step

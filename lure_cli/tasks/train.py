@@ -50,6 +50,9 @@ class Trainer:
         self.cfg, self.out, self.step, self.skipped = cfg, Path(cfg.out), 0, 0
         if cfg.threads:
             torch.set_num_threads(cfg.threads)
+        if min(cfg.batch_vis, cfg.batch_ir if cfg.stage == 1 else cfg.batch_vis) < cfg.shards or cfg.shards < 1:
+            raise LureError(f"{cfg.shards} shards of a batch with fewer crops", "lower shards or raise the batch")
+        self._workers = ThreadPoolExecutor(cfg.shards)
         self.device = pick_device(cfg.device)
         self.amp = cfg.amp and native_bf16(self.device)
         corpus = find_corpus(Path(cfg.data), cfg.exclude)
@@ -123,9 +126,11 @@ class Trainer:
 
     def _advance(self, batch: Any) -> dict[str, float]:
         """One optimiser step; a non-finite loss or gradient is skipped and counted."""
-        loss, parts = self._stage1_loss(batch) if self.cfg.stage == 1 else self._stage2_loss(*batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        results = list(self._workers.map(self._gradients, self._split(batch)))
+        loss = torch.stack([r[0] for r in results]).mean()
+        for p, *shards in zip(self.trained.values(), *(r[1] for r in results), strict=True):
+            p.grad = torch.stack(shards).mean(0) if len(shards) > 1 else shards[0]
+        parts = {k: v for r in results for k, v in r[2].items()}
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self.cfg.grad_clip)
         if torch.isfinite(loss) and torch.isfinite(norm):
             for group in self.optimizer.param_groups:
@@ -139,6 +144,18 @@ class Trainer:
             parts = {}
         self.step += 1
         return parts
+
+    def _split(self, batch: Any) -> list[Any]:
+        """The shards of a batch: stage I a dict of sample lists, stage II a tuple of tensors."""
+        n = self.cfg.shards
+        if isinstance(batch, dict):
+            return [{m: samples[i::n] for m, samples in batch.items()} for i in range(n)]
+        return list(zip(*(t.chunk(n) for t in batch), strict=True))
+
+    def _gradients(self, shard: Any) -> tuple[Tensor, tuple[Tensor, ...], dict[str, float]]:
+        """Loss, gradients of the trained parameters and log values of one shard; runs in a thread of its own."""
+        loss, parts = self._stage1_loss(shard) if self.cfg.stage == 1 else self._stage2_loss(*shard)
+        return loss.detach(), torch.autograd.grad(loss, list(self.trained.values())), parts
 
     def _stage1_loss(self, batch: dict[Modality, list[Sample]]) -> tuple[Tensor, dict[str, float]]:
         cfg, model = self.cfg, self.model
