@@ -13,8 +13,24 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scenekit.objects import block, board, brick, building, car, ellipse, facade, floor, ground, house, lamp
-from scenekit.objects import limb, person, plain, rect, tree
+from scenekit.objects import (
+    block,
+    board,
+    brick,
+    building,
+    car,
+    ellipse,
+    facade,
+    floor,
+    ground,
+    house,
+    lamp,
+    limb,
+    person,
+    plain,
+    rect,
+    tree,
+)
 from scenekit.render import Blob, Light, Noise, Scene, haze, paint, photograph, thermograph
 
 
@@ -55,12 +71,12 @@ def street_night(rng: np.random.Generator) -> Scene:
     s.card(limb((0, 0, 0.035), (0, 2.2, 0.035)), -5.0, 18.02, plain((0.2, 0.2, 0.2), 11.0))
     s.card(ellipse(0, 2.45, 0.36, 0.36), -5.0, 18.0, plain((0.7, 0.03, 0.03), 10.5, glow=(0.06, 0.0, 0.0)))
     s.card(ellipse(0, 2.45, 0.26, 0.26), -5.0, 17.99, plain((0.8, 0.8, 0.8), 10.5, glow=(0.05, 0.05, 0.05)))
-    for x, z, paint, oncoming, running in (
+    for x, z, colour, oncoming, running in (
         (-1.9, 46.0, (0.4, 0.4, 0.42), True, True), (-2.0, 22.5, (0.5, 0.5, 0.48), True, True),
         (1.7, 33.0, (0.05, 0.1, 0.3), False, True), (3.4, 22.5, (0.5, 0.33, 0.04), False, False),
         (3.4, 11.0, (0.42, 0.03, 0.025), False, False), (-3.5, 33.0, (0.04, 0.2, 0.16), True, False),
     ):  # fmt: skip
-        car(s, x, z, paint, oncoming, running)
+        car(s, x, z, colour, oncoming, running)
     dark, navy = (0.012, 0.012, 0.014), (0.014, 0.016, 0.024)
     person(s, -4.9, 11.6, dark, dark, 0.8)
     person(s, -5.8, 12.4, navy, dark, -0.5, 1.68, away=True)
@@ -177,11 +193,11 @@ def drone_day(rng: np.random.Generator) -> Scene:
         house(s, x, z, 8.5, 9.5 + rng.uniform(0, 1.5), roofs[k % 4], 27.0 + 2 * (k % 3))
     for x, z in ((7.5, 36.0), (-7.8, 37.5), (6.9, 18.0), (-7.5, 20.5), (-7.3, 5.5), (18.5, 19.0)):
         tree(s, x, z, 5.5, 2.0, (0.10, 0.17, 0.05), 17.0)
-    for x, z, paint, oncoming, running in (
+    for x, z, colour, oncoming, running in (
         (1.8, 17.0, (0.6, 0.04, 0.03), False, True), (-1.8, 24.0, (0.7, 0.7, 0.7), True, True),
         (1.8, 33.0, (0.05, 0.15, 0.5), False, True), (-2.5, 4.5, (0.6, 0.42, 0.05), True, False),
     ):  # fmt: skip
-        car(s, x, z, paint, oncoming, running, day=True)
+        car(s, x, z, colour, oncoming, running, day=True)
     person(s, 0.4, 11.2, (0.1, 0.2, 0.5), (0.05, 0.05, 0.08), 0.6, warm=33.0)
     person(s, 4.6, 14.0, (0.5, 0.45, 0.4), (0.1, 0.1, 0.15), -0.6, warm=33.0)
     person(s, -4.6, 14.5, (0.06, 0.09, 0.04), (0.05, 0.05, 0.04), 0.5, warm=33.0)

@@ -109,7 +109,7 @@ class Provenance:
 
 def nearest(word: str, known: list[str]) -> str:
     """The known words most like `word`, as a phrase for a hint; all of them if none is alike."""
-    return ", ".join(difflib.get_close_matches(word, known, n=3, cutoff=0.5) or sorted(known))
+    return ", ".join(difflib.get_close_matches(word, known, n=3, cutoff=0.6) or sorted(known))
 
 
 def from_mapping(cls: type[T], values: dict[str, Any], source: str) -> T:

@@ -136,9 +136,7 @@ def foliage(x: float, y: float, rx: float, ry: float, tone: Colour, heat: float)
     return shade
 
 
-def ground(
-    half: float, walk: float, heat: float, zebra: float = -99.0, verge: Colour = (0.05, 0.07, 0.03)
-) -> Shader:
+def ground(half: float, walk: float, heat: float, zebra: float = -99.0, verge: Colour = (0.05, 0.07, 0.03)) -> Shader:
     """Road of half-width `half` along z with markings and a crossing at z=zebra, pavement to `walk`, verge beyond."""
 
     def shade(p: Array, noise: Noise) -> Sample:

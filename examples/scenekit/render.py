@@ -142,7 +142,7 @@ class Camera:
         """Pixel outline of a world polygon (N, 3), cut at 0.3 m before the eye."""
         local = (points - self.eye) @ self.axes
         kept = []
-        for p, q in zip(local, np.roll(local, -1, axis=0)):
+        for p, q in zip(local, np.roll(local, -1, axis=0), strict=True):
             if p[2] > 0.3:
                 kept.append(p)
             if (p[2] > 0.3) != (q[2] > 0.3):
@@ -155,7 +155,7 @@ def fill(camera: Camera, points: Array, width: int, height: int) -> tuple[Image.
     outline = camera.outline(points)
     if len(outline) < 3:
         return None
-    xs, ys = zip(*outline)
+    xs, ys = zip(*outline, strict=True)
     x0, y0 = max(int(min(xs)) - 1, 0), max(int(min(ys)) - 1, 0)
     x1, y1 = min(int(max(xs)) + 2, width), min(int(max(ys)) + 2, height)
     if x0 >= x1 or y0 >= y1:

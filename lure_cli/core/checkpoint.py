@@ -39,6 +39,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
             temporary,
             {k: json.dumps(v) for k, v in metadata.items()},
         )
+        temporary.chmod(0o644)  # safetensors writes files for the owner alone
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -62,7 +63,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 raise LureError(f"{path}: not a LURE weight file", hint)
             metadata = {k: json.loads(v) for k, v in raw.items()}
             if not isinstance(metadata["format"], int) or metadata["format"] > FORMAT:
-                raise LureError(f"{path}: format {metadata['format']} is newer than this version knows", "upgrade lure-cli")
+                raise LureError(
+                    f"{path}: format {metadata['format']} is newer than this version knows", "upgrade lure-cli"
+                )
             return {k: f.get_tensor(k) for k in f.keys()}, metadata  # noqa: SIM118 (safe_open is no dict)
     except OSError as e:
         raise LureError(f"{path}: cannot be read ({e.strerror or e})", hint) from e
@@ -106,8 +109,10 @@ def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
         model.load_state_dict({k: v.float() for k, v in tensors.items()})
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as e:
         reason = str(e).splitlines()[0]
-        raise LureError(f"{path}: weights do not fit their config ({reason})", "the file is damaged: get it again") from e
-    return model.eval().to(memory_format=torch.channels_last), text, provenance
+        raise LureError(
+            f"{path}: weights do not fit their config ({reason})", "the file is damaged: get it again"
+        ) from e
+    return model.eval(), text, provenance
 
 
 def sha256(path: Path) -> str:

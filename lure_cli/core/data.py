@@ -117,7 +117,8 @@ class Sampler:
         self._cache: OrderedDict[tuple[Path, int], Tensor] = OrderedDict()
         self._cached_bytes = 0
         self._clean: dict[Modality, dict[str, Sequence[Files]]] = {
-            m: {**corpus.clean[m], **self._one_side(k)} for k, m in enumerate(("ir", "vis"))  # type: ignore[misc]
+            "ir": {**corpus.clean["ir"], **self._one_side(0)},
+            "vis": {**corpus.clean["vis"], **self._one_side(1)},
         }
         if not corpus.fusion:
             raise LureError(f"{cfg.data}: no fusion pairs under fusion/<set>/train", "the README shows the layout")

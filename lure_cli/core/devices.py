@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import torch
 
 from lure_cli.errors import LureError
+
+M = TypeVar("M", bound=torch.nn.Module)
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -30,7 +33,7 @@ def native_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware (emulation is slower than float32)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -44,6 +47,11 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "fp16" and device.type == "cpu":
         raise LureError("dtype fp16 is not supported on the CPU", "use --dtype bf16 or fp32")
     return DTYPES[name]
+
+
+def place(model: M, device: torch.device) -> M:
+    """Move a model to a device, in the memory layout that its convolutions are fastest in."""
+    return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:

@@ -175,6 +175,12 @@ def _zero_conv(channels_in: int, channels_out: int) -> nn.Conv2d:
     return conv
 
 
+def _plain_blocks(cfg: ModelConfig, scale: int, count: int) -> nn.Sequential:
+    """Inner residual blocks that know nothing of the text."""
+    block = [InnerResidualBlock(cfg.widths[scale], cfg.expansions[scale], 0, cfg.inner_residual) for _ in range(count)]
+    return nn.Sequential(*block)
+
+
 def _upsample(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
@@ -225,13 +231,7 @@ class Decoder(nn.Module):
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
         widths, scales = cfg.widths, len(cfg.widths)
-        self.layers = nn.ModuleList(
-            nn.ModuleList(
-                InnerResidualBlock(widths[i], cfg.expansions[i], 0, cfg.inner_residual)
-                for _ in range(cfg.decoder_blocks[i])
-            )
-            for i in range(scales)
-        )
+        self.layers = nn.ModuleList(_plain_blocks(cfg, i, cfg.decoder_blocks[i]) for i in range(scales))
         self.up = nn.ModuleList(_zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
         self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
         with torch.no_grad():  # the inverse of the stem
@@ -244,8 +244,7 @@ class Decoder(nn.Module):
         for i in reversed(range(len(latent))):
             f = latent[i]
             y = f if y is None else f + _upsample(self.up[i](y), f)
-            for block in self.layers[i]:  # type: ignore[union-attr]
-                y = block(y)
+            y = self.layers[i](y)
         assert y is not None
         return F.pixel_shuffle(self.head(y), 2)
 
@@ -263,13 +262,7 @@ class FusionModule(nn.Module):
         widths, scales = cfg.widths, len(cfg.widths)
         self.join = nn.ModuleList(nn.Conv2d(2 * c, c, 1) for c in widths)
         self.lift = nn.ModuleList(_zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
-        self.blocks = nn.ModuleList(
-            nn.ModuleList(
-                InnerResidualBlock(widths[i], cfg.expansions[i], 0, cfg.inner_residual)
-                for _ in range(cfg.fusion_blocks[i])
-            )
-            for i in range(scales)
-        )
+        self.blocks = nn.ModuleList(_plain_blocks(cfg, i, cfg.fusion_blocks[i]) for i in range(scales))
         self.select = nn.ModuleList(_zero_conv(c, c) for c in widths)
         self.add = nn.ModuleList(_zero_conv(c, c) for c in widths)
 
@@ -279,8 +272,7 @@ class FusionModule(nn.Module):
         for i in reversed(range(len(ir))):
             joined = self.join[i](torch.cat((ir[i], vis[i]), dim=1))
             z = joined if z is None else joined + _upsample(self.lift[i](z), joined)
-            for block in self.blocks[i]:  # type: ignore[union-attr]
-                z = block(z)
+            z = self.blocks[i](z)
             weight = torch.sigmoid(self.select[i](z))
             fused.insert(0, vis[i] + weight * (ir[i] - vis[i]) + self.add[i](z))
         return tuple(fused)

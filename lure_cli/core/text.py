@@ -37,9 +37,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "noise": ("noise", "noisy", "grain", "grainy", "denoise"),
     "blur": ("blur", "blurry", "blurred", "out of focus", "defocus", "unsharp", "deblur"),
-    "lowres": (
-        *("lowres", "low res", "low resolution", "lowresolution", "pixelated", "upscaled", "super resolution"),
-    ),
+    "lowres": (*("lowres", "low res", "low resolution", "lowresolution", "pixelated", "upscaled", "super resolution"),),
     "lowcontrast": ("lowcontrast", "low contrast", "flat", "poor contrast"),
     "stripe": ("stripe", "stripes", "striped", "stripe noise", "striping", "banding", "column noise", "destripe"),
     NONE: ("none", "clean", "no degradation", "nothing", "pseudo prompt"),

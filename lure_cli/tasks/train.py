@@ -8,7 +8,7 @@ import math
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from lure_cli.config import MODELS, Provenance, TrainConfig, nearest
+from lure_cli.config import MODELS, Provenance, TrainConfig, from_mapping, load_toml, nearest, parse_setting
 from lure_cli.core.checkpoint import FORMAT, load_model, load_tensors, new_model, save_model, save_tensors
 from lure_cli.core.data import Sample, Sampler, find_corpus
-from lure_cli.core.devices import autocast, native_bf16, pick_device
+from lure_cli.core.devices import autocast, native_bf16, pick_device, place
 from lure_cli.core.losses import content_loss, fusion_loss, moment_distance, reconstruction_loss
 from lure_cli.core.model import Latent, Lure, Modality, psnr, stack
 from lure_cli.core.text import TextEncoder, VocabularyEncoder
@@ -28,6 +28,29 @@ from lure_cli.errors import LureError
 B = TypeVar("B")
 Record = dict[str, Any]
 """One line of the log: step, loss and its parts, learning rate, seconds, and PSNR per task (stage I)."""
+
+
+def resolve_config(
+    stage: int, config: Path | None = None, flags: Mapping[str, Any] | None = None, settings: Sequence[str] = ()
+) -> TrainConfig:
+    """The configuration of a run: a TOML file (or the shipped preset of the stage), then flags, then `key=value`.
+
+    Args:
+        stage: 1 or 2; a file for the other stage is refused.
+        config: TOML file with keys of `TrainConfig`.
+        flags: values that replace the file's; None is no value.
+        settings: `key=value` strings, value in TOML syntax, that replace both.
+
+    Raises:
+        LureError: unreadable file, unknown key (with the nearest ones), wrong type, wrong stage.
+    """
+    path = config or Path(__file__).parent.parent / "presets" / f"stage{stage}.toml"
+    values = {"stage": stage} | load_toml(path)
+    if values["stage"] != stage:
+        raise LureError(f"{path}: is for stage {values['stage']}", f"use `lure train stage{values['stage']}`")
+    cfg = from_mapping(TrainConfig, values, str(path))
+    overrides = {k: v for k, v in (flags or {}).items() if v is not None} | dict(map(parse_setting, settings))
+    return from_mapping(TrainConfig, dataclasses.asdict(cfg) | overrides, "--set")
 
 
 class Trainer:
@@ -59,7 +82,7 @@ class Trainer:
         self.sets = corpus.sets()
         self.sampler = Sampler(corpus, cfg)
         self.model, self.text = self._initial_model()
-        self.model.to(self.device, memory_format=torch.channels_last)
+        place(self.model, self.device)
         self.trained = self._trained_parameters()
         for name, p in self.model.named_parameters():
             p.requires_grad_(name in self.trained)
@@ -107,7 +130,10 @@ class Trainer:
                     seconds = time.monotonic() - started
                     record: Record = {k: round(sum(v) / len(v), 5) for k, v in sorted(sums.items())}
                     record |= {"step": self.step, "lr": self._lr(), "skipped": self.skipped}
-                    record |= {"steps_per_second": round((self.step - first) / seconds, 3), "seconds": round(seconds, 1)}
+                    record |= {
+                        "steps_per_second": round((self.step - first) / seconds, 3),
+                        "seconds": round(seconds, 1),
+                    }
                     log.write(json.dumps(record) + "\n")
                     log.flush()
                     sums.clear()
@@ -183,7 +209,9 @@ class Trainer:
                 parts["modality"] = float(modality.detach())
             decoded = model.decode(stack(list(latents.values()))).float()
         loss = unified
-        for (m, y), image in zip(targets.items(), decoded.split([len(t) for t in targets.values()]), strict=True):
+        for (m, y), image in zip(
+            targets.items(), torch.split(decoded, [len(t) for t in targets.values()]), strict=True
+        ):
             image = image.mean(1, keepdim=True) if m == "ir" else image
             loss = loss + reconstruction_loss(image, y, cfg.w_ssim, cfg.w_grad) * len(y) / len(decoded)
             for sample, value in zip(batch[m], psnr(image.detach(), y), strict=True):

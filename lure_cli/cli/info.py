@@ -1,0 +1,32 @@
+"""`lure info`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from lure_cli.cli.output import emit, emit_json
+
+
+def info(as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False) -> None:
+    """Show versions, devices, and the weights found with their checksum state."""
+    from lure_cli.tasks.info import collect_info
+
+    found = collect_info()
+    if as_json:
+        emit_json(asdict(found))
+        return
+    emit(f"lure {found.lure}, Python {found.python}, {found.system}, {found.threads} threads")
+    for title, table in (("packages", found.packages), ("devices", found.devices)):
+        emit(f"{title}:")
+        for key, value in table.items():
+            emit(f"  {key:16} {value}")
+    emit("weights:")
+    for w in found.weights:
+        emit(f"  {w.name:16} checksum {w.checksum}, {w.parameters / 1e6:.2f} M parameters")
+        emit(f"  {'':16} {w.path}")
+        emit(f"  {'':16} sha256 {w.sha256}")
+        for key, value in w.provenance.items():
+            emit(f"  {'':16} {key}: {', '.join(value) if isinstance(value, (list, tuple)) else value}")

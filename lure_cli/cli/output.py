@@ -1,0 +1,30 @@
+"""The one place that prints: results on stdout, everything else on stderr; human, quiet or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from lure_cli.errors import LureError
+
+
+def emit(line: str) -> None:
+    """A result, on stdout."""
+    print(line, flush=True)
+
+
+def emit_json(record: dict[str, Any]) -> None:
+    """A result as one line of JSON, on stdout."""
+    emit(json.dumps(record, ensure_ascii=False))
+
+
+def note(line: str) -> None:
+    """Something that a person may want to know, on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def show_error(error: LureError) -> None:
+    """The two lines of an error, on stderr; line breaks inside them (from file names) are escaped."""
+    for label, text in (("error", error.message), ("hint", error.hint)):
+        note(f"{label}: {' '.join(text.splitlines())}")

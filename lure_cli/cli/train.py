@@ -1,0 +1,85 @@
+"""`lure train stage1` and `lure train stage2`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lure_cli.cli.output import emit, note
+
+train = typer.Typer(
+    help="Train a model: stage1 learns the latent space from restoration data, stage2 to fuse inside it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_CONFIG = typer.Option(help="TOML file; without it the shipped preset of the stage.")
+_DATA = typer.Option(help="Data folder; the README shows its layout.")
+_OUT = typer.Option(help="Folder for checkpoints and log.")
+_INIT = typer.Option(help="Weights to start from; stage2 needs those of stage1.")
+_STEPS = typer.Option(help="Number of steps.")
+_SEED = typer.Option(help="Seed of everything random.")
+_DEVICE = typer.Option(help="auto, cpu, cuda or mps.")
+_SET = typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the configuration; may be repeated.")
+_RESUME = typer.Option("--resume", help="Go on from the last checkpoint in --out.")
+_QUIET = typer.Option("-q", "--quiet", help="No progress.")
+
+
+@train.command()
+def stage1(
+    config: Annotated[Path | None, _CONFIG] = None,
+    data: Annotated[str | None, _DATA] = None,
+    out: Annotated[str | None, _OUT] = None,
+    init: Annotated[str | None, _INIT] = None,
+    steps: Annotated[int | None, _STEPS] = None,
+    seed: Annotated[int | None, _SEED] = None,
+    device: Annotated[str | None, _DEVICE] = None,
+    settings: Annotated[list[str] | None, _SET] = None,
+    resume: Annotated[bool, _RESUME] = False,
+    quiet: Annotated[bool, _QUIET] = False,
+) -> None:
+    """Learn the unified latent space: restore single images, told by text."""
+    flags = {"data": data, "out": out, "init": init, "steps": steps, "seed": seed, "device": device}
+    _train(1, config, flags, settings or [], resume, quiet)
+
+
+@train.command()
+def stage2(
+    config: Annotated[Path | None, _CONFIG] = None,
+    data: Annotated[str | None, _DATA] = None,
+    out: Annotated[str | None, _OUT] = None,
+    init: Annotated[str | None, _INIT] = None,
+    steps: Annotated[int | None, _STEPS] = None,
+    seed: Annotated[int | None, _SEED] = None,
+    device: Annotated[str | None, _DEVICE] = None,
+    settings: Annotated[list[str] | None, _SET] = None,
+    resume: Annotated[bool, _RESUME] = False,
+    quiet: Annotated[bool, _QUIET] = False,
+) -> None:
+    """Learn to fuse inside the latent space, from clean pairs alone; encoders and text stay frozen."""
+    flags = {"data": data, "out": out, "init": init, "steps": steps, "seed": seed, "device": device}
+    _train(2, config, flags, settings or [], resume, quiet)
+
+
+def _train(
+    stage: int, config: Path | None, flags: dict[str, Any], settings: list[str], resume: bool, quiet: bool
+) -> None:
+    from tqdm import tqdm
+
+    from lure_cli.tasks.train import Record, Trainer, resolve_config
+
+    cfg = resolve_config(stage, config, flags, settings)
+    trainer = Trainer(cfg, resume)
+    if not quiet:
+        note(f"stage {stage}: {cfg.model} on {trainer.device}, {'bf16' if trainer.amp else 'fp32'}, {cfg.steps} steps")
+        note(f"sets: {', '.join(trainer.sets)}")
+    with tqdm(total=cfg.steps, initial=trainer.step, disable=quiet, unit="step") as bar:
+
+        def show(record: Record) -> None:
+            bar.update(record["step"] - bar.n)
+            bar.set_postfix(loss=record.get("loss"), skipped=record["skipped"])
+
+        trainer.run(show)
+    emit(str(trainer.out / "weights.safetensors"))

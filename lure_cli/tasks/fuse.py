@@ -1,0 +1,251 @@
+"""Fusing: the `Fuser` for Python, and `fuse` for files and folders."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lure_cli.core.images import read_image, write_image
+from lure_cli.core.text import Prompt, parse_prompt
+from lure_cli.errors import LureError
+from lure_cli.tasks.pairing import Pair, find_pairs
+from lure_cli.tasks.weights import DEFAULT, resolve_weights
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from lure_cli.config import Provenance
+    from lure_cli.core.model import Lure
+    from lure_cli.core.text import TextEncoder
+
+Source = "str | Path | np.ndarray"
+"""An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
+
+
+class Fuser:
+    """A loaded model, ready to fuse pairs or to restore single images.
+
+    >>> fuser = Fuser.from_pretrained("lure-small")
+    >>> fused = fuser("ir.png", "vis.png", prompt="haze")  # (H, W, 3) float32 in [0, 1]
+    """
+
+    def __init__(
+        self, model: Lure, text: TextEncoder, provenance: Provenance, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        from lure_cli.core.devices import place
+
+        self.model = place(model, device).eval()
+        self.text, self.provenance, self.device, self.dtype = text, provenance, device, dtype
+
+    @classmethod
+    def from_pretrained(cls, weights: str | Path = DEFAULT, device: str = "auto", dtype: str = "auto") -> Fuser:
+        """Load weights.
+
+        Args:
+            weights: a shipped name (`lure-small`) or a .safetensors file.
+            device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+            dtype: `auto`, `fp32`, `bf16` or `fp16`; what the network computes in.
+
+        Raises:
+            LureError: unknown or damaged weights, a device that is not there.
+        """
+        from lure_cli.core.checkpoint import load_model
+        from lure_cli.core.devices import pick_device, pick_dtype
+
+        place = pick_device(device)
+        number = pick_dtype(dtype, place)
+        model, text, provenance = load_model(resolve_weights(str(weights)))
+        return cls(model, text, provenance, place, number)
+
+    def __call__(
+        self,
+        ir: str | Path | np.ndarray,
+        vis: str | Path | np.ndarray,
+        prompt: str | None = None,
+        prompt_ir: str | None = None,
+        prompt_vis: str | None = None,
+    ) -> np.ndarray:
+        """Fuse one registered pair.
+
+        Args:
+            ir: infrared image, see `Source`; colour is reduced to luma.
+            vis: visible image of the same size, colour or grey.
+            prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
+                means nothing is: plain fusion.
+            prompt_ir, prompt_vis: what is wrong with that image; each replaces what `prompt` says about it.
+
+        Returns:
+            float32 (H, W, 3) in [0, 1]; grey (three equal planes) if the visible image is.
+
+        Raises:
+            LureError: an unreadable file, sizes that differ, or a prompt that is not understood.
+        """
+        return self.fuse(ir, vis, parse_prompt(prompt, ir=prompt_ir, vis=prompt_vis))
+
+    def fuse(self, ir: str | Path | np.ndarray, vis: str | Path | np.ndarray, prompt: Prompt) -> np.ndarray:
+        """As calling it, for a prompt that is already understood."""
+        x_ir, x_vis = self._tensor(ir, 1), self._tensor(vis, 3)
+        if x_ir.shape[2:] != x_vis.shape[2:]:
+            (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
+            raise LureError(
+                f"{_name(ir, 'the infrared image')} is {w}x{h} but {_name(vis, 'the visible image')} is {wv}x{hv}",
+                "resize one of them so that the two views coincide",
+            )
+        return self._run(lambda: self.model(x_ir, x_vis, self._text(prompt.ir), self._text(prompt.vis)))
+
+    def restore(
+        self, image: str | Path | np.ndarray, modality: Literal["ir", "vis"], prompt: str | None = None
+    ) -> np.ndarray:
+        """Restore one image, without fusing: (H, W, 3) for `vis`, (H, W, 1) for `ir`, float32 in [0, 1].
+
+        Weights of stage II still restore, but their decoder was tuned for fused features last.
+        """
+        x = self._tensor(image, 1 if modality == "ir" else 3)
+        names = getattr(parse_prompt(**{modality: prompt}), modality)
+        return self._run(lambda: self.model.restore(x, self._text(names), modality))
+
+    def _run(self, compute: Any) -> np.ndarray:
+        import torch
+
+        from lure_cli.core.devices import autocast
+
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            y: torch.Tensor = compute()
+        result: np.ndarray = y[0].float().permute(1, 2, 0).cpu().numpy()
+        return result
+
+    def _text(self, names: tuple[str, ...]) -> torch.Tensor:
+        return self.text.encode([names]).to(self.device)
+
+    def _tensor(self, source: str | Path | np.ndarray, channels: Literal[1, 3]) -> torch.Tensor:
+        import torch
+
+        if isinstance(source, (str, Path)):
+            pixels = read_image(Path(source), channels=channels)
+        else:
+            pixels = _from_array(source, channels)
+        x = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        return x.to(self.device).contiguous(memory_format=torch.channels_last)
+
+
+def _from_array(array: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:
+    """An array as `Source` describes it -> float32 (H, W, channels) in [0, 1]."""
+    import numpy as np
+
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
+        raise LureError(f"an array of shape {array.shape} is no image", "give (H, W), (H, W, 1) or (H, W, 3)")
+    if array.dtype in (np.uint8, np.uint16):
+        x = array.astype(np.float32) / np.iinfo(array.dtype).max
+    elif np.issubdtype(array.dtype, np.floating):
+        x = array.astype(np.float32)
+        if not np.isfinite(x).all() or x.min() < 0 or x.max() > 1:
+            raise LureError("a float array holds values outside [0, 1]", "divide it by the range of your sensor")
+    else:
+        raise LureError(f"arrays of type {array.dtype} are not understood", "give uint8, uint16 or float in [0, 1]")
+    if x.shape[2] == channels:
+        return x
+    if channels == 3:
+        return np.repeat(x, 3, axis=2)
+    luma: np.ndarray = x @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    return luma
+
+
+def _name(source: str | Path | np.ndarray, otherwise: str) -> str:
+    return str(source) if isinstance(source, (str, Path)) else otherwise
+
+
+@dataclass(frozen=True)
+class FuseOptions:
+    """What `lure fuse` was asked to do; see the command's help."""
+
+    ir: Path
+    vis: Path
+    output: str | None = None
+    prompt: str | None = None
+    prompt_ir: str | None = None
+    prompt_vis: str | None = None
+    weights: str = DEFAULT
+    device: str = "auto"
+    dtype: str = "auto"
+    overwrite: bool = False
+    skip_existing: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job that has been checked as far as that goes without reading pixels."""
+
+    options: FuseOptions
+    prompt: Prompt
+    pairs: tuple[Pair, ...]
+    unmatched: tuple[Path, ...]
+    weights: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one pair. `seconds` runs from reading to writing; size is (width, height) in pixels."""
+
+    pair: Pair
+    status: Literal["done", "skipped", "failed"]
+    seconds: float = 0.0
+    size: tuple[int, int] | None = None
+    error: LureError | None = None
+
+
+def plan_fuse(options: FuseOptions) -> Plan:
+    """Check everything that can be checked before the model loads.
+
+    Raises:
+        LureError: a prompt that is not understood, inputs that do not pair, outputs that collide or exist (unless
+            `overwrite` or `skip_existing` says what to do with them), missing weights.
+    """
+    if options.overwrite and options.skip_existing:
+        raise LureError("--overwrite and --skip-existing exclude each other", "give one of them")
+    prompt = parse_prompt(options.prompt, ir=options.prompt_ir, vis=options.prompt_vis)
+    pairs, unmatched = find_pairs(options.ir, options.vis, options.output)
+    if not (options.overwrite or options.skip_existing):
+        for pair in pairs:
+            if pair.output.exists():
+                raise LureError(f"{pair.output} exists already", "give --overwrite or --skip-existing, or another name")
+    return Plan(options, prompt, tuple(pairs), tuple(unmatched), resolve_weights(options.weights))
+
+
+def fuse(plan: Plan) -> Iterator[Result]:
+    """Fuse every pair of a plan, one result at a time; a pair that fails does not stop the others.
+
+    Raises:
+        LureError: the weights or the device cannot be used at all.
+    """
+    options = plan.options
+    fuser: Fuser | None = None
+    for pair in plan.pairs:
+        if options.skip_existing and pair.output.exists():
+            yield Result(pair, "skipped")
+            continue
+        if fuser is None:
+            fuser = Fuser.from_pretrained(plan.weights, options.device, options.dtype)
+        started = time.perf_counter()
+        try:
+            fused = _fuse_one(fuser, pair, plan.prompt)
+        except LureError as error:
+            yield Result(pair, "failed", time.perf_counter() - started, error=error)
+            continue
+        yield Result(pair, "done", time.perf_counter() - started, (fused.shape[1], fused.shape[0]))
+
+
+def _fuse_one(fuser: Fuser, pair: Pair, prompt: Prompt) -> np.ndarray:
+    try:
+        fused = fuser.fuse(pair.ir, pair.vis, prompt)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            raise LureError(f"{pair.vis}: not enough memory for this size", "fuse a smaller version of it") from error
+        raise
+    write_image(pair.output, fused)
+    return fused

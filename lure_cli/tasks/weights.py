@@ -1,0 +1,60 @@
+"""Where weights are found; reads no pixels and imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lure_cli.config import MODELS, nearest
+from lure_cli.errors import LureError
+
+DEFAULT = "lure-small"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a weight file that ships with the package."""
+
+    file: str
+    sha256: str
+
+
+SHIPPED: dict[str, Record] = {
+    "lure-small": Record(
+        file="lure-small.safetensors",
+        sha256="",
+    ),
+}
+
+
+def shipped_path(name: str) -> Path | None:
+    """The file of shipped weights: inside the installed package, or in the checkout's `weights` folder."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "weights", package.parent / "weights"):
+        path = folder / SHIPPED[name].file
+        if path.is_file():
+            return path
+    return None
+
+
+def resolve_weights(weights: str) -> Path:
+    """A name of shipped weights, or a path, to an existing file.
+
+    Raises:
+        LureError: no such file, an unknown name, or a model that has no weights yet.
+    """
+    path = Path(weights)
+    if path.suffix == ".safetensors" or path.exists():
+        if not path.is_file():
+            raise LureError(f"{weights}: no such weight file", f"shipped: {', '.join(SHIPPED)}")
+        return path
+    if weights in SHIPPED:
+        found = shipped_path(weights)
+        if found is None:
+            raise LureError(f"weights '{weights}' are missing from this installation", "install lure-cli again")
+        return found
+    if weights in MODELS:
+        raise LureError(f"there are no weights of '{weights}' yet", "train them with `lure train`, or use lure-small")
+    raise LureError(
+        f"weights '{weights}' are not known", f"give a .safetensors file or: {nearest(weights, [*SHIPPED])}"
+    )
