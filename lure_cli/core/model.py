@@ -9,7 +9,8 @@ formula, the docstring says "our reading". Shapes are (B, C, H, W); images are i
 with h, w half the (padded) image size.
 
 The network starts as the identity: the stem and the last layer are each other's inverse on the first twelve channels,
-and every branch that adds to them starts at zero. Training only has to learn what a prompt asks for.
+and every branch that adds to them starts at zero. Training only has to learn what a prompt asks for; under the pseudo
+prompt the encoders stay the identity by construction.
 """
 
 from __future__ import annotations
@@ -53,8 +54,7 @@ class InnerResidualBlock(nn.Module):
 
     Our reading of the paper's figure: with h = norm(x) and mix a 3x3 convolution,
         z = expand(h + mix(h));  (a, b) = halves of z;  y = x + project(a * b * (1 + gain))
-    `gain` comes from the text condition (zero at the pseudo prompt); `project` starts at zero. With expansion 1 the
-    mixing convolution is dense and `expand` is left out, otherwise it is depthwise: on CPUs the dense form is the
+    `gain` comes from the text condition (zero at the pseudo prompt). With expansion 1 the mixing convolution is dense and `expand` is left out, otherwise it is depthwise: on CPUs the dense form is the
     faster one on the finest scale and the depthwise one on the others.
     """
 
@@ -65,7 +65,7 @@ class InnerResidualBlock(nn.Module):
         self.norm = ChannelNorm(channels)
         self.mix = nn.Conv2d(channels, channels, 3, padding=1, groups=1 if expansion == 1 else channels)
         self.expand = nn.Conv2d(channels, hidden, 1) if expansion > 1 else nn.Identity()
-        self.project = _zero_conv(hidden // 2, channels)
+        self.project = nn.Conv2d(hidden // 2, channels, 1)
         self.gain = nn.Linear(condition_dim, hidden // 2, bias=False) if condition_dim else None
         if self.gain is not None:
             nn.init.zeros_(self.gain.weight)
@@ -88,9 +88,9 @@ class TextGuidedAttention(nn.Module):
 
     Our reading of the paper's figure, for a layer that turned x into y, with edit c (B, K) from the text:
         A = sigmoid(<key(c), y / rms(y)>)                 per pixel, in [0, 1]
-        out = y + A * (gamma(c) * (y - x) + beta(c))
-    so that the text strengthens, weakens or inverts what the layer did, where it matters. At the pseudo prompt c is
-    zero, hence gamma and beta are, and the attention is exactly the identity.
+        out = x + A * (gamma(c) * (y - x) + beta(c))
+    so that the text says how much of each channel's change is wanted, and where. At the pseudo prompt c is zero,
+    hence gamma and beta are, and the whole layer is exactly the identity: nothing is touched unasked.
     """
 
     def __init__(self, channels: int, condition_dim: int) -> None:
@@ -114,7 +114,7 @@ class TextGuidedAttention(nn.Module):
         """Layer input x and output y (B, C, H, W), condition (B, K) -> (B, C, H, W)."""
         gamma = self.gamma(condition)[:, :, None, None].to(y.dtype)
         beta = self.beta(condition)[:, :, None, None].to(y.dtype)
-        return torch.addcmul(y, self.attention(y, condition).to(y.dtype), torch.addcmul(beta, gamma, y - x))
+        return torch.addcmul(x, self.attention(y, condition).to(y.dtype), torch.addcmul(beta, gamma, y - x))
 
 
 class EncoderLayer(nn.Module):
@@ -126,9 +126,13 @@ class EncoderLayer(nn.Module):
             InnerResidualBlock(channels, expansion, cfg.condition_dim, cfg.inner_residual) for _ in range(blocks)
         )
         self.tga = TextGuidedAttention(channels, cfg.condition_dim) if cfg.text_guided_attention else None
+        if self.tga is None:  # nothing else holds the blocks back at the start
+            for block in self.blocks:
+                _zero(block.project)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        y = x
+    def forward(self, x: Tensor, condition: Tensor, lifted: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), condition (B, K), and what comes up from the coarser scale, as x -> (B, C, H, W)."""
+        y = x if lifted is None else x + lifted
         for block in self.blocks:
             y = block(y, condition)
         return y if self.tga is None else self.tga(x, y, condition)
@@ -167,18 +171,23 @@ class Condition(nn.Module):
         return self.out(self.text(t) + context) - self.out(self.text(p0) + context)
 
 
-def _zero_conv(channels_in: int, channels_out: int) -> nn.Conv2d:
-    """A 1x1 convolution that starts at zero: how a branch or a coarser scale enters the main path."""
-    conv = nn.Conv2d(channels_in, channels_out, 1)
+def _zero(conv: nn.Conv2d) -> nn.Conv2d:
     nn.init.zeros_(conv.weight)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return conv
 
 
+def _zero_conv(channels_in: int, channels_out: int) -> nn.Conv2d:
+    """A 1x1 convolution that starts at zero: how a branch or a coarser scale enters the main path."""
+    return _zero(nn.Conv2d(channels_in, channels_out, 1))
+
+
 def _plain_blocks(cfg: ModelConfig, scale: int, count: int) -> nn.Sequential:
-    """Inner residual blocks that know nothing of the text."""
-    block = [InnerResidualBlock(cfg.widths[scale], cfg.expansions[scale], 0, cfg.inner_residual) for _ in range(count)]
-    return nn.Sequential(*block)
+    """Inner residual blocks that know nothing of the text; they start as the identity."""
+    blocks = [InnerResidualBlock(cfg.widths[scale], cfg.expansions[scale], 0, cfg.inner_residual) for _ in range(count)]
+    for block in blocks:
+        _zero(block.project)
+    return nn.Sequential(*blocks)
 
 
 def _upsample(x: Tensor, like: Tensor) -> Tensor:
@@ -189,7 +198,8 @@ class Encoder(nn.Module):
     """E_m: an image of one modality and its text -> latent features in the ULFS.
 
     Down from fine to coarse, then back up, so that the finest features too have seen the whole neighbourhood before
-    they are fused.
+    they are fused. At the pseudo prompt every layer is the identity, so a clean image's latent is a fixed, linear view
+    of its pixels: that is the point in the ULFS to which the text moves every degraded version of the image.
     """
 
     def __init__(self, cfg: ModelConfig, channels: int) -> None:
@@ -202,7 +212,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(
             EncoderLayer(widths[i], cfg.encoder_blocks[i], cfg.expansions[i], cfg) for i in range(scales)
         )
-        self.up = nn.ModuleList(_zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
+        self.up = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 1) for i in range(scales - 1))
         self.refine = nn.ModuleList(
             EncoderLayer(widths[i], cfg.refine_blocks[i], cfg.expansions[i], cfg) for i in range(scales - 1)
         )
@@ -221,7 +231,7 @@ class Encoder(nn.Module):
                 f = self.down[i](features[-1])
         for i in reversed(range(len(self.refine))):
             lifted = _upsample(self.up[i](features[i + 1]), features[i])
-            features[i] = self.refine[i](features[i] + lifted, edit)
+            features[i] = self.refine[i](features[i], edit, lifted)
         return tuple(features)
 
 
