@@ -24,8 +24,8 @@ class ModelConfig:
     widths: tuple[int, ...] = (32, 64, 128)  # channels per scale; the finest scale is half the image size
     encoder_blocks: tuple[int, ...] = (1, 1, 2)  # blocks per scale on the encoder's way down
     refine_blocks: tuple[int, ...] = (1, 1)  # blocks per scale on its way back up
-    decoder_blocks: tuple[int, ...] = (1, 1, 1)
-    fusion_blocks: tuple[int, ...] = (0, 1, 1)
+    decoder_blocks: tuple[int, ...] = (0, 0, 0)  # a linear decoder leaves all restoring to the encoders
+    fusion_blocks: tuple[int, ...] = (1, 2, 2)
     expansions: tuple[int, ...] = (1, 4, 4)  # 1: dense 3x3 blocks; more: depthwise 3x3 and that much wider inside
     text_dim: int = 32  # D, length of a text vector
     condition_dim: int = 64  # K, length of the vector that text and image together hand to the layers
@@ -41,8 +41,8 @@ MODELS: dict[str, ModelConfig] = {
         widths=(64, 128, 256),
         encoder_blocks=(2, 4, 8),
         refine_blocks=(2, 2),
-        decoder_blocks=(2, 2, 2),
-        fusion_blocks=(1, 2, 2),
+        decoder_blocks=(0, 0, 0),
+        fusion_blocks=(2, 4, 4),
         expansions=(4, 4, 4),
         condition_dim=256,
     ),
@@ -77,6 +77,7 @@ class TrainConfig:
     log_every: int = 50  # steps
     cache_gib: float = 4.0  # decoded images kept in memory
     # stage I
+    train_decoder: bool = False  # the decoder starts as the exact inverse of the stem; free, it restores unasked
     pseudo_degradation: bool = True  # ablation: x = y = clean with the pseudo prompt
     pseudo_ratio: float = 0.2  # share of such samples
     ignore_ratio: float = 0.05  # share of degraded samples that come with the pseudo prompt and stay as they are
@@ -93,6 +94,7 @@ class TrainConfig:
     w_fuse_grad: float = 10.0
     w_fuse_ssim: float = 0.5
     w_color: float = 10.0
+    w_keep: float = 1.0  # the decoder still gives back each single clean image
 
 
 @dataclass(frozen=True)

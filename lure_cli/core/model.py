@@ -54,8 +54,9 @@ class InnerResidualBlock(nn.Module):
 
     Our reading of the paper's figure: with h = norm(x) and mix a 3x3 convolution,
         z = expand(h + mix(h));  (a, b) = halves of z;  y = x + project(a * b * (1 + gain))
-    `gain` comes from the text condition (zero at the pseudo prompt). With expansion 1 the mixing convolution is dense and `expand` is left out, otherwise it is depthwise: on CPUs the dense form is the
-    faster one on the finest scale and the depthwise one on the others.
+    `gain` comes from the text condition (zero at the pseudo prompt). With expansion 1 the mixing convolution is dense
+    and `expand` is left out, otherwise it is depthwise: on CPUs the dense form is the faster one on the finest scale
+    and the depthwise one on the others.
     """
 
     def __init__(self, channels: int, expansion: int, condition_dim: int, inner_residual: bool = True) -> None:
@@ -236,7 +237,11 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """D: latent features -> colour image (B, 3, h, w), not clipped. One for both modalities and for the fused pair."""
+    """D: latent features -> colour image (B, 3, h, w), not clipped. One for both modalities and for the fused pair.
+
+    It starts as the exact inverse of the stem and, in the named sizes, has no blocks: a decoder with blocks of its own
+    learns to restore whatever comes, asked or not, and clean images then suffer under the pseudo prompt.
+    """
 
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()

@@ -108,8 +108,9 @@ class Trainer:
             return new_model(model_cfg, text), text
 
     def _trained_parameters(self) -> dict[str, torch.nn.Parameter]:
-        """Stage I: encoders and decoder. Stage II: fusion module and decoder; the rest is frozen."""
-        parts = ("encoders.", "decoder.") if self.cfg.stage == 1 else ("fusion.", "decoder.")
+        """Stage I: encoders (and decoder, if asked). Stage II: fusion module and decoder; the rest is frozen."""
+        stage1 = ("encoders.", "decoder.") if self.cfg.train_decoder else ("encoders.",)
+        parts = stage1 if self.cfg.stage == 1 else ("fusion.", "decoder.")
         return {k: p for k, p in self.model.named_parameters() if k.startswith(parts)}
 
     def run(self, on_log: Callable[[Record], None] | None = None, until: int | None = None) -> None:
@@ -227,7 +228,11 @@ class Trainer:
             with torch.no_grad():
                 f_ir, f_vis = model.encode(ir, p0, "ir"), model.encode(vis, p0, "vis")
             fused = model.decode(model.fusion(f_ir, f_vis)).float()
-        return fusion_loss(fused, ir, vis, cfg.intensity, (cfg.w_int, cfg.w_fuse_grad, cfg.w_fuse_ssim, cfg.w_color))
+            single = [(model.decode(f_ir, "ir").float(), ir), (model.decode(f_vis, "vis").float(), vis)]
+        weights = (cfg.w_int, cfg.w_fuse_grad, cfg.w_fuse_ssim, cfg.w_color)
+        loss, parts = fusion_loss(fused, ir, vis, cfg.intensity, weights)
+        keep = torch.stack([(x - y).abs().mean() for x, y in single]).mean()
+        return loss + cfg.w_keep * keep, parts | {"keep": float(keep.detach())}
 
     def _images(self, images: list[Tensor]) -> Tensor:
         return torch.stack(images).to(self.device).contiguous(memory_format=torch.channels_last)
@@ -272,12 +277,13 @@ class Trainer:
             groups[part][name] = value
         try:
             self.model.load_state_dict(groups["model"])
-            self.average = {k: groups["average"][k].to(self.device) for k in self.trained}
             for name, p in self.trained.items():
+                self.average[name].copy_(groups["average"][name])
                 state = {k: groups["optimizer"].get(f"{k}.{name}") for k in ("step", "exp_avg", "exp_avg_sq")}
                 if state["step"] is not None:
                     self.optimizer.state[p] = {
-                        k: v.to(self.device).contiguous(memory_format=torch.preserve_format)
+                        # in the memory layout of the parameter, which the fused optimiser takes for granted
+                        k: torch.empty_like(p).copy_(v) if v.dim() else v.to(self.device)
                         for k, v in state.items()
                         if v is not None
                     }

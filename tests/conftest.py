@@ -1,0 +1,87 @@
+"""Fixtures: the example pictures, a tiny data folder, and the command line in this process."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+SHARED = ROOT.parent / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs the data folder beside the project where there is none."""
+    if not SHARED.is_dir():
+        for item in items:
+            if "shared" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no shared data folder beside the project"))
+
+
+@dataclass
+class Outcome:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def lure(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Run the command line in this process."""
+    from lure_cli.cli import main
+
+    monkeypatch.delenv("LURE_DEBUG", raising=False)
+
+    def run(*args: str | Path) -> Outcome:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in args])
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return Outcome(int(stop.value.code or 0), out, err)
+
+    return run
+
+
+@pytest.fixture
+def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a copy of the example pictures in `examples/`."""
+    shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make_data(root: Path) -> Path:
+    """A data folder of the documented layout, from the rendered examples."""
+    pairs = EXAMPLES / "pairs"
+    for side, name in (("ir", "ir"), ("vis", "vi")):
+        shutil.copytree(pairs / side, root / "fusion" / "demo" / "train" / name)
+    shutil.copytree(pairs / "vis", root / "clean" / "visible" / "demo")
+    shutil.copytree(pairs / "ir", root / "clean" / "infrared" / "demo")
+    real = root / "restoration" / "visible" / "haze" / "demo" / "train"
+    for side, name in (("degraded", "vis_hazy.png"), ("clean", "vis.png")):
+        (real / side).mkdir(parents=True)
+        shutil.copy(EXAMPLES / "street" / name, real / side / "street.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `make_data` makes."""
+    return make_data(tmp_path_factory.mktemp("data") / "data")
+
+
+def save_png(path: Path, array: np.ndarray) -> Path:
+    """Write a uint8 array."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+    return path
