@@ -77,7 +77,7 @@ class TrainConfig:
     log_every: int = 50  # steps
     cache_gib: float = 4.0  # decoded images kept in memory
     # stage I
-    train_decoder: bool = False  # the decoder starts as the exact inverse of the stem; free, it restores unasked
+    train_decoder: bool = False  # it starts exact on clean latents; free, it restores unasked
     pseudo_degradation: bool = True  # ablation: x = y = clean with the pseudo prompt
     pseudo_ratio: float = 0.2  # share of such samples
     ignore_ratio: float = 0.05  # share of degraded samples that come with the pseudo prompt and stay as they are

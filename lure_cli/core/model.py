@@ -8,8 +8,8 @@ Paper: "One Latent Space to Rule All Degradations", arXiv 2503.07033. Where the 
 formula, the docstring says "our reading". Shapes are (B, C, H, W); images are in [0, 1]; F_l is (B, C_l, h/2^l, w/2^l)
 with h, w half the (padded) image size.
 
-The network starts as the identity: the stem and the last layer are each other's inverse on the first twelve channels,
-and every branch that adds to them starts at zero. Training only has to learn what a prompt asks for; under the pseudo
+The network starts as the identity: the first twelve channels of the finest scale are the pixels, the last layer starts
+by picking them out, and every branch that adds to them starts at zero. Training only has to learn what a prompt asks for; under the pseudo
 prompt the encoders stay the identity by construction.
 """
 
@@ -32,6 +32,8 @@ Latent = tuple[Tensor, ...]
 CHANNELS: dict[Modality, int] = {"ir": 1, "vis": 3}
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in the luma (ITU-R BT.601)."""
+PIXELS = 12
+"""Channels of the finest scale that hold the pixels themselves: 2x2 of R, G and B (infrared: three times the same)."""
 THUMBNAIL = 32
 """Side in pixels of the view from which the global context is drawn; the same for every image size."""
 
@@ -206,7 +208,7 @@ class Encoder(nn.Module):
     def __init__(self, cfg: ModelConfig, channels: int) -> None:
         super().__init__()
         widths, scales = cfg.widths, len(cfg.widths)
-        self.stem = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(4 * channels, widths[0] - PIXELS, 3, padding=1)
         self.context = GlobalContext(channels, cfg.condition_dim) if cfg.global_context else None
         self.condition = Condition(cfg.text_dim, cfg.condition_dim)
         self.down = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 2, 2) for i in range(scales - 1))
@@ -217,14 +219,16 @@ class Encoder(nn.Module):
         self.refine = nn.ModuleList(
             EncoderLayer(widths[i], cfg.refine_blocks[i], cfg.expansions[i], cfg) for i in range(scales - 1)
         )
-        _identity_stem(self.stem, channels)
 
     def edit(self, x: Tensor, t: Tensor, p0: Tensor) -> Tensor:
         """What the text t (B, D) asks for in the image x (B, C, H, W), as one vector an image (B, K); 0 for p0."""
         return self.condition(t, p0.expand_as(t), None if self.context is None else self.context(x))
 
     def forward(self, x: Tensor, edit: Tensor) -> Latent:
-        f = self.stem(F.pixel_unshuffle(x, 2))
+        x = F.pixel_unshuffle(x, 2)
+        learned = self.stem(x)
+        pixels = x if x.shape[1] == PIXELS else x.repeat(1, PIXELS // x.shape[1], 1, 1)  # infrared as a grey picture
+        f = torch.cat((pixels.to(learned.dtype), learned), dim=1)
         features: list[Tensor] = []
         for i, layer in enumerate(self.layers):
             features.append(layer(f, edit))
@@ -239,7 +243,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """D: latent features -> colour image (B, 3, h, w), not clipped. One for both modalities and for the fused pair.
 
-    It starts as the exact inverse of the stem and, in the named sizes, has no blocks: a decoder with blocks of its own
+    It starts by picking out the pixels that the stem passed on and, in the named sizes, has no blocks: a decoder with blocks of its own
     learns to restore whatever comes, asked or not, and clean images then suffer under the pseudo prompt.
     """
 
@@ -248,11 +252,9 @@ class Decoder(nn.Module):
         widths, scales = cfg.widths, len(cfg.widths)
         self.layers = nn.ModuleList(_plain_blocks(cfg, i, cfg.decoder_blocks[i]) for i in range(scales))
         self.up = nn.ModuleList(_zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
-        self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
-        with torch.no_grad():  # the inverse of the stem
-            self.head.weight.zero_()
-            self.head.bias.zero_()  # type: ignore[union-attr]
-            self.head.weight[range(12), range(12), 1, 1] = 1.0
+        self.head = _zero(nn.Conv2d(widths[0], PIXELS, 3, padding=1))
+        with torch.no_grad():
+            self.head.weight[range(PIXELS), range(PIXELS), 1, 1] = 1.0
 
     def forward(self, latent: Latent) -> Tensor:
         y: Tensor | None = None
@@ -370,16 +372,6 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 def parameter_count(model: nn.Module) -> int:
     """Number of trainable values."""
     return sum(p.numel() for p in model.parameters())
-
-
-def _identity_stem(stem: nn.Conv2d, channels: int) -> None:
-    """Let the first twelve outputs carry the pixels: R, G and B, or three times the infrared."""
-    with torch.no_grad():
-        stem.weight[:12].zero_()
-        stem.bias.zero_()  # type: ignore[union-attr]
-        for plane in range(3):
-            for k in range(4):
-                stem.weight[4 * plane + k, 4 * (plane % channels) + k, 1, 1] = 1.0
 
 
 def stack(items: Sequence[Latent]) -> Latent:
