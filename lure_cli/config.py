@@ -59,6 +59,7 @@ class TrainConfig:
     exclude: tuple[str, ...] = ()  # names of sets that are never trained on
     out: str = ""  # folder of checkpoints and log
     init: str = ""  # weights to start from (stage II: the result of stage I)
+    licence: str = "not stated"  # terms of the weights, written into their metadata
     seed: int = 0
     device: str = "auto"
     amp: bool = True  # bfloat16 autocast where the device has it natively
@@ -106,7 +107,7 @@ class Provenance:
     seed: int = 0
     data: tuple[str, ...] = field(default=())
     revision: str = ""
-    licence: str = "Apache-2.0"
+    licence: str = ""
 
 
 def nearest(word: str, known: list[str]) -> str:

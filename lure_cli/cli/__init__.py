@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     With LURE_DEBUG=1 in the environment, errors keep their traceback.
     """
     try:
-        code = app(args=argv, standalone_mode=False)
+        code = app(args=argv, prog_name="lure", standalone_mode=False)
     except LureError as error:
         if os.environ.get("LURE_DEBUG") == "1":
             raise

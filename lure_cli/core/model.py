@@ -9,8 +9,8 @@ formula, the docstring says "our reading". Shapes are (B, C, H, W); images are i
 with h, w half the (padded) image size.
 
 The network starts as the identity: the first twelve channels of the finest scale are the pixels, the last layer starts
-by picking them out, and every branch that adds to them starts at zero. Training only has to learn what a prompt asks for; under the pseudo
-prompt the encoders stay the identity by construction.
+by picking them out, and every branch that adds to them starts at zero. Training only has to learn what a prompt asks
+for; under the pseudo prompt the encoders stay the identity by construction.
 """
 
 from __future__ import annotations
@@ -243,8 +243,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """D: latent features -> colour image (B, 3, h, w), not clipped. One for both modalities and for the fused pair.
 
-    It starts by picking out the pixels that the stem passed on and, in the named sizes, has no blocks: a decoder with blocks of its own
-    learns to restore whatever comes, asked or not, and clean images then suffer under the pseudo prompt.
+    It starts by picking out the pixels that the stem passed on and, in the named sizes, has no blocks: a decoder with
+    blocks of its own learns to restore whatever comes, asked or not, and clean images suffer under the pseudo prompt.
     """
 
     def __init__(self, cfg: ModelConfig) -> None:

@@ -259,7 +259,7 @@ class Trainer:
         return model
 
     def _provenance(self) -> Provenance:
-        return Provenance(self.cfg.stage, self.step, self.cfg.seed, self.sets, _revision())
+        return Provenance(self.cfg.stage, self.step, self.cfg.seed, self.sets, _revision(), self.cfg.licence)
 
     def _load_state(self) -> None:
         path = self.out / "state.safetensors"

@@ -1,0 +1,5 @@
+#!/bin/sh
+# All pairs of two folders; finished ones are left out, so that the job can be started again.
+# Exit code 1 means that some pairs failed: they are named at the end, the others are done.
+set -eu
+lure fuse --ir examples/pairs/ir --vis examples/pairs/vis -o "out/{stem}.png" --skip-existing

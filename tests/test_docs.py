@@ -1,0 +1,111 @@
+"""Every command of the README and every example script runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import EXAMPLES, ROOT, make_data
+from PIL import Image
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()
+]
+SETUP = [c for c in COMMANDS if c.startswith("python3 -m venv")]
+SMALL = ["--steps", "1", "--set", "crop=32", "--set", "batch_vis=2", "--set", "batch_ir=2"]
+"""Added to training commands, so that they take seconds."""
+
+
+def shims(folder: Path) -> dict[str, str]:
+    """An environment in which `lure` and `python` are this checkout's and this interpreter's."""
+    folder.mkdir()
+    for name, command in {"lure": "-m lure_cli", "python": ""}.items():
+        file = folder / name
+        file.write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
+        file.chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, "HF_HUB_OFFLINE": "1"}
+
+
+def test_readme_commands(examples: Path) -> None:
+    make_data(examples / "data")
+    env, ran = shims(examples / "bin"), 0
+    for command in COMMANDS:
+        if command in SETUP:
+            continue
+        args = shlex.split(command)
+        assert args[0] == "lure", f"no test runs: {command}"
+        if args[1] == "train":
+            args += SMALL
+        done = subprocess.run(args, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        ran += 1
+    assert ran >= 10
+    for name in ("fused.png", "dehazed.png", "denoised.png", "mine.png", "out/drone.png", "out/gate_fused.jpg"):
+        assert (examples / name).is_file()
+
+
+def test_setup_commands_are_the_ones_that_ci_runs() -> None:
+    assert len(SETUP) == 2
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "grep '^python3 -m venv' README.md" in script
+    assert 'eval "${setup[0]}"' in script
+    assert 'eval "${setup[1]}"' in script
+    assert "lure fuse" in SETUP[0]
+    assert "pytest" in SETUP[1]
+
+
+def test_the_main_job_of_the_setup_command(examples: Path) -> None:
+    job = SETUP[0].split("&&")[-1].strip().removeprefix(".venv/bin/")
+    env = shims(examples / "bin")
+    subprocess.run(shlex.split(job), env=env, capture_output=True, check=True)
+    with Image.open("street_fused.png") as image:
+        assert image.size == (640, 480)
+
+
+def test_readme_python(examples: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(block, names)
+    assert names["fused"].shape == (480, 640, 3)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.sh")), ids=lambda p: p.name)
+def test_example_scripts(script: Path, examples: Path) -> None:
+    make_data(examples / "data")
+    env = shims(examples / "bin") | {"LURE_TRAIN_FLAGS": " ".join(SMALL)}
+    command = ["sh", f"examples/{script.name}"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    made = [
+        p for p in examples.rglob("*") if p.suffix in (".png", ".jpg", ".safetensors") and "examples" not in p.parts
+    ]
+    assert made
+
+
+def test_scene_script_renders_the_committed_pictures(tmp_path: Path) -> None:
+    """Within one grey level: the bytes of a PNG depend on the library's version."""
+    import numpy as np
+
+    command = [sys.executable, str(EXAMPLES / "make_scene.py"), "--out", str(tmp_path)]
+    subprocess.run(command, capture_output=True, check=True)
+    pictures = [p.relative_to(tmp_path) for p in tmp_path.rglob("*.png")]
+    assert len(pictures) == 10
+    for name in pictures:
+        a, b = (np.asarray(Image.open(root / name), np.int16) for root in (tmp_path, EXAMPLES))
+        assert np.abs(a - b).max() <= 1, name
+
+
+def test_nothing_but_the_named_folders_at_the_top() -> None:
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    top = {line.split("/")[0] for line in done.stdout.splitlines()}
+    named = {"lure_cli", "weights", "examples", "tests", "pyproject.toml", "CHANGELOG.md", "README.md", "LICENSE"}
+    assert {t for t in top if t != ".ci" and not t.startswith(".")} == named
