@@ -95,7 +95,7 @@ class TrainConfig:
     w_fuse_grad: float = 10.0
     w_fuse_ssim: float = 0.5
     w_color: float = 10.0
-    w_keep: float = 1.0  # the decoder still gives back each single clean image
+    w_keep: float = 10.0  # the decoder still gives back each single clean image
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def intensity_target(ir: Tensor, vis_luma: Tensor, kind: str) -> Tensor:
     if kind == "maximum":
         return maximum
     s = saliency(ir)
-    return vis_luma + (0.35 + 0.65 * s) * (maximum - vis_luma)
+    return vis_luma + (0.4 + 0.6 * s) * (maximum - vis_luma)
 
 
 def fusion_loss(
