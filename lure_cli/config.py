@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
-import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +31,28 @@ class ModelConfig:
     text_guided_attention: bool = True  # ablation: off leaves the text only the blocks' gains
     inner_residual: bool = True  # ablation: off removes the path around the feature-mixing branch
     global_context: bool = True  # ablation: off hides the image as a whole from the condition
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no model has, before memory is taken for them (the file that names them may be foreign).
+
+        Raises:
+            ValueError: with the key at fault.
+        """
+        scales = len(self.widths)
+        for key, length, low, high in (
+            ("widths", scales, 16, 4096),
+            ("encoder_blocks", scales, 0, 64),
+            ("refine_blocks", scales - 1, 0, 64),
+            ("decoder_blocks", scales, 0, 64),
+            ("fusion_blocks", scales, 0, 64),
+            ("expansions", scales, 1, 16),
+        ):
+            values = getattr(self, key)
+            if not (2 <= scales <= 6 and len(values) == length and all(low <= v <= high for v in values)):
+                raise ValueError(f"{key} = {values}: expected {length} values from {low} to {high} for {scales} scales")
+        for key in ("text_dim", "condition_dim"):
+            if not 1 <= getattr(self, key) <= 4096:
+                raise ValueError(f"{key} = {getattr(self, key)}: expected 1 to 4096")
 
 
 MODELS: dict[str, ModelConfig] = {
@@ -140,8 +161,6 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple:
         if isinstance(value, (list, tuple)):
             return tuple(_coerce(v, typing.get_args(hint)[0], where) for v in value)
-    elif isinstance(hint, types.GenericAlias):
-        pass
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):

@@ -104,9 +104,9 @@ def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
         cfg = from_mapping(ModelConfig, metadata["config"], str(path))
         text = build_text_encoder(metadata["text_encoder"], cfg.text_dim)
         provenance = from_mapping(Provenance, metadata["provenance"], str(path))
-        with torch.random.fork_rng(devices=[]):
-            model = new_model(cfg, text)
-        model.load_state_dict({k: v.float() for k, v in tensors.items()})
+        with torch.device("meta"):  # takes no memory before the file has shown tensors of the sizes that it names
+            model = Lure(cfg, torch.empty(cfg.text_dim))
+        model.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as e:
         reason = str(e).splitlines()[0]
         raise LureError(

@@ -26,6 +26,8 @@ from lure_cli.core.text import DEGRADATIONS
 from lure_cli.errors import LureError
 
 _FOLDERS: dict[Modality, str] = {"vis": "visible", "ir": "infrared"}
+_SIDES: dict[Modality, int] = {"ir": 0, "vis": 1}
+"""Where a modality stands in a fusion pair."""
 _LIT = 0.25
 """Clean images darker than this mean show night; "low light" asks for a well-lit picture, so they are no target."""
 
@@ -116,15 +118,13 @@ class Sampler:
         self.corpus, self.cfg = corpus, cfg
         self._cache: OrderedDict[tuple[Path, int], Tensor] = OrderedDict()
         self._cached_bytes = 0
-        self._clean: dict[Modality, dict[str, Sequence[Files]]] = {
-            "ir": {**corpus.clean["ir"], **self._one_side(0)},
-            "vis": {**corpus.clean["vis"], **self._one_side(1)},
+        self._fusion: dict[Modality, dict[str, Sequence[Files]]] = {
+            m: {f"fusion/{name}": [(pair[k],) for pair in pairs] for name, pairs in corpus.fusion.items()}
+            for m, k in _SIDES.items()
         }
+        self._clean = {m: {**corpus.clean[m], **self._fusion[m]} for m in _SIDES}
         if not corpus.fusion:
             raise LureError(f"{cfg.data}: no fusion pairs under fusion/<set>/train", "the README shows the layout")
-
-    def _one_side(self, k: int) -> dict[str, Sequence[Files]]:
-        return {name: [(pair[k],) for pair in pairs] for name, pairs in self.corpus.fusion.items()}
 
     def generator(self, step: int) -> Generator:
         """The generator of one step."""
@@ -146,7 +146,7 @@ class Sampler:
         cfg, planes = self.cfg, CHANNELS[modality]
         if cfg.pseudo_degradation and uniform(g, 0, 1) < cfg.pseudo_ratio:
             fusion_only = uniform(g, 0, 1) < 0.7  # it ties the fusion data to the latent space
-            pool = self._one_side(int(modality == "vis")) if fusion_only else self._clean[modality]
+            pool = self._fusion[modality] if fusion_only else self._clean[modality]
             (y,) = self._draw(pool, (planes,), g, 2.0)
             return Sample(y, y, ())
         known = DEGRADATIONS[modality]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from lure_cli.core.model import Lure
     from lure_cli.core.text import TextEncoder
 
-Source = "str | Path | np.ndarray"
-"""An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
+    Source = str | Path | np.ndarray
+    """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
 
 
 class Fuser:
@@ -63,8 +63,8 @@ class Fuser:
 
     def __call__(
         self,
-        ir: str | Path | np.ndarray,
-        vis: str | Path | np.ndarray,
+        ir: Source,
+        vis: Source,
         prompt: str | None = None,
         prompt_ir: str | None = None,
         prompt_vis: str | None = None,
@@ -72,8 +72,9 @@ class Fuser:
         """Fuse one registered pair.
 
         Args:
-            ir: infrared image, see `Source`; colour is reduced to luma.
-            vis: visible image of the same size, colour or grey.
+            ir: infrared image: a file, or an array (H, W), (H, W, 1) or (H, W, 3), uint8, uint16, or float in
+                [0, 1]; colour is reduced to luma.
+            vis: visible image of the same size, in the same forms, colour or grey.
             prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
                 means nothing is: plain fusion.
             prompt_ir, prompt_vis: what is wrong with that image; each replaces what `prompt` says about it.
@@ -86,7 +87,7 @@ class Fuser:
         """
         return self.fuse(ir, vis, parse_prompt(prompt, ir=prompt_ir, vis=prompt_vis))
 
-    def fuse(self, ir: str | Path | np.ndarray, vis: str | Path | np.ndarray, prompt: Prompt) -> np.ndarray:
+    def fuse(self, ir: Source, vis: Source, prompt: Prompt) -> np.ndarray:
         """As calling it, for a prompt that is already understood."""
         x_ir, x_vis = self._tensor(ir, 1), self._tensor(vis, 3)
         if x_ir.shape[2:] != x_vis.shape[2:]:
@@ -97,9 +98,7 @@ class Fuser:
             )
         return self._run(lambda: self.model(x_ir, x_vis, self._text(prompt.ir), self._text(prompt.vis)))
 
-    def restore(
-        self, image: str | Path | np.ndarray, modality: Literal["ir", "vis"], prompt: str | None = None
-    ) -> np.ndarray:
+    def restore(self, image: Source, modality: Literal["ir", "vis"], prompt: str | None = None) -> np.ndarray:
         """Restore one image, without fusing: (H, W, 3) for `vis`, (H, W, 1) for `ir`, float32 in [0, 1].
 
         Weights of stage II still restore, but their decoder was tuned for fused features last.
@@ -121,7 +120,7 @@ class Fuser:
     def _text(self, names: tuple[str, ...]) -> torch.Tensor:
         return self.text.encode([names]).to(self.device)
 
-    def _tensor(self, source: str | Path | np.ndarray, channels: Literal[1, 3]) -> torch.Tensor:
+    def _tensor(self, source: Source, channels: Literal[1, 3]) -> torch.Tensor:
         import torch
 
         if isinstance(source, (str, Path)):
@@ -133,7 +132,7 @@ class Fuser:
 
 
 def _from_array(array: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:
-    """An array as `Source` describes it -> float32 (H, W, channels) in [0, 1]."""
+    """An array as `Fuser` takes it -> float32 (H, W, channels) in [0, 1]."""
     import numpy as np
 
     if array.ndim == 2:
@@ -156,7 +155,7 @@ def _from_array(array: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:
     return luma
 
 
-def _name(source: str | Path | np.ndarray, otherwise: str) -> str:
+def _name(source: Source, otherwise: str) -> str:
     return str(source) if isinstance(source, (str, Path)) else otherwise
 
 

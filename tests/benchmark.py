@@ -1,0 +1,79 @@
+"""Parameters, GFLOP, model seconds and training throughput of a named size, on this machine; not a test.
+
+    python tests/benchmark.py [--model lure-small] [--runs 15]
+
+Every figure is a median over runs in one process; quote it with the machine, and only when nothing else runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from conftest import make_data
+
+from lure_cli.config import MODELS, TrainConfig
+from lure_cli.core.checkpoint import new_model
+from lure_cli.core.devices import autocast, place
+from lure_cli.core.model import parameter_count
+from lure_cli.core.text import VocabularyEncoder
+from lure_cli.tasks.train import Trainer
+
+
+def median_seconds(call: Callable[[], object], runs: int) -> float:
+    """Median wall time of a call, after three calls that do not count."""
+    for _ in range(3):
+        call()
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def main() -> None:
+    """Print one line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="lure-small", choices=list(MODELS))
+    parser.add_argument("--runs", type=int, default=15)
+    args = parser.parse_args()
+    cfg, cpu = MODELS[args.model], torch.device("cpu")
+    text = VocabularyEncoder(cfg.text_dim)
+    model = place(new_model(cfg, text), cpu).eval()
+    ir, vis = torch.rand(1, 1, 480, 640), torch.rand(1, 3, 480, 640)
+    t_ir, t_vis = text.encode([("stripe",)]), text.encode([("haze",)])
+    print(f"{args.model}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"parameters          {parameter_count(model) / 1e6:.3f} M")
+    with torch.inference_mode():
+        with FlopCounterMode(display=False) as counter:
+            model(ir, vis, t_ir, t_vis)
+        print(f"640x480 pair        {counter.get_total_flops() / 1e9:.1f} GFLOP")
+        for dtype in (torch.float32, torch.bfloat16):
+            with autocast(cpu, dtype):
+                seconds = median_seconds(lambda: model(ir, vis, t_ir, t_vis), args.runs)
+            print(f"640x480 pair        {seconds:.3f} s {str(dtype).removeprefix('torch.')}")
+    with tempfile.TemporaryDirectory() as folder:
+        data = make_data(Path(folder) / "data")
+        threads = torch.get_num_threads()
+        train = TrainConfig(model=args.model, data=str(data), out=f"{folder}/run", threads=1, shards=min(threads, 4))
+        trainer = Trainer(train)
+        batch = trainer.sampler.stage1(0)
+        seconds = median_seconds(lambda: trainer._advance(batch), args.runs)
+        crops = train.batch_vis + train.batch_ir
+        number = "bf16" if trainer.amp else "fp32"
+        print(f"stage I, {train.crop}x{train.crop}    {crops / seconds:.1f} crops/s {number}, {train.shards} shards")
+
+
+if __name__ == "__main__":
+    main()
