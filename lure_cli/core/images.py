@@ -30,9 +30,9 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".webp": {"lossless": True},
 }
 _PILLOW_LIMIT = threading.Lock()
-_EXPORT_AGAIN = "Copy or export the file again and check that an image viewer opens it."
-_FLATTEN = "Flatten the image or save it without the extra channel."
-_CONVERT = "Convert it to 8-bit or 16-bit unsigned grey or RGB."
+_EXPORT_AGAIN = "copy or export the file again and check that an image viewer opens it"
+_FLATTEN = "flatten the image or save it without the extra channel"
+_CONVERT = "convert it to 8-bit or 16-bit unsigned grey or RGB"
 
 
 def has_image_suffix(path: Path) -> bool:
@@ -103,7 +103,7 @@ def write_image(path: Path, x: np.ndarray) -> None:
 
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise LureError(f"{path}: '{suffix}' is no known image type", f"Use one of {', '.join(SUFFIXES)}.")
+        raise LureError(f"{path}: '{suffix}' is no known image type", f"use one of {', '.join(SUFFIXES)}")
     if x.ndim == 3 and x.shape[2] == 1:
         x = x[..., 0]
     if x.ndim != 2 and not (x.ndim == 3 and x.shape[2] == 3):
@@ -124,7 +124,7 @@ def write_image(path: Path, x: np.ndarray) -> None:
         fault = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise LureError(
             f"{path}: cannot be written ({fault})",
-            "Check that the folder is writable, the disk has room and the format allows this size.",
+            "check that the folder is writable, the disk has room and the format allows this size",
         ) from error
     finally:
         with suppress(OSError):
@@ -136,11 +136,11 @@ def _open(path: Path) -> BinaryIO:
         if path.is_file():
             return path.open("rb")
         if path.is_dir():
-            raise LureError("a folder, not an image file", "Name one file here.")
+            raise LureError("a folder, not an image file", "name one file here")
         what = "not a regular file" if path.exists() else "no such file"
-        raise LureError(what, "Check the spelling of the path.")
+        raise LureError(what, "check the spelling of the path")
     except OSError as error:
-        raise LureError(f"cannot be opened ({error.strerror})", "Check that you may read it.") from error
+        raise LureError(f"cannot be opened ({error.strerror})", "check that you may read it") from error
 
 
 def _decode(file: BinaryIO, max_pixels: int) -> np.ndarray:
@@ -151,7 +151,7 @@ def _decode(file: BinaryIO, max_pixels: int) -> np.ndarray:
         raise LureError("the file is empty", _EXPORT_AGAIN)
     if head.startswith(b"\x89PNG") and head[24:25] == b"\x10" and head[25:26] in (b"\x02", b"\x04", b"\x06"):
         # From the header (IHDR: bit depth, colour type), as Pillow would cut these to 8 bits without a word.
-        raise LureError("a 16-bit PNG in colour or with alpha cannot be read in full", "Save it as a 16-bit TIFF.")
+        raise LureError("a 16-bit PNG in colour or with alpha cannot be read in full", "save it as a 16-bit TIFF")
     pixels = _decode_tiff(file, max_pixels) if head.startswith(_TIFF_MAGIC) else None
     if pixels is None:
         file.seek(0)
@@ -190,7 +190,7 @@ def _decode_tiff(file: BinaryIO, max_pixels: int) -> np.ndarray | None:
             if "imagecodecs" not in str(error):
                 raise
             if bits == 16 and (samples > 1 or photometric == 0):  # Pillow would cut it to 8 bits, or not invert it
-                raise LureError(f"unsupported compression {page.compression.name}", "Save it uncompressed.") from error
+                raise LureError(f"unsupported compression {page.compression.name}", "save it uncompressed") from error
             return None
         if page.axes == "SYX":
             pixels = pixels.transpose(1, 2, 0)
@@ -206,7 +206,7 @@ def _decode_pillow(file: BinaryIO, max_pixels: int) -> np.ndarray:
         with _without_pillow_limit():
             header = Image.open(file, formats=("PNG", "JPEG", "TIFF", "BMP", "WEBP"))
     except UnidentifiedImageError as error:
-        raise LureError("no image, or its header is damaged", f"Known types: {', '.join(SUFFIXES)}.") from error
+        raise LureError("no image, or its header is damaged", f"known types: {', '.join(SUFFIXES)}") from error
     still = header.format in ("MPO", "TIFF")  # a JPEG with previews; TIFF pages have been counted
     _check_header(*header.size, 1 if still else getattr(header, "n_frames", 1), max_pixels)
     deep = header.mode.startswith("I;16") or (header.mode == "I" and header.format == "PNG")
@@ -235,9 +235,9 @@ def _check_header(width: int, height: int, frames: int, max_pixels: int) -> None
     if width * height == 0:
         raise LureError("has no pixels", _EXPORT_AGAIN)
     if width * height > max_pixels:
-        raise LureError(f"{width} x {height} is over the limit of {max_pixels} pixels", "Crop or shrink the image.")
+        raise LureError(f"{width} x {height} is over the limit of {max_pixels} pixels", "crop or shrink the image")
     if frames > 1:
-        raise LureError(f"holds {frames} frames or pages", "Save the one frame that is meant as its own file.")
+        raise LureError(f"holds {frames} frames or pages", "save the one frame that is meant as its own file")
 
 
 @contextmanager

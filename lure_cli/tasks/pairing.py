@@ -15,7 +15,7 @@ _MARKERS = "ir|infrared|thermal|tir|lwir|nir|vis|vi|visible|rgb|color|colour"
 _MARKER = re.compile(_MARKERS, re.IGNORECASE)
 _ENDS = re.compile(rf"(.+)[-_. ](?:{_MARKERS})", re.IGNORECASE | re.DOTALL)
 _STARTS = re.compile(rf"(?:{_MARKERS})[-_. ](.+)", re.IGNORECASE | re.DOTALL)
-_FIELDS = "Known fields: {stem} (name of the pair), {ir} and {vis} (the files' own names without suffix)."
+_FIELDS = "known fields: {stem} (name of the pair), {ir} and {vis} (the files' own names without suffix)"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def list_images(folder: Path) -> list[Path]:
         entries = [p for p in folder.iterdir() if not p.name.startswith(".") and has_image_suffix(p) and p.is_file()]
     except OSError as error:
         raise LureError(
-            f"{folder}: cannot be read ({error.strerror})", "Give an existing folder that you may read."
+            f"{folder}: cannot be read ({error.strerror})", "give an existing folder that you may read"
         ) from error
     return sorted(entries)
 
@@ -78,12 +78,12 @@ def find_pairs(ir: Path, vis: Path, output: str | Path | None) -> tuple[list[Pai
     """
     for path in (ir, vis):
         if not os.path.exists(path):
-            raise LureError(f"{path}: no such file or folder", "Check the spelling of the path.")
+            raise LureError(f"{path}: no such file or folder", "check the spelling of the path")
     if ir.is_dir() != vis.is_dir():
         folder, file = (ir, vis) if ir.is_dir() else (vis, ir)
-        raise LureError(f"{folder} is a folder but {file} is a file", "Give two files or two folders.")
+        raise LureError(f"{folder} is a folder but {file} is a file", "give two files or two folders")
     if ir.samefile(vis):
-        raise LureError(f"{ir} is given as both the infrared and the visible input", "Give two different inputs.")
+        raise LureError(f"{ir} is given as both the infrared and the visible input", "give two different inputs")
     many = ir.is_dir()
     if many:
         matched, unmatched = _match_folders(ir, vis)
@@ -100,7 +100,7 @@ def _match_folders(ir: Path, vis: Path) -> tuple[list[tuple[str, Path, Path]], l
     if not names:
         raise LureError(
             f"no file in {ir} pairs with one in {vis}: {_examples(irs)} against {_examples(viss)}",
-            "Partners share a name up to a marker such as _ir or _vis: street_ir.png and street_vis.jpg.",
+            "partners share a name up to a marker such as _ir or _vis: street_ir.png and street_vis.jpg",
         )
     lone = [p for s, p in irs.items() if s not in viss] + [p for s, p in viss.items() if s not in irs]
     return [(name, irs[name], viss[name]) for name in names], lone
@@ -113,11 +113,11 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         if stem in found:
             raise LureError(
                 f"{found[stem]} and {path} both stand for '{stem}'",
-                "Keep one of the two; infrared and visible images belong in two separate folders.",
+                "keep one of the two; infrared and visible images belong in two separate folders",
             )
         found[stem] = path
     if not found:
-        raise LureError(f"{folder}: holds no image files", f"Known suffixes: {', '.join(SUFFIXES)}.")
+        raise LureError(f"{folder}: holds no image files", f"known suffixes: {', '.join(SUFFIXES)}")
     return found
 
 
@@ -145,10 +145,10 @@ def _output(output: str | Path | None, name: str, ir: Path, vis: Path, many: boo
     if not has_image_suffix(path):
         raise LureError(
             f"the output {text} has no known image suffix",
-            f"Use one of {', '.join(SUFFIXES)}, or end a folder's name with '/'.",
+            f"use one of {', '.join(SUFFIXES)}, or end a folder's name with '/'",
         )
     if many and not template:
-        raise LureError(f"the output {text} is one file for several pairs", f"Give a folder or a template. {_FIELDS}")
+        raise LureError(f"the output {text} is one file for several pairs", f"give a folder or a template; {_FIELDS}")
     return path
 
 
@@ -161,7 +161,7 @@ def _fill(template: str, values: dict[str, str]) -> str:
         if field is not None and (field not in values or spec or conversion):
             raise LureError(f"the output template {template} has an unknown field", _FIELDS)
         if field is not None and values[field] in (".", ".."):  # as a whole path component it would leave the folder
-            raise LureError(f"the name '{values[field]}' cannot stand in an output", "Rename the input files.")
+            raise LureError(f"the name '{values[field]}' cannot stand in an output", "rename the input files")
     return template.format_map(values)
 
 
@@ -172,10 +172,10 @@ def _check_outputs(pairs: list[Pair], unmatched: list[Path]) -> None:
     for pair in pairs:
         target = os.path.realpath(pair.output)
         if target in inputs:
-            raise LureError(f"the output {pair.output} is also an input", "Write to another folder or name.")
+            raise LureError(f"the output {pair.output} is also an input", "write to another folder or name")
         if target in taken:
             raise LureError(
                 f"'{taken[target]}' and '{pair.name}' would both be written to {pair.output}",
-                f"Tell them apart with a field in the template. {_FIELDS}",
+                f"tell them apart with a field in the template; {_FIELDS}",
             )
         taken[target] = pair.name
