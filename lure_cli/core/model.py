@@ -56,9 +56,9 @@ class InnerResidualBlock(nn.Module):
 
     Our reading of the paper's figure: with h = norm(x) and mix a 3x3 convolution,
         z = expand(h + mix(h));  (a, b) = halves of z;  y = x + project(a * b * (1 + gain))
-    `gain` comes from the text condition (zero at the pseudo prompt). With expansion 1 the mixing convolution is dense
-    and `expand` is left out, otherwise it is depthwise: on CPUs the dense form is the faster one on the finest scale
-    and the depthwise one on the others.
+    `gain` comes from the text condition (zero at the pseudo prompt), `project` starts at zero. With expansion 1 the
+    mixing convolution is dense and `expand` is left out, otherwise it is depthwise: on CPUs the dense form is the
+    faster one on the finest scale and the depthwise one on the others.
     """
 
     def __init__(self, channels: int, expansion: int, condition_dim: int, inner_residual: bool = True) -> None:
@@ -68,7 +68,7 @@ class InnerResidualBlock(nn.Module):
         self.norm = ChannelNorm(channels)
         self.mix = nn.Conv2d(channels, channels, 3, padding=1, groups=1 if expansion == 1 else channels)
         self.expand = nn.Conv2d(channels, hidden, 1) if expansion > 1 else nn.Identity()
-        self.project = nn.Conv2d(hidden // 2, channels, 1)
+        self.project = _zero_conv(hidden // 2, channels)
         self.gain = nn.Linear(condition_dim, hidden // 2, bias=False) if condition_dim else None
         if self.gain is not None:
             nn.init.zeros_(self.gain.weight)
@@ -91,9 +91,10 @@ class TextGuidedAttention(nn.Module):
 
     Our reading of the paper's figure, for a layer that turned x into y, with edit c (B, K) from the text:
         A = sigmoid(<key(c), y / rms(y)>)                 per pixel, in [0, 1]
-        out = x + A * (gamma(c) * (y - x) + beta(c))
-    so that the text says how much of each channel's change is wanted, and where. At the pseudo prompt c is zero,
-    hence gamma and beta are, and the whole layer is exactly the identity: nothing is touched unasked.
+        out = x + A * ((u + gamma(c)) * (y - x) + beta(c))
+    so that the text says how much of each channel's change is wanted, and where. u, the first entry of c, is 0 at the
+    pseudo prompt and 1 for a text that has nothing in common with it. At the pseudo prompt all of c is zero, hence
+    gamma and beta are, and the whole layer is exactly the identity: nothing is touched unasked.
     """
 
     def __init__(self, channels: int, condition_dim: int) -> None:
@@ -115,7 +116,7 @@ class TextGuidedAttention(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, condition: Tensor) -> Tensor:
         """Layer input x and output y (B, C, H, W), condition (B, K) -> (B, C, H, W)."""
-        gamma = self.gamma(condition)[:, :, None, None].to(y.dtype)
+        gamma = (condition[:, :1] + self.gamma(condition))[:, :, None, None].to(y.dtype)
         beta = self.beta(condition)[:, :, None, None].to(y.dtype)
         return torch.addcmul(x, self.attention(y, condition).to(y.dtype), torch.addcmul(beta, gamma, y - x))
 
@@ -129,9 +130,6 @@ class EncoderLayer(nn.Module):
             InnerResidualBlock(channels, expansion, cfg.condition_dim, cfg.inner_residual) for _ in range(blocks)
         )
         self.tga = TextGuidedAttention(channels, cfg.condition_dim) if cfg.text_guided_attention else None
-        if self.tga is None:  # nothing else holds the blocks back at the start
-            for block in self.blocks:
-                _zero(block.project)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, condition: Tensor, lifted: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), condition (B, K), and what comes up from the coarser scale, as x -> (B, C, H, W)."""
@@ -160,18 +158,22 @@ class GlobalContext(nn.Module):
 class Condition(nn.Module):
     """Turns the text t and the image's global context g into the edit that all layers of an encoder share.
 
-    edit = c(t, g) - c(p0, g) with c a two-layer perceptron: what the text asks for beyond the pseudo prompt, so that
-    the pseudo prompt asks for nothing, exactly. (B, D), (B, K) -> (B, K).
+    edit = (u, c(t, g) - c(p0, g)) with u = 1 - <t, p0> and c a two-layer perceptron: what the text asks for beyond the
+    pseudo prompt, so that the pseudo prompt asks for nothing, exactly. (B, D), (B, D), (B, K) -> (B, K).
     """
 
     def __init__(self, text_dim: int, dim: int) -> None:
         super().__init__()
+        self.scale = text_dim**0.5  # unit vectors have small entries
         self.text = nn.Linear(text_dim, dim)
-        self.out = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
+        self.out = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim - 1))
 
     def forward(self, t: Tensor, p0: Tensor, g: Tensor | None) -> Tensor:
         context: Tensor | float = 0.0 if g is None else g
-        return self.out(self.text(t) + context) - self.out(self.text(p0) + context)
+        asked, nothing = (self.out(self.text(self.scale * v) + context) for v in (t, p0))
+        edit = asked - nothing
+        presence = 1 - (t * p0).sum(1, keepdim=True)
+        return torch.cat(((presence * (presence > 1e-6)).to(edit.dtype), edit), dim=1)  # rounding is no request
 
 
 def _zero(conv: nn.Conv2d) -> nn.Conv2d:
@@ -187,10 +189,8 @@ def _zero_conv(channels_in: int, channels_out: int) -> nn.Conv2d:
 
 def _plain_blocks(cfg: ModelConfig, scale: int, count: int) -> nn.Sequential:
     """Inner residual blocks that know nothing of the text; they start as the identity."""
-    blocks = [InnerResidualBlock(cfg.widths[scale], cfg.expansions[scale], 0, cfg.inner_residual) for _ in range(count)]
-    for block in blocks:
-        _zero(block.project)
-    return nn.Sequential(*blocks)
+    width, expansion = cfg.widths[scale], cfg.expansions[scale]
+    return nn.Sequential(*(InnerResidualBlock(width, expansion, 0, cfg.inner_residual) for _ in range(count)))
 
 
 def _upsample(x: Tensor, like: Tensor) -> Tensor:
@@ -215,7 +215,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(
             EncoderLayer(widths[i], cfg.encoder_blocks[i], cfg.expansions[i], cfg) for i in range(scales)
         )
-        self.up = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 1) for i in range(scales - 1))
+        self.up = nn.ModuleList(_zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
         self.refine = nn.ModuleList(
             EncoderLayer(widths[i], cfg.refine_blocks[i], cfg.expansions[i], cfg) for i in range(scales - 1)
         )

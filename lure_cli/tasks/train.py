@@ -27,7 +27,7 @@ from lure_cli.errors import LureError
 
 B = TypeVar("B")
 Record = dict[str, Any]
-"""One line of the log: step, loss and its parts, learning rate, seconds, and PSNR per task (stage I)."""
+"""One line of the log: step, loss and its parts, learning rate, seconds; stage I also has dB gained per task."""
 
 
 def resolve_config(
@@ -215,9 +215,12 @@ class Trainer:
         ):
             image = image.mean(1, keepdim=True) if m == "ir" else image
             loss = loss + reconstruction_loss(image, y, cfg.w_ssim, cfg.w_grad) * len(y) / len(decoded)
-            for sample, value in zip(batch[m], psnr(image.detach(), y), strict=True):
-                if len(sample.names) <= 1:
-                    parts[f"psnr_{m}_{sample.names[0] if sample.names else 'none'}"] = float(value)
+            after, before = psnr(image.detach(), y), psnr(torch.stack([s.x for s in batch[m]]).to(y.device), y)
+            for sample, a, b in zip(batch[m], after, before, strict=True):
+                if not sample.names:
+                    parts[f"psnr_{m}_none"] = float(a)
+                elif len(sample.names) == 1:
+                    parts[f"gain_{m}_{sample.names[0]}"] = float(a - b)
         return loss, parts
 
     def _stage2_loss(self, ir: Tensor, vis: Tensor) -> tuple[Tensor, dict[str, float]]:
