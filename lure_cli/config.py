@@ -106,6 +106,7 @@ class TrainConfig:
     composite_ratio: float = 0.15  # share of degraded samples with two degradations
     real_ratio: float = 0.5  # share of real pairs among the samples of a task that has some
     unified: bool = True  # ablation: L_unified
+    balanced: bool = True  # ablation: off lets the tasks with the largest errors (light) dominate
     w_ssim: float = 0.2
     w_grad: float = 0.5
     w_content: float = 0.1  # content part of L_unified

@@ -116,9 +116,11 @@ def test_data_faults_are_named(tmp_path: Path) -> None:
 
 def test_losses_are_zero_for_equals_and_grow_with_the_error() -> None:
     y = picture()[None]
-    values = [float(losses.reconstruction_loss((y + e).clamp(0, 1), y, 0.2, 0.5)) for e in (0.0, 0.05, 0.2)]
+    values = [float(losses.reconstruction_loss((y + e).clamp(0, 1), y, 0.2, 0.5).sum()) for e in (0.0, 0.05, 0.2)]
     assert values[0] == pytest.approx(1e-3, abs=1e-4)  # Charbonnier's epsilon
     assert values[0] < values[1] < values[2]
+    weights = losses.task_weights(torch.cat([y, (y + 0.2).clamp(0, 1)]), y.expand(2, -1, -1, -1), 0.2, 0.5)
+    assert weights[0] > 3 * weights[1] > 0
     latent = tuple(torch.randn(2, 4, s, s) for s in (8, 4))
     other = tuple(f + 1 for f in latent)
     assert losses.content_loss(latent, latent) == 0

@@ -10,8 +10,8 @@ from lure_cli.core.model import Latent, luma
 
 
 def charbonnier(x: Tensor, y: Tensor, epsilon: float = 1e-3) -> Tensor:
-    """Mean of sqrt((x - y)^2 + epsilon^2): L1 that is smooth at zero."""
-    return ((x - y).square() + epsilon**2).sqrt().mean()
+    """Mean of sqrt((x - y)^2 + epsilon^2) per image (B,): L1 that is smooth at zero."""
+    return ((x - y).square() + epsilon**2).sqrt().mean((1, 2, 3))
 
 
 def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -20,8 +20,9 @@ def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gradient_loss(x: Tensor, y: Tensor) -> Tensor:
-    """L1 between the gradients of x and y."""
-    return sum((F.l1_loss(a, b) for a, b in zip(gradients(x), gradients(y), strict=True)), x.new_zeros(()))
+    """L1 between the gradients of x and y per image (B,)."""
+    (xh, xv), (yh, yv) = gradients(x), gradients(y)
+    return (xh - yh).abs().mean((1, 2, 3)) + (xv - yv).abs().mean((1, 2, 3))
 
 
 def ssim_map(x: Tensor, y: Tensor, window: int = 7) -> Tensor:
@@ -39,8 +40,18 @@ def ssim_map(x: Tensor, y: Tensor, window: int = 7) -> Tensor:
 
 
 def reconstruction_loss(x: Tensor, y: Tensor, w_ssim: float, w_grad: float) -> Tensor:
-    """L_rec: pixel (Charbonnier) + structure (1 - SSIM) + gradient term (METHOD: stage I)."""
-    return charbonnier(x, y) + w_ssim * (1 - ssim_map(x, y).mean()) + w_grad * gradient_loss(x, y)
+    """L_rec per image (B,): pixel (Charbonnier) + structure (1 - SSIM) + gradient term (METHOD: stage I)."""
+    return charbonnier(x, y) + w_ssim * (1 - ssim_map(x, y).mean((1, 2, 3))) + w_grad * gradient_loss(x, y)
+
+
+def task_weights(degraded: Tensor, y: Tensor, w_ssim: float, w_grad: float) -> Tensor:
+    """Weights (B,) that set each image's L_rec in relation to the loss of its degraded input.
+
+    Our choice: w = 0.1 / (0.03 + L_rec(degraded, y)). A dark image starts with ten times the loss of a noisy one; left
+    alone, the light tasks drown the others.
+    """
+    with torch.no_grad():
+        return 0.1 / (0.03 + reconstruction_loss(degraded, y, w_ssim, w_grad))
 
 
 def content_loss(latent: Latent, target: Latent) -> Tensor:

@@ -20,7 +20,7 @@ from lure_cli.config import MODELS, Provenance, TrainConfig, from_mapping, load_
 from lure_cli.core.checkpoint import FORMAT, load_model, load_tensors, new_model, save_model, save_tensors
 from lure_cli.core.data import Sample, Sampler, find_corpus
 from lure_cli.core.devices import autocast, native_bf16, pick_device, place
-from lure_cli.core.losses import content_loss, fusion_loss, moment_distance, reconstruction_loss
+from lure_cli.core.losses import content_loss, fusion_loss, moment_distance, reconstruction_loss, task_weights
 from lure_cli.core.model import Latent, Lure, Modality, psnr, stack
 from lure_cli.core.text import TextEncoder, VocabularyEncoder
 from lure_cli.errors import LureError
@@ -187,6 +187,7 @@ class Trainer:
     def _stage1_loss(self, batch: dict[Modality, list[Sample]]) -> tuple[Tensor, dict[str, float]]:
         cfg, model = self.cfg, self.model
         latents: dict[Modality, Latent] = {}
+        inputs: dict[Modality, Tensor] = {}
         targets: dict[Modality, Tensor] = {}
         unified = torch.zeros((), device=self.device)
         parts: dict[str, float] = {}
@@ -194,7 +195,7 @@ class Trainer:
             for m, samples in batch.items():
                 if not samples:
                     continue
-                x = self._images([s.x for s in samples])
+                x = inputs[m] = self._images([s.x for s in samples])
                 y = targets[m] = self._images([s.y for s in samples])
                 latents[m] = model.encode(x, self.text.encode([s.names for s in samples]).to(self.device), m)
                 if cfg.unified:
@@ -214,8 +215,11 @@ class Trainer:
             targets.items(), torch.split(decoded, [len(t) for t in targets.values()]), strict=True
         ):
             image = image.mean(1, keepdim=True) if m == "ir" else image
-            loss = loss + reconstruction_loss(image, y, cfg.w_ssim, cfg.w_grad) * len(y) / len(decoded)
-            after, before = psnr(image.detach(), y), psnr(torch.stack([s.x for s in batch[m]]).to(y.device), y)
+            rec = reconstruction_loss(image, y, cfg.w_ssim, cfg.w_grad)
+            if cfg.balanced:
+                rec = rec * task_weights(inputs[m], y, cfg.w_ssim, cfg.w_grad)
+            loss = loss + rec.sum() / len(decoded)
+            after, before = psnr(image.detach(), y), psnr(inputs[m], y)
             for sample, a, b in zip(batch[m], after, before, strict=True):
                 if not sample.names:
                     parts[f"psnr_{m}_none"] = float(a)
