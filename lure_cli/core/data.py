@@ -28,6 +28,8 @@ from lure_cli.errors import LureError
 _FOLDERS: dict[Modality, str] = {"vis": "visible", "ir": "infrared"}
 _SIDES: dict[Modality, int] = {"ir": 0, "vis": 1}
 """Where a modality stands in a fusion pair."""
+_SHARES = {"noise": 3.0, "rain": 2.5, "blur": 1.5, "haze": 1.5, "stripe": 1.5}
+"""How often a degradation is drawn, where not once: local detail is learnt slowly, light within minutes."""
 _LIT = 0.25
 """Clean images darker than this mean show night; "low light" asks for a well-lit picture, so they are no target."""
 
@@ -150,7 +152,8 @@ class Sampler:
             (y,) = self._draw(pool, (planes,), g, 2.0)
             return Sample(y, y, ())
         known = DEGRADATIONS[modality]
-        names: tuple[str, ...] = (known[int(torch.randint(len(known), (), generator=g))],)
+        shares = torch.tensor([_SHARES.get(name, 1.0) for name in known])
+        names: tuple[str, ...] = (known[int(torch.multinomial(shares, 1, generator=g))],)
         real = self.corpus.restoration.get((modality, names[0]))
         if real and uniform(g, 0, 1) < cfg.real_ratio:
             # Light and weather look alike at any size; grain and streaks do not, so those keep their pixels.
