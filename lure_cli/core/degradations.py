@@ -73,7 +73,7 @@ def rain(x: Tensor, g: Generator) -> Tensor:
     angle = uniform(g, -0.7, 0.7)
     for _ in range(int(uniform(g, 1, 3.99))):
         length = uniform(g, 9, 35)
-        drops = (torch.rand(1, h, w, generator=g) < uniform(g, 1e-4, 2.5e-3)) * torch.rand(1, h, w, generator=g)
+        drops = (torch.rand(1, h, w, generator=g) < uniform(g, 3e-4, 2.5e-3)) * torch.rand(1, h, w, generator=g)
         size = 2 * int(length / 2 + 1) + 1
         streaks = _filter(drops.float(), _line(length, angle + uniform(g, -0.1, 0.1), size)) * length
         layer = torch.maximum(layer, _gaussian(streaks, uniform(g, 0.3, 1.0)) * uniform(g, 0.5, 1.2))
@@ -97,10 +97,10 @@ def overexposure(x: Tensor, g: Generator) -> Tensor:
 
 def noise(x: Tensor, g: Generator) -> Tensor:
     """Sensor noise: signal-independent and shot part, white or slightly correlated, per plane or on the luma only."""
-    sigma = math.exp(uniform(g, math.log(3), math.log(45))) / 255
-    shape = x.shape if uniform(g, 0, 1) < 0.8 else (1, *x.shape[1:])
+    sigma = uniform(g, 4, 50) / 255
+    shape = x.shape if uniform(g, 0, 1) < 0.9 else (1, *x.shape[1:])
     n = torch.randn(shape, generator=g)
-    if uniform(g, 0, 1) < 0.3:
+    if uniform(g, 0, 1) < 0.15:
         n = _gaussian(n, uniform(g, 0.4, 0.9))
         n = n / n.std().clamp_min(1e-6)
     shot = uniform(g, 0, 1) if uniform(g, 0, 1) < 0.4 else 0.0
@@ -111,7 +111,7 @@ def blur(x: Tensor, g: Generator) -> Tensor:
     """Out of focus (Gaussian or disk) or moved (line)."""
     kind = uniform(g, 0, 1)
     if kind < 0.6:
-        return _gaussian(x, uniform(g, 0.6, 2.8)).clamp(0, 1)
+        return _gaussian(x, uniform(g, 0.8, 2.8)).clamp(0, 1)
     if kind < 0.8:
         r = torch.arange(-4, 5)
         disk = (uniform(g, 1, 3.5) + 0.5 - (r[:, None] ** 2 + r[None] ** 2).float().sqrt()).clamp(0, 1)
