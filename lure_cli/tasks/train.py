@@ -156,7 +156,8 @@ class Trainer:
         results = list(self._workers.map(self._gradients, self._split(batch)))
         loss = torch.stack([r[0] for r in results]).mean()
         for p, *shards in zip(self.trained.values(), *(r[1] for r in results), strict=True):
-            p.grad = torch.stack(shards).mean(0) if len(shards) > 1 else shards[0]
+            # In the memory layout of the parameter: the fused optimiser pairs values by address, not by index.
+            p.grad = torch.empty_like(p).copy_(torch.stack(shards).mean(0))
         parts = {k: v for r in results for k, v in r[2].items()}
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self.cfg.grad_clip)
         if torch.isfinite(loss) and torch.isfinite(norm):
