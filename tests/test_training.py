@@ -24,7 +24,7 @@ from lure_cli.tasks.train import Trainer, resolve_config
 def config(data: Path, out: Path, **changes: object) -> TrainConfig:
     """A run that takes seconds."""
     values = {"data": str(data), "out": str(out), "batch_vis": 2, "batch_ir": 2, "crop": 32, "steps": 4, "log_every": 1}
-    return from_mapping(TrainConfig, values | {"warmup": 1, "amp": False, **changes}, "test")
+    return from_mapping(TrainConfig, values | {"warmup": 1, "light_ramp": 0, "amp": False, **changes}, "test")
 
 
 def picture() -> torch.Tensor:

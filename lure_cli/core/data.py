@@ -30,6 +30,9 @@ _SIDES: dict[Modality, int] = {"ir": 0, "vis": 1}
 """Where a modality stands in a fusion pair."""
 _SHARES = {"noise": 3.0, "rain": 2.5, "blur": 1.5, "haze": 1.5, "stripe": 1.5}
 """How often a degradation is drawn, where not once: local detail is learnt slowly, light within minutes."""
+_LIGHT = frozenset(("haze", "lowlight", "overexposure", "lowcontrast"))
+"""What changes the light of the whole image. These tasks come in gradually: learnt first, they close the layers to all
+others, whose small gains they would spoil."""
 _LIT = 0.25
 """Clean images darker than this mean show night; "low light" asks for a well-lit picture, so they are no target."""
 
@@ -136,7 +139,8 @@ class Sampler:
         """Crops of both modalities for one step."""
         g = self.generator(step)
         counts: dict[Modality, int] = {"vis": self.cfg.batch_vis, "ir": self.cfg.batch_ir}
-        return {m: [self._restoration_sample(m, g) for _ in range(n)] for m, n in counts.items()}
+        ramp = min(1.0, step / max(1, self.cfg.light_ramp))
+        return {m: [self._restoration_sample(m, g, ramp) for _ in range(n)] for m, n in counts.items()}
 
     def stage2(self, step: int) -> tuple[Tensor, Tensor]:
         """Clean crops of pairs: ir (B, 1, S, S), vis (B, 3, S, S)."""
@@ -144,7 +148,7 @@ class Sampler:
         drawn = [self._draw(self.corpus.fusion, (1, 3), g, 2.0) for _ in range(self.cfg.batch_vis)]
         return torch.stack([d[0] for d in drawn]), torch.stack([d[1] for d in drawn])
 
-    def _restoration_sample(self, modality: Modality, g: Generator) -> Sample:
+    def _restoration_sample(self, modality: Modality, g: Generator, ramp: float) -> Sample:
         cfg, planes = self.cfg, CHANNELS[modality]
         if cfg.pseudo_degradation and uniform(g, 0, 1) < cfg.pseudo_ratio:
             fusion_only = uniform(g, 0, 1) < 0.7  # it ties the fusion data to the latent space
@@ -152,7 +156,7 @@ class Sampler:
             (y,) = self._draw(pool, (planes,), g, 2.0)
             return Sample(y, y, ())
         known = DEGRADATIONS[modality]
-        shares = torch.tensor([_SHARES.get(name, 1.0) for name in known])
+        shares = torch.tensor([_SHARES.get(name, 1.0) * (ramp if name in _LIGHT else 1.0) for name in known])
         names: tuple[str, ...] = (known[int(torch.multinomial(shares, 1, generator=g))],)
         real = self.corpus.restoration.get((modality, names[0]))
         if real and uniform(g, 0, 1) < cfg.real_ratio:

@@ -71,7 +71,7 @@ class InnerResidualBlock(nn.Module):
         self.project = _zero_conv(hidden // 2, channels)
         self.gain = nn.Linear(condition_dim, hidden // 2, bias=False) if condition_dim else None
         if self.gain is not None:
-            nn.init.zeros_(self.gain.weight)
+            nn.init.normal_(self.gain.weight, std=0.3)  # each text starts with hidden channels of its own
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), condition (B, K) -> (B, C, H, W)."""
@@ -91,10 +91,11 @@ class TextGuidedAttention(nn.Module):
 
     Our reading of the paper's figure, for a layer that turned x into y, with edit c (B, K) from the text:
         A = sigmoid(<key(c), y / rms(y)>)                 per pixel, in [0, 1]
-        out = x + A * ((u + gamma(c)) * (y - x) + beta(c))
+        out = x + u * (y - x) + A * (gamma(c) * (y - x) + beta(c))
     so that the text says how much of each channel's change is wanted, and where. u, the first entry of c, is 0 at the
     pseudo prompt and 1 for a text that has nothing in common with it. At the pseudo prompt all of c is zero, hence
-    gamma and beta are, and the whole layer is exactly the identity: nothing is touched unasked.
+    gamma and beta are, and the whole layer is exactly the identity: nothing is touched unasked. u stands outside of
+    the map so that a closed map cannot cut the blocks off from learning.
     """
 
     def __init__(self, channels: int, condition_dim: int) -> None:
@@ -116,9 +117,12 @@ class TextGuidedAttention(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, condition: Tensor) -> Tensor:
         """Layer input x and output y (B, C, H, W), condition (B, K) -> (B, C, H, W)."""
-        gamma = (condition[:, :1] + self.gamma(condition))[:, :, None, None].to(y.dtype)
+        gamma = self.gamma(condition)[:, :, None, None].to(y.dtype)
         beta = self.beta(condition)[:, :, None, None].to(y.dtype)
-        return torch.addcmul(x, self.attention(y, condition).to(y.dtype), torch.addcmul(beta, gamma, y - x))
+        presence = condition[:, :1, None, None].to(y.dtype)
+        change = y - x
+        asked = torch.addcmul(x, presence, change)
+        return torch.addcmul(asked, self.attention(y, condition).to(y.dtype), torch.addcmul(beta, gamma, change))
 
 
 class EncoderLayer(nn.Module):
