@@ -105,6 +105,7 @@ class TrainConfig:
     ignore_ratio: float = 0.05  # share of degraded samples that come with the pseudo prompt and stay as they are
     composite_ratio: float = 0.15  # share of degraded samples with two degradations
     real_ratio: float = 0.3  # share of real pairs among the samples of a task that has some
+    anchored: bool = True  # ablation: off lets the latents of clean images move during stage I
     light_ramp: int = 1_000  # steps until haze, light and contrast are drawn as often as they should be
     unified: bool = True  # ablation: L_unified
     balanced: bool = True  # ablation: off lets the tasks with the largest errors (light) dominate

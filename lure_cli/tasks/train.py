@@ -108,10 +108,16 @@ class Trainer:
             return new_model(model_cfg, text), text
 
     def _trained_parameters(self) -> dict[str, torch.nn.Parameter]:
-        """Stage I: encoders (and decoder, if asked). Stage II: fusion module and decoder; the rest is frozen."""
+        """Stage I: encoders (and decoder, if asked). Stage II: fusion module and decoder; the rest is frozen.
+
+        Under `anchored`, stage I leaves alone what alone shapes a clean image's latent (stem and downsampling): the
+        target of L_unified stands still, and a fusion module fits all later encoders of the same run.
+        """
         stage1 = ("encoders.", "decoder.") if self.cfg.train_decoder else ("encoders.",)
         parts = stage1 if self.cfg.stage == 1 else ("fusion.", "decoder.")
-        return {k: p for k, p in self.model.named_parameters() if k.startswith(parts)}
+        fixed = (".stem.", ".down.") if self.cfg.anchored else ()
+        named = self.model.named_parameters()
+        return {k: p for k, p in named if k.startswith(parts) and not any(f in k for f in fixed)}
 
     def run(self, on_log: Callable[[Record], None] | None = None, until: int | None = None) -> None:
         """Train up to `cfg.steps` (or `until`), writing log and checkpoints; `on_log` gets every log record."""
