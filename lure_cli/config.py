@@ -109,6 +109,7 @@ class TrainConfig:
     light_ramp: int = 1_000  # steps until haze, light and contrast are drawn as often as they should be
     unified: bool = True  # ablation: L_unified
     balanced: bool = True  # ablation: off lets the tasks with the largest errors (light) dominate
+    w_light: float = 0.15  # of tasks that change the light: their gradients have one sign all over, and drown others
     w_ssim: float = 0.2
     w_grad: float = 0.5
     w_content: float = 0.1  # content part of L_unified

@@ -30,7 +30,7 @@ _SIDES: dict[Modality, int] = {"ir": 0, "vis": 1}
 """Where a modality stands in a fusion pair."""
 _SHARES = {"noise": 3.0, "rain": 2.5, "blur": 1.5, "haze": 1.5, "stripe": 1.5}
 """How often a degradation is drawn, where not once: local detail is learnt slowly, light within minutes."""
-_LIGHT = frozenset(("haze", "lowlight", "overexposure", "lowcontrast"))
+LIGHT = frozenset(("haze", "lowlight", "overexposure", "lowcontrast"))
 """What changes the light of the whole image. These tasks come in gradually: learnt first, they close the layers to all
 others, whose small gains they would spoil."""
 _LIT = 0.25
@@ -156,7 +156,7 @@ class Sampler:
             (y,) = self._draw(pool, (planes,), g, 2.0)
             return Sample(y, y, ())
         known = DEGRADATIONS[modality]
-        shares = torch.tensor([_SHARES.get(name, 1.0) * (ramp if name in _LIGHT else 1.0) for name in known])
+        shares = torch.tensor([_SHARES.get(name, 1.0) * (ramp if name in LIGHT else 1.0) for name in known])
         names: tuple[str, ...] = (known[int(torch.multinomial(shares, 1, generator=g))],)
         real = self.corpus.restoration.get((modality, names[0]))
         if real and uniform(g, 0, 1) < cfg.real_ratio:

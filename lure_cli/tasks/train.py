@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lure_cli.config import MODELS, Provenance, TrainConfig, from_mapping, load_toml, nearest, parse_setting
 from lure_cli.core.checkpoint import FORMAT, load_model, load_tensors, new_model, save_model, save_tensors
-from lure_cli.core.data import Sample, Sampler, find_corpus
+from lure_cli.core.data import LIGHT, Sample, Sampler, find_corpus
 from lure_cli.core.devices import autocast, native_bf16, pick_device, place
 from lure_cli.core.losses import content_loss, fusion_loss, moment_distance, reconstruction_loss, task_weights
 from lure_cli.core.model import Latent, Lure, Modality, psnr, stack
@@ -224,7 +224,8 @@ class Trainer:
             image = image.mean(1, keepdim=True) if m == "ir" else image
             rec = reconstruction_loss(image, y, cfg.w_ssim, cfg.w_grad)
             if cfg.balanced:
-                rec = rec * task_weights(inputs[m], y, cfg.w_ssim, cfg.w_grad)
+                light = torch.tensor([cfg.w_light if LIGHT & set(s.names) else 1.0 for s in batch[m]])
+                rec = rec * light.to(y.device) * task_weights(inputs[m], y, cfg.w_ssim, cfg.w_grad)
             loss = loss + rec.sum() / len(decoded)
             after, before = psnr(image.detach(), y), psnr(inputs[m], y)
             for sample, a, b in zip(batch[m], after, before, strict=True):
