@@ -21,7 +21,7 @@ GOLDEN = {
     "gate": "low light",
     "drone": "noise in the infrared image",
 }
-"""Pair -> prompt of the golden images in tests/golden."""
+"""Pair -> prompt of the images in tests/golden, written by `lure fuse` with the shipped weights on a CPU in fp32."""
 
 
 @pytest.fixture(scope="module")

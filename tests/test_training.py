@@ -279,3 +279,24 @@ def test_settings_and_missing_files(tmp_path: Path) -> None:
         parse_setting("lr")
     with pytest.raises(LureError, match="cannot be read"):
         load_toml(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_steps_equal_those_of_the_plain_optimiser(shards: int, data: Path, tmp_path: Path) -> None:
+    """Gradients reach the weights that they belong to, whatever memory layout either has."""
+    ours, plain = (Trainer(config(data, tmp_path / n, shards=shards)) for n in ("a", "b"))
+    start = {k: p.detach().clone() for k, p in plain.trained.items()}
+    optimizer = torch.optim.AdamW(plain.trained.values(), weight_decay=1e-4, betas=(0.9, 0.99), foreach=False)
+    for step in range(4):  # in the first, the blocks' last layers are zero and hold all other gradients back
+        batch = ours.sampler.stage1(step)
+        optimizer.param_groups[0]["lr"] = ours._lr()
+        ours._advance(batch)
+        optimizer.zero_grad()
+        for shard in plain._split(batch):
+            (plain._stage1_loss(shard)[0] / shards).backward()
+        torch.nn.utils.clip_grad_norm_(plain.trained.values(), 1.0)
+        optimizer.step()
+    moved = {k: (p.detach() - start[k], ours.trained[k].detach() - start[k]) for k, p in plain.trained.items()}
+    apart = {k: float((a - b).norm() / a.norm()) for k, (a, b) in moved.items() if a.norm() > 0}
+    assert {"encoders.vis.refine.0.blocks.0.mix.weight", "encoders.vis.layers.1.blocks.0.mix.weight"} <= set(apart)
+    assert max(apart.values()) < 0.3, apart
