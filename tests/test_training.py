@@ -190,6 +190,7 @@ def test_stage_two_changes_no_frozen_parameter(data: Path, tmp_path: Path) -> No
     assert any(k.startswith("fusion.") for k in moved)
     assert any(k.startswith("decoder.") for k in moved)
     assert not any(k.startswith("fusion.") for k in first.trained)
+    assert load_model(tmp_path / "s2" / "weights.safetensors")[2].data == ("demo",)
 
 
 @pytest.mark.parametrize("stage", [1, 2])

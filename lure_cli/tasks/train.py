@@ -79,9 +79,10 @@ class Trainer:
         self.device = pick_device(cfg.device)
         self.amp = cfg.amp and native_bf16(self.device)
         corpus = find_corpus(Path(cfg.data), cfg.exclude)
-        self.sets = corpus.sets()
         self.sampler = Sampler(corpus, cfg)
-        self.model, self.text = self._initial_model()
+        self.model, self.text, before = self._initial_model()
+        drawn = corpus.sets() if cfg.stage == 1 else tuple(corpus.fusion)
+        self.sets = tuple(sorted({*before.data, *drawn}))
         place(self.model, self.device)
         self.trained = self._trained_parameters()
         for name, p in self.model.named_parameters():
@@ -95,17 +96,16 @@ class Trainer:
         elif (self.out / "state.safetensors").exists():
             raise LureError(f"{self.out}: holds a run already", "go on with --resume, or choose another folder")
 
-    def _initial_model(self) -> tuple[Lure, TextEncoder]:
+    def _initial_model(self) -> tuple[Lure, TextEncoder, Provenance]:
         if self.cfg.init:
-            model, text, _ = load_model(Path(self.cfg.init))
-            return model, text
+            return load_model(Path(self.cfg.init))
         if self.cfg.stage == 2:
             raise LureError("stage II needs the weights of stage I", "give them with --init")
         model_cfg = MODELS[self.cfg.model]
         text = VocabularyEncoder(model_cfg.text_dim)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.cfg.seed)
-            return new_model(model_cfg, text), text
+            return new_model(model_cfg, text), text, Provenance()
 
     def _trained_parameters(self) -> dict[str, torch.nn.Parameter]:
         """Stage I: encoders (and decoder, if asked). Stage II: fusion module and decoder; the rest is frozen.

@@ -22,7 +22,7 @@ class Record:
 SHIPPED: dict[str, Record] = {
     "lure-small": Record(
         file="lure-small.safetensors",
-        sha256="",
+        sha256="3575a151482aa274cac354e13f841bf74e13f11efd582082226421957b4cdc07",
     ),
 }
 
