@@ -22,7 +22,7 @@ class Record:
 SHIPPED: dict[str, Record] = {
     "lure-small": Record(
         file="lure-small.safetensors",
-        sha256="3575a151482aa274cac354e13f841bf74e13f11efd582082226421957b4cdc07",
+        sha256="e941ec6899218141c0bfdc065f5e6052b0057011a5ef8a3459dff9aef67f7fa4",
     ),
 }
 
