@@ -22,7 +22,7 @@ class Record:
 SHIPPED: dict[str, Record] = {
     "lure-small": Record(
         file="lure-small.safetensors",
-        sha256="e941ec6899218141c0bfdc065f5e6052b0057011a5ef8a3459dff9aef67f7fa4",
+        sha256="27ad14f603399ab30316d65f60bb89d9cbbbf16fa1fd412cf043f8bbfe3be10d",
     ),
 }
 
