@@ -161,12 +161,17 @@ def run(cfg: TrainConfig, **kwargs: int) -> Trainer:
     return trainer
 
 
+def first_stage(stage: int, data: Path, folder: Path) -> dict[str, str]:
+    """What a run of this stage starts from."""
+    if stage == 1:
+        return {}
+    run(config(data, folder / "s1", steps=1))
+    return {"init": str(folder / "s1" / "weights.safetensors")}
+
+
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_resumed_run_equals_an_uninterrupted_one(stage: int, data: Path, tmp_path: Path) -> None:
-    init = {}
-    if stage == 2:
-        run(config(data, tmp_path / "s1", steps=1))
-        init = {"init": str(tmp_path / "s1" / "weights.safetensors")}
+    init = first_stage(stage, data, tmp_path)
     whole = run(config(data, tmp_path / "whole", stage=stage, shards=2, threads=1, **init))
     cfg = config(data, tmp_path / "parts", stage=stage, shards=2, threads=1, **init)
     run(cfg, until=2)
@@ -195,10 +200,7 @@ def test_stage_two_changes_no_frozen_parameter(data: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_thirty_steps_lower_the_loss(stage: int, data: Path, tmp_path: Path) -> None:
-    init = {}
-    if stage == 2:
-        run(config(data, tmp_path / "s1", steps=1))
-        init = {"init": str(tmp_path / "s1" / "weights.safetensors")}
+    init = first_stage(stage, data, tmp_path)
     trainer = Trainer(config(data, tmp_path / "run", stage=stage, steps=30, lr=2e-3, **init))
     batch = trainer.sampler.stage1(0) if stage == 1 else trainer.sampler.stage2(0)
     values = [trainer._advance(batch)["loss"] for _ in range(30)]

@@ -27,40 +27,28 @@ _RESUME = typer.Option("--resume", help="Go on from the last checkpoint in --out
 _QUIET = typer.Option("-q", "--quiet", help="No progress.")
 
 
-@train.command()
-def stage1(
-    config: Annotated[Path | None, _CONFIG] = None,
-    data: Annotated[str | None, _DATA] = None,
-    out: Annotated[str | None, _OUT] = None,
-    init: Annotated[str | None, _INIT] = None,
-    steps: Annotated[int | None, _STEPS] = None,
-    seed: Annotated[int | None, _SEED] = None,
-    device: Annotated[str | None, _DEVICE] = None,
-    settings: Annotated[list[str] | None, _SET] = None,
-    resume: Annotated[bool, _RESUME] = False,
-    quiet: Annotated[bool, _QUIET] = False,
-) -> None:
-    """Learn the unified latent space: restore single images, told by text."""
-    flags = {"data": data, "out": out, "init": init, "steps": steps, "seed": seed, "device": device}
-    _train(1, config, flags, settings or [], resume, quiet)
+def _add_stage(stage: int, text: str) -> None:
+    """One subcommand a stage; both take the same options."""
+
+    @train.command(f"stage{stage}", help=text)
+    def _(
+        config: Annotated[Path | None, _CONFIG] = None,
+        data: Annotated[str | None, _DATA] = None,
+        out: Annotated[str | None, _OUT] = None,
+        init: Annotated[str | None, _INIT] = None,
+        steps: Annotated[int | None, _STEPS] = None,
+        seed: Annotated[int | None, _SEED] = None,
+        device: Annotated[str | None, _DEVICE] = None,
+        settings: Annotated[list[str] | None, _SET] = None,
+        resume: Annotated[bool, _RESUME] = False,
+        quiet: Annotated[bool, _QUIET] = False,
+    ) -> None:
+        flags = {"data": data, "out": out, "init": init, "steps": steps, "seed": seed, "device": device}
+        _train(stage, config, flags, settings or [], resume, quiet)
 
 
-@train.command()
-def stage2(
-    config: Annotated[Path | None, _CONFIG] = None,
-    data: Annotated[str | None, _DATA] = None,
-    out: Annotated[str | None, _OUT] = None,
-    init: Annotated[str | None, _INIT] = None,
-    steps: Annotated[int | None, _STEPS] = None,
-    seed: Annotated[int | None, _SEED] = None,
-    device: Annotated[str | None, _DEVICE] = None,
-    settings: Annotated[list[str] | None, _SET] = None,
-    resume: Annotated[bool, _RESUME] = False,
-    quiet: Annotated[bool, _QUIET] = False,
-) -> None:
-    """Learn to fuse inside the latent space, from clean pairs alone; encoders and text stay frozen."""
-    flags = {"data": data, "out": out, "init": init, "steps": steps, "seed": seed, "device": device}
-    _train(2, config, flags, settings or [], resume, quiet)
+_add_stage(1, "Learn the unified latent space: restore single images, told by text.")
+_add_stage(2, "Learn to fuse inside the latent space, from clean pairs alone; encoders and text stay frozen.")
 
 
 def _train(

@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 
 from lure_cli.config import TrainConfig
 from lure_cli.core.degradations import degrade, uniform
-from lure_cli.core.images import SUFFIXES, read_image
+from lure_cli.core.images import has_image_suffix, read_image
 from lure_cli.core.model import CHANNELS, Modality
 from lure_cli.core.text import DEGRADATIONS
 from lure_cli.errors import LureError
@@ -66,7 +66,7 @@ class Sample:
 def _images(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
-    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")}
+    return {p.stem: p for p in sorted(folder.iterdir()) if has_image_suffix(p) and not p.name.startswith(".")}
 
 
 def _pairs(a: Path, b: Path) -> list[Files]:

@@ -70,19 +70,21 @@ def read_image(path: Path, *, channels: Literal[1, 3], max_pixels: int = 200_000
         raise LureError(f"{path}: damaged or cut short, it cannot be decoded ({fault})", _EXPORT_AGAIN) from error
     top = np.iinfo(pixels.dtype).max
     x: np.ndarray = np.divide(pixels.reshape(*pixels.shape[:2], -1), top, dtype=np.float32, order="C")
-    if channels == 3:
-        return x if x.shape[2] == 3 else np.repeat(x, 3, axis=2)
-    if x.shape[2] == 1:
+    return to_channels(x, channels)
+
+
+def to_channels(x: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:
+    """(H, W, 1) or (H, W, 3) -> (H, W, channels): grey is replicated, colour becomes its luma (ITU-R BT.601)."""
+    import numpy as np
+
+    if x.shape[2] == channels:
         return x
+    if channels == 3:
+        return np.repeat(x, 3, axis=2)
     red, green, blue = x[..., :1], x[..., 1:2], x[..., 2:]
     # The weights sum to one; written as differences, equal channels give their exact value.
     luma: np.ndarray = green + np.float32(0.299) * (red - green) + np.float32(0.114) * (blue - green)
     return luma
-
-
-def is_grey(x: np.ndarray) -> bool:
-    """Whether the three channels of x, (H, W, 3), are equal in every pixel."""
-    return bool((x[..., 0] == x[..., 1]).all() and (x[..., 1] == x[..., 2]).all())
 
 
 def write_image(path: Path, x: np.ndarray) -> None:

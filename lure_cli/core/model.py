@@ -348,10 +348,6 @@ class Lure(nn.Module):
         grey = (vis.amax(1, keepdim=True) - vis.amin(1, keepdim=True)).amax((1, 2, 3), keepdim=True) == 0
         return torch.where(grey, luma(y).expand_as(y), y)
 
-    def stage2_parameters(self) -> list[nn.Parameter]:
-        """The parameters that stage II trains: fusion module and decoder."""
-        return [*self.fusion.parameters(), *self.decoder.parameters()]
-
 
 def luma(x: Tensor) -> Tensor:
     """(B, 3, H, W) -> (B, 1, H, W), ITU-R BT.601; a one-channel image is returned as it is."""

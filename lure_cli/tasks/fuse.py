@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lure_cli.core.images import read_image, write_image
+from lure_cli.core.images import read_image, to_channels, write_image
 from lure_cli.core.text import Prompt, parse_prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.pairing import Pair, find_pairs
@@ -147,12 +147,7 @@ def _from_array(array: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:
             raise LureError("a float array holds values outside [0, 1]", "divide it by the range of your sensor")
     else:
         raise LureError(f"arrays of type {array.dtype} are not understood", "give uint8, uint16 or float in [0, 1]")
-    if x.shape[2] == channels:
-        return x
-    if channels == 3:
-        return np.repeat(x, 3, axis=2)
-    luma: np.ndarray = x @ np.array([[0.299], [0.587], [0.114]], np.float32)
-    return luma
+    return to_channels(x, channels)
 
 
 def _name(source: Source, otherwise: str) -> str:
