@@ -55,11 +55,25 @@ def read_image(path: Path, *, channels: Literal[1, 3], max_pixels: int = 200_000
         holds previews or gain maps (MPO), the first, main image is read.
 
     Raises:
-        LureError: the file is missing, unreadable, damaged, too large, no such image, transparent, holds several
-            frames, or holds numbers whose range is unknown or that would silently lose precision.
+        LureError: as `read_pixels`.
     """
     import numpy as np
 
+    pixels = read_pixels(path, max_pixels=max_pixels)
+    top = np.iinfo(pixels.dtype).max
+    x: np.ndarray = np.divide(pixels, top, dtype=np.float32, order="C")
+    return to_channels(x, channels)
+
+
+def read_pixels(path: Path, *, max_pixels: int = 200_000_000) -> np.ndarray:
+    """Read one still image as it is stored: uint8 or uint16, (H, W, 1) if grey, (H, W, 3) if colour.
+
+    Args and what is read: as `read_image`.
+
+    Raises:
+        LureError: the file is missing, unreadable, damaged, too large, no such image, transparent, holds several
+            frames, or holds numbers whose range is unknown or that would silently lose precision.
+    """
     try:
         with _open(path) as file:
             pixels = _decode(file, max_pixels)
@@ -68,9 +82,8 @@ def read_image(path: Path, *, channels: Literal[1, 3], max_pixels: int = 200_000
     except Exception as error:  # decoders raise anything at a bad file: struct.error, SyntaxError, KeyError, ...
         fault = str(error) or type(error).__name__
         raise LureError(f"{path}: damaged or cut short, it cannot be decoded ({fault})", _EXPORT_AGAIN) from error
-    top = np.iinfo(pixels.dtype).max
-    x: np.ndarray = np.divide(pixels.reshape(*pixels.shape[:2], -1), top, dtype=np.float32, order="C")
-    return to_channels(x, channels)
+    upright: np.ndarray = pixels.reshape(*pixels.shape[:2], -1)
+    return upright
 
 
 def to_channels(x: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:

@@ -1,0 +1,127 @@
+"""`lure eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lure_cli.cli.output import emit, emit_json, note, show_error
+
+
+def evaluate(
+    fused: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]PATH", help="Fused image or folder; repeat it to compare methods."),
+    ] = None,
+    ir: Annotated[Path | None, typer.Option(help="Infrared image or folder.")] = None,
+    vis: Annotated[Path | None, typer.Option(help="Visible image or folder.")] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Such as 'EN,SSIM,VIF,VIF_min,VIF_ir'; all without it. See --list.")
+    ] = None,
+    convention: Annotated[str, typer.Option(help="Whose definitions: cddfuse, matlab or zoo.")] = "cddfuse",
+    floors: Annotated[
+        bool, typer.Option("--floors", help="Add mean, maximum, Laplacian pyramid, guided filter, both copies.")
+    ] = False,
+    reference: Annotated[
+        Path | None, typer.Option(help="Clean reference image or folder; adds PSNR, SSIM, MS-SSIM, CIEDE2000.")
+    ] = None,
+    clean_ir: Annotated[
+        Path | None, typer.Option(help="Score against these clean infrared images instead of --ir.")
+    ] = None,
+    clean_vis: Annotated[
+        Path | None, typer.Option(help="Score against these clean visible images instead of --vis.")
+    ] = None,
+    common: Annotated[
+        bool, typer.Option("--common", help="Score on the images that all methods have, if one lacks some.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(help="Processes; 0 means one a core.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the table.")] = False,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write one row an image; the summary goes to NAME_summary.csv beside it.")
+    ] = None,
+    latex: Annotated[Path | None, typer.Option(help="Write the table as LaTeX.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table as Markdown.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a report: tables, best and worst images, in one file.")
+    ] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for box plots and a rank heat map (PNG).")] = None,
+    explain: Annotated[bool, typer.Option("--list", help="Explain every metric, and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")] = False,
+) -> None:
+    """Measure fused images against their sources, with the exact definitions of a common evaluator.
+
+    Files written by an earlier run are replaced.
+    """
+    from lure_cli.tasks import evaluate as task
+
+    if explain:
+        _explain(convention, as_json)
+        return
+    from tqdm import tqdm
+
+    from lure_cli.cli.tables import show_evaluation
+    from lure_cli.tasks import report
+
+    names = tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics is not None else None
+    plan = task.plan_evaluation(
+        task.EvaluateOptions(
+            task.parse_fused(fused or ()),
+            ir,
+            vis,
+            names,
+            convention,
+            floors,
+            reference,
+            clean_ir,
+            clean_vis,
+            common,
+            jobs,
+        )
+    )
+    if plots:
+        report.check_plots()
+    with tqdm(total=len(plan.images), disable=quiet or len(plan.images) < 2, unit="image", leave=False) as bar:
+        found = task.evaluate(plan, bar.update)
+    if not quiet:
+        for line in found.notes:
+            note(line)
+    if found.images:
+        if as_json:
+            emit_json(report.to_dict(found))
+        else:
+            show_evaluation(found)
+        if csv:
+            report.write_text(csv, report.image_csv(found))
+            report.write_text(csv.with_name(f"{csv.stem}_summary{csv.suffix}"), report.summary_csv(found))
+        if latex:
+            report.write_text(latex, report.to_latex(found))
+        if markdown:
+            report.write_text(markdown, report.to_markdown(found))
+        if html:
+            report.write_text(html, report.to_html(found, lambda index, which: task.picture(found, index, which)))
+        if plots:
+            report.write_plots(found, plots)
+    for error in found.failed:
+        show_error(error)
+    if found.failed:
+        if not quiet and found.images:
+            note(f"{len(found.failed)} of {len(plan.images)} images could not be measured; the table is without them")
+        raise typer.Exit(1)
+
+
+def _explain(convention: str, as_json: bool) -> None:
+    from lure_cli.tasks.evaluate import explain
+
+    for entry in explain(convention):
+        if as_json:
+            emit_json(entry)
+            continue
+        unit = f", {entry['unit']}" if entry["unit"] else ""
+        emit(f"{entry['name']}: {entry['title']}")
+        emit(f"    {entry['better']} is better; range {entry['range']}{unit}; {entry['source']}")
+        if entry["convention"]:
+            emit(f"    {convention}: {entry['convention']}")
+        if entry["forms"]:
+            emit(f"    also {', '.join(entry['forms'])}")
