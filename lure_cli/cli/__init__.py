@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lure_cli import __version__
+from lure_cli.cli.bench import bench
 from lure_cli.cli.evaluate import evaluate
 from lure_cli.cli.fuse import fuse
 from lure_cli.cli.info import info
@@ -44,6 +45,7 @@ def _root(
 
 app.command()(fuse)
 app.command("eval")(evaluate)
+app.command()(bench)
 app.add_typer(train, name="train")
 app.command()(info)
 

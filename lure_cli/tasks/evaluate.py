@@ -309,8 +309,10 @@ def find_columns(
         wanted = []
         for name in names:
             if _key(name) not in by_key:
+                base = by_key.get(_key(name.rpartition("_")[0]))
+                forms = [n for n, c in known.items() if base and c.metric is known[base].metric]
                 keys = difflib.get_close_matches(_key(name), by_key, 3, 0.4)
-                near = ", ".join(by_key[k] for k in keys) or ", ".join(metrics.DEFAULT)
+                near = ", ".join(forms or [by_key[k] for k in keys] or metrics.DEFAULT)
                 raise LureError(f"there is no metric '{name}'", f"did you mean {near}? `lure eval --list` explains all")
             wanted.append(by_key[_key(name)])
     if reference and not set(wanted) & set(of_reference):
