@@ -1,14 +1,15 @@
-"""LURE: degradation-aware infrared-visible image fusion. `from lure_cli import Fuser`."""
+"""LURE: degradation-aware infrared-visible image fusion. `from lure_cli import Fuser, METRICS`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lure_cli.core.metrics import METRICS
     from lure_cli.tasks.fuse import Fuser
 
 __version__ = "0.1.0"
-__all__ = ["Fuser", "__version__"]
+__all__ = ["METRICS", "Fuser", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,4 +18,8 @@ def __getattr__(name: str) -> Any:
         from lure_cli.tasks.fuse import Fuser
 
         return Fuser
+    if name == "METRICS":
+        from lure_cli.core.metrics import METRICS
+
+        return METRICS
     raise AttributeError(f"module 'lure_cli' has no attribute '{name}'")
