@@ -11,9 +11,7 @@ from lure_cli.cli.output import emit_json, note, show_error
 
 
 def bench(
-    cases: Annotated[
-        Path, typer.Argument(help="Folder with cases.json and CASE/ir, CASE/vi; one is called clean.")
-    ],
+    cases: Annotated[Path, typer.Argument(help="Folder with cases.json and CASE/ir, CASE/vi; one is called clean.")],
     weights: Annotated[
         list[str] | None, typer.Option(help="Shipped name or .safetensors file; may be repeated; 'none' runs no model.")
     ] = None,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate import EvaluateOptions, evaluate, plan_evaluation
 from lure_cli.tasks.pairing import find_pairs
+from lure_cli.tasks.report import Cell, Table, format_number, markdown_table, marks_of
 from lure_cli.tasks.weights import DEFAULT, resolve_weights
 
 if TYPE_CHECKING:
@@ -187,7 +188,8 @@ def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) 
             _fuse_floor(name, cases, made / name, failed)
         roots = {name: made / name for name in (*own, *floors)} | dict(options.fused)
         clean_sources = (options.clean_ir or clean.ir, options.clean_vis or clean.vis)
-        values, notes = {}, []
+        values: dict[str, Any] = {}
+        notes: list[str] = []
         for case in cases:
             say(f"{case.name}: scoring")
             common = options.common or bool(failed)  # a pair that could not be fused is left out for every method
@@ -323,6 +325,37 @@ def to_dict(found: Bench) -> dict[str, Any]:
 
 def _defined(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def tables(found: Bench) -> list[Table]:
+    """One table a metric: cases x methods, the best method of each case marked; means of the degraded cases below."""
+    made = []
+    images = max(
+        (n for case in found.values for m in found.methods if (n := found.mean(case, m, "SSIM")[1])), default=0
+    )
+    for metric in found.metrics:
+        rows = []
+        for label, means in found.rows(metric):
+            ranks = [
+                float(1 + sum(other > mean for other in means)) if math.isfinite(mean) else math.nan for mean in means
+            ]
+            decimals = 2 if metric == SELF else 3
+            if len(means) == 1:
+                ranks = [math.nan]
+            cells = [
+                Cell(format_number(mean, decimals), mark) for mean, mark in zip(means, marks_of(ranks), strict=True)
+            ]
+            rows.append((label, tuple(cells)))
+        title = f"{metric} ↑, against the clean sources, convention {found.convention}, up to {images} images a case"
+        if metric == SELF:
+            title = f"{metric} ↑ in dB, against the method's own fusion of the clean pair, up to {images} images a case"
+        made.append(Table(title, ("case", *found.methods), tuple(rows), ()))
+    return made
+
+
+def to_markdown(found: Bench) -> str:
+    """The tables, one below the other."""
+    return "\n".join(map(markdown_table, tables(found)))
 
 
 def to_csv(found: Bench) -> str:

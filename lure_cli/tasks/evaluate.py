@@ -252,7 +252,7 @@ def plan_evaluation(options: EvaluateOptions) -> Plan:
     floors = tuple(FLOORS) if options.floors else ()
     if floors and options.ir is None:
         raise LureError("--floors needs the sources, which it fuses", "give --ir and --vis")
-    clash = [name for name, _ in options.fused if name in (*floors, "ir", "vis")]
+    clash = [name for name, _ in options.fused if name in (*floors, "infrared", "visible")]
     if clash:
         raise LureError(f"a method cannot be called '{clash[0]}' here", "name it otherwise: --fused NAME=DIR")
     if not options.fused and not floors:
@@ -516,7 +516,7 @@ def picture(evaluation: Evaluation, index: int, which: str) -> np.ndarray | None
     Args:
         evaluation: the evaluation.
         index: of the image.
-        which: `ir`, `vis` (as given, or the clean ones) or a method's name.
+        which: `infrared`, `visible` (as given, or the clean ones) or a method's name.
 
     Returns:
         None where there is no such image, for example no infrared.
@@ -526,7 +526,7 @@ def picture(evaluation: Evaluation, index: int, which: str) -> np.ndarray | None
     from lure_cli.core.images import read_image, read_pixels
 
     files = evaluation.images[index]
-    sides = {"ir": files.ir or files.clean_ir, "vis": files.vis or files.clean_vis}
+    sides = {"infrared": files.ir or files.clean_ir, "visible": files.vis or files.clean_vis}
     path = sides.get(which) or files.fused.get(which)
     if path is not None:
         return np.rint(read_image(path, channels=3) * 255).astype(np.uint8)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import html
 import io
 import math
+import os
 import re
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lure_cli import __version__
+from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate import Column, Evaluation, Method, Summary
 
 if TYPE_CHECKING:
     import numpy as np
 
     Picture = Callable[[int, str], np.ndarray | None]
-    """(index of the image, "ir" or "vis" or a method's name) -> uint8 (H, W, 3) or (H, W), None if there is none."""
+    """(index of the image, "infrared" or "visible" or a method's name) -> uint8 (H, W, 3) or (H, W), None if there is none."""
 
 ALPHA = 0.05
 """A value gets a star where its p-value is below this."""
 
-UNDEFINED = "–"
+UNDEFINED = "n/a"
 """What tables show for a value that is not a finite number."""
 
 FUSED_ONLY = ("EN", "SD", "SF", "AG")
@@ -36,7 +42,7 @@ _ARROW = {"higher": "↑", "lower": "↓"}
 
 
 def format_number(value: float, decimals: int | None = None) -> str:
-    """About four significant digits: 1.067, 0.0235, 42.66, 7832; an en dash for what is not a finite number.
+    """About four significant digits: 1.067, 0.0235, 42.66, 7832; n/a for what is not a finite number.
 
     Args:
         value: any number.
@@ -91,7 +97,7 @@ def table_of_means(evaluation: Evaluation) -> Table:
     if several:
         head.append("mean rank ↓")
         ranks = [math.nan if m.mean_rank is None else m.mean_rank for m in methods]
-        columns.append([Cell(f"{r:.2f}", mark) for r, mark in zip(ranks, _marks(ranks), strict=True)])
+        columns.append([Cell(f"{r:.2f}", mark) for r, mark in zip(ranks, marks_of(ranks), strict=True)])
     names = [m.name + (" †" if m.floor else "") for m in methods]
     rows = tuple((name, tuple(cells)) for name, *cells in zip(names, *columns, strict=True))
     title = f"Convention {evaluation.convention}, {'means over ' if len(evaluation.images) > 1 else ''}"
@@ -101,7 +107,7 @@ def table_of_means(evaluation: Evaluation) -> Table:
 def _column_cells(methods: Sequence[Method], column: Column) -> list[Cell]:
     summaries = [m.summary[column.name] for m in methods]
     decimals = common_decimals(s.mean for s in summaries)
-    marks = _marks([math.nan if s.rank is None or math.isnan(s.mean) else s.rank for s in summaries])
+    marks = marks_of([math.nan if s.rank is None or math.isnan(s.mean) else s.rank for s in summaries])
     return [
         Cell(format_number(s.mean, decimals), mark, is_different(s)) for s, mark in zip(summaries, marks, strict=True)
     ]
@@ -112,7 +118,7 @@ def is_different(summary: Summary) -> bool:
     return summary.p_value is not None and summary.p_value < ALPHA
 
 
-def _marks(ranks: Sequence[float]) -> list[Literal["", "best", "second"]]:
+def marks_of(ranks: Sequence[float]) -> list[Literal["", "best", "second"]]:
     """The best rank and the next one after it, ties included; NaN has no part in it."""
     distinct = [*sorted({r for r in ranks if not math.isnan(r)}), math.nan, math.nan]
     return ["best" if r == distinct[0] else "second" if r == distinct[1] else "" for r in ranks]
@@ -131,7 +137,8 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
         if column.unit:
             units.setdefault(column.unit, []).append(column.name)
     if units:
-        yield f"Units: {'; '.join(f'{", ".join(names)} in {unit}' for unit, names in units.items())}."
+        told = [f"{', '.join(names)} in {unit}" for unit, names in units.items()]
+        yield f"Units: {'; '.join(told)}."
     undefined = {
         c.name: [f"{m.name} {m.summary[c.name].undefined}" for m in evaluation.methods if m.summary[c.name].undefined]
         for c in evaluation.columns
@@ -212,9 +219,11 @@ def summary_csv(evaluation: Evaluation) -> str:
     """One row a method and column; floats in full, empty where undefined or where there is nothing to compare."""
     head = "convention method floor column unit better mean low high count undefined rank p_value mean_rank".split()
     rows = (
-        [evaluation.convention, m.name, "true" if m.floor else "false", c.name, c.unit, c.better]
-        + [_full(s.mean), _full(s.low), _full(s.high), str(s.count), str(s.undefined)]
-        + [_full(s.rank), _full(s.p_value), _full(m.mean_rank)]
+        [
+            *(evaluation.convention, m.name, "true" if m.floor else "false", c.name, c.unit, c.better),
+            *(_full(s.mean), _full(s.low), _full(s.high), str(s.count), str(s.undefined)),
+            *(_full(s.rank), _full(s.p_value), _full(m.mean_rank)),
+        ]
         for m in evaluation.methods
         for c in evaluation.columns
         for s in [m.summary[c.name]]
@@ -235,14 +244,19 @@ def _csv(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def to_markdown(evaluation: Evaluation) -> str:
     """A GitHub-flavoured table of the means, lined up for reading as text too, and its notes below."""
-    table = table_of_means(evaluation)
+    return markdown_table(table_of_means(evaluation))
+
+
+def markdown_table(table: Table) -> str:
+    """Any table in GitHub's Markdown."""
     lines = [[_markdown(h) for h in table.head]]
     lines += [[_markdown(name), *(_markdown_cell(c) for c in cells)] for name, cells in table.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
     rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
     text = "".join(f"| {' | '.join(line)} |\n" for line in [padded[0], rule, *padded[1:]])
-    marks = ["Best **bold**, second <u>underlined</u>."] if len(evaluation.methods) > 1 else []
+    marked = any(cell.mark for _, cells in table.rows for cell in cells)
+    marks = ["Best **bold**, second <u>underlined</u>."] if marked else []
     return f"{_markdown(table.title)}.\n\n{text}\n{' '.join([*marks, *map(_markdown, table.notes)])}\n"
 
 
@@ -302,7 +316,6 @@ _LATEX = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "†": r"$^\dagger$",
-    "–": "--",
     "-": "-{}",  # two in a row would become one dash
     "[": "{[}",  # at the start of a row it would be an option of the line break before it
     "*": "{*}",
@@ -331,7 +344,8 @@ def to_html(evaluation: Evaluation, picture: Picture, extremes: int = 3) -> str:
     notes = [*(["Best value bold, second underlined."] if len(evaluation.methods) > 1 else []), *table.notes]
     parts = [
         f"<h1>Image fusion, evaluated</h1>\n<p class=lead>{_h(table.title)}</p>",
-        '<h2>Means</h2>\n<p class=hint>In brackets: 95 % bootstrap interval of the mean. A click on a heading sorts.</p>',
+        "<h2>Means</h2>\n<p class=hint>In brackets: 95 % bootstrap interval of the mean. A click on a heading sorts."
+        "</p>",
         _html_means(evaluation, table),
         f"<ul class=notes>{''.join(f'<li>{_h(note)}</li>' for note in notes)}</ul>",
         *_html_extremes(evaluation, picture, extremes),
@@ -376,7 +390,8 @@ def _html_means(evaluation: Evaluation, table: Table) -> str:
             cells.append(_html_value(method.mean_rank, shown[-1]))
         rows.append(f"<tr>{''.join(cells)}</tr>")
     head = _html_head(["method"], evaluation, "mean rank ↓" if several else "")
-    return f'<div class=scroll><table id="means">{head}\n<tbody>\n{"\n".join(rows)}\n</tbody></table></div>'
+    body = "\n".join(rows)
+    return f'<div class=scroll><table id="means">{head}\n<tbody>\n{body}\n</tbody></table></div>'
 
 
 def _html_value(value: float | None, cell: Cell, attributes: str = "", after: str = "") -> str:
@@ -398,12 +413,13 @@ def _html_images(evaluation: Evaluation) -> str:
                 value = float(method.values[c.name][i])
                 cells.append(f'<td data-value="{_full(value)}">{format_number(value, decimals[c.name])}</td>')
             rows.append(f"<tr>{''.join(cells)}</tr>")
+    body = "\n".join(rows)
     options = "".join(f"<option>{_h(m.name)}</option>" for m in evaluation.methods)
     return (
         "<h2>Image by image</h2>\n<p class=hint><label>image <input type=search id=image placeholder=contains></label> "
         f'<label>method <select id=method><option value="">all</option>{options}</select></label></p>\n'
         f'<div class="scroll tall"><table id="images">{_html_head(["image", "method"], evaluation)}\n'
-        f"<tbody>\n{'\n'.join(rows)}\n</tbody></table></div>"
+        f"<tbody>\n{body}\n</tbody></table></div>"
     )
 
 
@@ -430,7 +446,7 @@ def _html_extremes(evaluation: Evaluation, picture: Picture, extremes: int) -> I
         for label, chosen in (("worst", order[: min(extremes, len(order) - best)]), ("best", order[::-1][:best])):
             for i in chosen:
                 text = f"{label}: {evaluation.images[i].name} ({format_number(abs(scores[method.name][i]))})"
-                three = "".join(thumbnail(i, which) for which in ("ir", "vis", method.name))
+                three = "".join(thumbnail(i, which) for which in ("infrared", "visible", method.name))
                 parts.append(f'<figure class="{label}"><figcaption>{_h(text)}</figcaption>{three}</figure>')
         opened = " open" if number == 0 else ""
         name = _h(method.name)
@@ -463,3 +479,181 @@ def _image_scores(evaluation: Evaluation) -> tuple[str, dict[str, np.ndarray]]:
     mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
     what = "the method's mean rank on that image, over all columns (in parentheses; 1 is best)"
     return what, {m.name: mean[i] for i, m in enumerate(methods)}
+
+
+def _data_uri(pixels: np.ndarray, width: int = 320) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    image.thumbnail((width, width * 4))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+_PAGE = """<!doctype html>
+<html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width"><title>@title</title>
+<style>
+:root { color-scheme: light dark; --line: #8884; --soft: #8882; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; padding: 0 1.5rem; max-width: 90rem; }
+.lead, .hint, .notes, footer, small { opacity: .75; }
+.notes { padding-left: 1.2rem; } footer { margin-top: 3rem; }
+.scroll { overflow: auto; } .tall { max-height: 40rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th[scope=row], thead th:first-child { text-align: left; font-weight: 500; }
+thead th { position: sticky; top: 0; background: Canvas; }
+th button { font: inherit; font-weight: 600; border: 0; background: none; color: inherit; cursor: pointer; padding: 0; }
+tbody tr:hover { background: var(--soft); }
+.best { font-weight: 700; } .second { text-decoration: underline; }
+td small { display: block; font-size: .8em; }
+details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(30rem, 1fr)); gap: 1rem; padding: .6rem 0; }
+figure { margin: 0; display: grid; grid-template-columns: repeat(3, 1fr); gap: .3rem; }
+figcaption { grid-column: 1 / -1; } figure div { display: grid; } figure span { opacity: .75; font-size: .85em; }
+img { width: 100%; display: block; }
+</style>
+@body
+<script>
+for (const button of document.querySelectorAll("th button")) button.onclick = () => {
+  const head = button.parentElement, index = head.cellIndex, body = head.closest("table").tBodies[0];
+  const last = head.dataset.order, first = head.dataset.better === "higher" ? -1 : 1;
+  const order = last ? -last : first;
+  head.dataset.order = order;
+  const key = row => row.cells[index].dataset.value ?? row.cells[index].textContent;
+  const number = text => text === "" ? NaN : Number(text);
+  const rows = [...body.rows].map((row, i) => [key(row), row, i]);
+  rows.sort(([a, , i], [b, , j]) => {
+    const x = number(a), y = number(b);
+    if (isNaN(x) && isNaN(y)) return a === "" || b === "" ? i - j : order * a.localeCompare(b) || i - j;
+    return isNaN(x) ? 1 : isNaN(y) ? -1 : order * (x - y) || i - j;  // undefined values stay at the end
+  });
+  body.append(...rows.map(([, row]) => row));
+};
+const image = document.getElementById("image"), method = document.getElementById("method");
+const filter = () => {
+  for (const row of document.getElementById("images").tBodies[0].rows)
+    row.hidden = !row.cells[0].textContent.includes(image.value)
+      || method.value !== "" && row.cells[1].textContent !== method.value;
+};
+image.oninput = method.onchange = filter;
+</script>
+</html>
+"""
+
+
+# --- plots and files -------------------------------------------------------------------------------------------------
+
+
+def check_plots() -> None:
+    """Whether plots can be drawn, before anything is measured; LureError without matplotlib."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise LureError("plots need matplotlib, which is not installed", "pip install 'lure-cli[eval]'") from error
+
+
+def write_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
+    """`boxplot_<column>.png` for each column and, for several methods, `ranks.png`; existing files are replaced.
+
+    Raises:
+        LureError: matplotlib is not installed, or a file cannot be written.
+    """
+    check_plots()
+    written = []
+    for column in evaluation.columns:
+        path = folder / f"boxplot_{re.sub('[^A-Za-z0-9_-]', '_', column.name)}.png"
+        write_bytes(path, _boxplot(evaluation, column))
+        written.append(path)
+    if len(evaluation.methods) > 1:
+        write_bytes(folder / "ranks.png", _rank_map(evaluation))
+        written.append(folder / "ranks.png")
+    return written
+
+
+def _png(figure: Any) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    file = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(file, format="png", dpi=150)
+    return file.getvalue()
+
+
+def _boxplot(evaluation: Evaluation, column: Column) -> bytes:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    methods = evaluation.methods[::-1]  # the best on top
+    data = [m.values[column.name][np.isfinite(m.values[column.name])] for m in methods]
+    figure = Figure(figsize=(7, 1.2 + 0.36 * len(methods)), layout="constrained")
+    axes = figure.add_subplot()
+    at = range(1, len(methods) + 1)
+    mean = {"marker": "D", "markerfacecolor": "#c44e52", "markeredgecolor": "#c44e52", "markersize": 4}
+    box = {"facecolor": "#4c72b033", "edgecolor": "#4c72b0"}
+    # One call a method: a method without a value leaves its line empty.
+    for place, values in zip(at, data, strict=True):
+        if len(values):
+            axes.boxplot(
+                [values], positions=[place], orientation="horizontal", widths=0.6, showmeans=True, meanprops=mean,
+                patch_artist=True, boxprops=box, medianprops={"color": "#1f3a68"}, flierprops={"markersize": 3},
+                manage_ticks=False,
+            )  # fmt: skip
+    axes.set_yticks(list(at), [_plain(m.name) for m in methods])
+    axes.set_ylim(0.4, len(methods) + 0.6)
+    axes.set_xlabel(_plain(column.unit))
+    axes.grid(axis="x", alpha=0.3)
+    images = _count(len(evaluation.images), "image")
+    title = f"{column.name} ({column.better} is better), convention {evaluation.convention}, {images}"
+    axes.set_title(title, fontsize=10, loc="left")
+    return _png(figure)
+
+
+def _rank_map(evaluation: Evaluation) -> bytes:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    methods, columns = evaluation.methods, evaluation.columns
+    ranks = np.array([[m.summary[c.name].rank or np.nan for c in columns] + [m.mean_rank or np.nan] for m in methods])
+    figure = Figure(figsize=(2.2 + 0.55 * (len(columns) + 1), 1.6 + 0.36 * len(methods)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(ranks, cmap="RdYlGn_r", aspect="auto", vmin=1, vmax=len(methods), alpha=0.75)
+    axes.set_xticks(range(len(columns) + 1), [*(c.name for c in columns), "mean rank"], rotation=45, ha="right")
+    axes.set_yticks(range(len(methods)), [_plain(m.name) for m in methods])
+    for (i, j), rank in np.ndenumerate(ranks):
+        text = f"{rank:.2f}" if j == len(columns) else f"{rank:g}"
+        axes.text(j, i, text, ha="center", va="center", fontsize=8)
+    axes.axvline(len(columns) - 0.5, color="white", linewidth=3)
+    images = _count(len(evaluation.images), "image")
+    axes.set_title(f"Ranks, 1 is best, convention {evaluation.convention}, {images}", fontsize=10, loc="left")
+    return _png(figure)
+
+
+def _plain(text: str) -> str:
+    """Dollar signs would start a formula."""
+    return text.replace("$", r"\$")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all; an existing file is replaced once the new one is complete.
+
+    Raises:
+        LureError: the file cannot be written; no temporary file is left.
+    """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As `write_text`, for bytes."""
+    temporary = path.parent / f".lure-{uuid.uuid4().hex}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise LureError(
+            f"{path}: cannot be written ({error.strerror})", "check that the folder is writable and the disk has room"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
