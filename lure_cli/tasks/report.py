@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     Picture = Callable[[int, str], np.ndarray | None]
-    """(index of the image, "infrared" or "visible" or a method's name) -> uint8 (H, W, 3) or (H, W), None if there is none."""
+    """(index of the image, "infrared", "visible" or a method's name) -> uint8 (H, W, 3) or (H, W), or None."""
 
 ALPHA = 0.05
 """A value gets a star where its p-value is below this."""
