@@ -91,7 +91,7 @@ def to_grey(pixels: Array, convention: Convention = "cddfuse") -> Array:
 
 def _levels(x: Array) -> Array:
     """The nearest of the 256 levels, for histograms."""
-    return np.clip(np.rint(x), 0, 255).astype(np.int64)
+    return np.clip(np.rint(np.asarray(x)), 0, 255).astype(np.int64)
 
 
 def _floats(*images: Any) -> list[Array]:
@@ -109,7 +109,8 @@ def _divide(a: Any, b: Any) -> Any:
 
 def entropy(fused: Array, convention: Convention = "cddfuse") -> float:
     """EN: Shannon entropy in bits of the histogram of the 256 levels, 0..8. `zoo` adds 1e-7 inside the logarithm."""
-    p = np.bincount(_levels(fused).ravel(), minlength=256) / np.size(fused)
+    levels = _levels(fused)
+    p = np.bincount(levels.ravel(), minlength=256) / levels.size
     if convention == "zoo":
         return float(-(p * np.log2(p + 1e-7)).sum())
     p = p[p > 0]
@@ -208,7 +209,7 @@ def cross_entropy(fused: Array, ir: Array, vis: Array) -> Scores:
     Bulanon, Burks, Alchanatis: Image fusion of visible and thermal images for fruit detection, Biosyst. Eng. 2009, as
     VIFB and MEFB compute it. Levels missing from the fused image are left out, so it can be negative.
     """
-    p_f, p_a, p_b = (np.bincount(_levels(x).ravel(), minlength=256) / np.size(x) for x in (fused, ir, vis))
+    p_f, p_a, p_b = (np.bincount(x.ravel(), minlength=256) / x.size for x in map(_levels, (fused, ir, vis)))
 
     def one(p: Array) -> float:
         both = (p > 0) & (p_f > 0)
@@ -340,7 +341,8 @@ def edge_preservation(fused: Array, ir: Array, vis: Array) -> Scores:
     """Qabf: gradient strength and orientation of each source kept in the fused image, weighted by strength; 0..1.
 
     Sobel with zero padding, so the frame counts as an edge. Where strengths tie, the ratio is the strength itself, as
-    in the three evaluators (0 for flat on flat; saturated elsewhere). NaN where neither source has any edge.
+    in the three evaluators (0 for flat on flat; saturated elsewhere). NaN where neither source has any, not
+    even at the frame (both are black).
 
     Xydeas, Petrovic: Objective image fusion performance measure, Electron. Lett. 2000.
     """
@@ -465,7 +467,7 @@ _SCALES = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
 
 def _ms_ssim(x: Array, y: Array, zoo: bool) -> float:
     """`zoo` has a data range of 1 on 0..255 data, and keeps odd rows by padding with zeros."""
-    if min(x.shape) <= 160:
+    if min(x.shape) < (161 if zoo else 176):  # the last scale must hold a window of 11
         return math.nan
     data_range = 1.0 if zoo else 255.0
     smooth, value = _valid(_gaussian(11, 1.5)), 1.0
@@ -488,7 +490,7 @@ def _halve(x: Array, pad: bool) -> Array:
 def multiscale_structural_similarity(fused: Array, ir: Array, vis: Array, convention: Convention = "cddfuse") -> Scores:
     """MS-SSIM: five-scale SSIM with each source, summed (up to 2); `matlab` is MEF-MS-SSIM (up to 1), another metric.
 
-    NaN at 160 pixels or less (`matlab`: below 41).
+    NaN below 176 pixels (`zoo`: 161, `matlab`: 41).
 
     Wang, Simoncelli, Bovik: Multiscale structural similarity, Asilomar 2003. `matlab`: Ma, Zeng, Wang: Perceptual
     quality assessment for multi-exposure image fusion, IEEE Trans. Image Process. 2015, three scales.
@@ -702,7 +704,7 @@ def reference_ssim(image: Array, reference: Array) -> float:
 
 
 def reference_ms_ssim(image: Array, reference: Array) -> float:
-    """Five-scale SSIM against a reference, mean over channels; NaN at 160 pixels or less.
+    """Five-scale SSIM against a reference, mean over channels; NaN below 176 pixels.
 
     Arguments: as `reference_psnr`.
     """
