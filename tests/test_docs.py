@@ -40,14 +40,14 @@ def test_readme_commands(examples: Path) -> None:
         if command in SETUP:
             continue
         args = shlex.split(command)
-        assert args[0] == "lure", f"no test runs: {command}"
+        assert args[0] in ("lure", "python"), f"no test runs: {command}"
         if args[1] == "train":
             args += SMALL
         done = subprocess.run(args, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         ran += 1
     assert ran >= 10
-    for name in ("fused.png", "dehazed.png", "denoised.png", "mine.png", "out/drone.png", "out/gate_fused.jpg"):
+    for name in ("fused.png", "dehazed.png", "denoised.png", "mine.png", "out/drone.png", "jpg/gate_fused.jpg"):
         assert (examples / name).is_file()
 
 
@@ -70,10 +70,11 @@ def test_the_main_job_of_the_setup_command(examples: Path) -> None:
 
 
 def test_readme_python(examples: Path) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, object] = {}
-    exec(block, names)
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(block, names)
     assert names["fused"].shape == (480, 640, 3)  # type: ignore[attr-defined]
+    assert 0 < names["of_ir"] < 1  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.sh")), ids=lambda p: p.name)
@@ -84,7 +85,9 @@ def test_example_scripts(script: Path, examples: Path) -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     made = [
-        p for p in examples.rglob("*") if p.suffix in (".png", ".jpg", ".safetensors") and "examples" not in p.parts
+        p
+        for p in examples.rglob("*")
+        if p.suffix in (".png", ".jpg", ".safetensors", ".csv") and "examples" not in p.parts
     ]
     assert made
 

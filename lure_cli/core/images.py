@@ -40,7 +40,7 @@ def has_image_suffix(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def read_image(path: Path, *, channels: Literal[1, 3], max_pixels: int = 200_000_000) -> np.ndarray:
+def read_image(path: str | Path, *, channels: Literal[1, 3], max_pixels: int = 200_000_000) -> np.ndarray:
     """Read one still image; its content, not its suffix, says which type it is.
 
     Args:
@@ -65,7 +65,7 @@ def read_image(path: Path, *, channels: Literal[1, 3], max_pixels: int = 200_000
     return to_channels(x, channels)
 
 
-def read_pixels(path: Path, *, max_pixels: int = 200_000_000) -> np.ndarray:
+def read_pixels(path: str | Path, *, max_pixels: int = 200_000_000) -> np.ndarray:
     """Read one still image as it is stored: uint8 or uint16, (H, W, 1) if grey, (H, W, 3) if colour.
 
     Args and what is read: as `read_image`.
@@ -75,7 +75,7 @@ def read_pixels(path: Path, *, max_pixels: int = 200_000_000) -> np.ndarray:
             frames, or holds numbers whose range is unknown or that would silently lose precision.
     """
     try:
-        with _open(path) as file:
+        with _open(Path(path)) as file:
             pixels = _decode(file, max_pixels)
     except LureError as error:
         raise LureError(f"{path}: {error.message}", error.hint) from error
