@@ -146,7 +146,9 @@ def test_debug_keeps_the_traceback(examples: Path) -> None:
     assert "Traceback" in debug.stderr
 
 
-@pytest.mark.parametrize("args", [["--help"], ["--version"], ["fuse", "--help"], ["train", "stage1", "--help"]])
+@pytest.mark.parametrize(
+    "args", [[*c, "--help"] for c in ([], ["fuse"], ["eval"], ["bench"], ["train", "stage1"])] + [["--version"]]
+)
 def test_help_imports_neither_torch_nor_numpy(args: list[str]) -> None:
     code = (
         "import sys\nfrom lure_cli.cli import main\n"
