@@ -505,12 +505,12 @@ th[scope=row], thead th:first-child { text-align: left; font-weight: 500; }
 thead th { position: sticky; top: 0; background: Canvas; }
 th button { font: inherit; font-weight: 600; border: 0; background: none; color: inherit; cursor: pointer; padding: 0; }
 tbody tr:hover { background: var(--soft); }
-.best { font-weight: 700; } .second { text-decoration: underline; }
+td .best { font-weight: 700; } td .second { text-decoration: underline; }
 td small { display: block; font-size: .8em; }
 details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(30rem, 1fr)); gap: 1rem; padding: .6rem 0; }
 figure { margin: 0; display: grid; grid-template-columns: repeat(3, 1fr); gap: .3rem; }
-figcaption { grid-column: 1 / -1; } figure div { display: grid; } figure span { opacity: .75; font-size: .85em; }
+figcaption { grid-column: 1 / -1; } figure div { display: grid; align-content: start; } figure span { opacity: .75; font-size: .85em; }
 img { width: 100%; display: block; }
 </style>
 @body
