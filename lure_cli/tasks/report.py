@@ -510,7 +510,8 @@ td small { display: block; font-size: .8em; }
 details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(30rem, 1fr)); gap: 1rem; padding: .6rem 0; }
 figure { margin: 0; display: grid; grid-template-columns: repeat(3, 1fr); gap: .3rem; }
-figcaption { grid-column: 1 / -1; } figure div { display: grid; align-content: start; } figure span { opacity: .75; font-size: .85em; }
+figcaption { grid-column: 1 / -1; }
+figure div { display: grid; align-content: start; } figure span { opacity: .75; font-size: .85em; }
 img { width: 100%; display: block; }
 </style>
 @body
