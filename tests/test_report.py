@@ -33,7 +33,7 @@ def make(methods: dict[str, dict[str, list[float]]], floors: tuple[str, ...] = (
     return Evaluation("zoo", COLUMNS, images, summarise(methods, COLUMNS, floors), next(iter(methods)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def three() -> Evaluation:
     """`good` is best in VIF and MSE, the odd one second; CC is undefined once; `flat` is a floor."""
     rng = np.random.default_rng(0)
@@ -162,6 +162,11 @@ def test_latex_is_escaped_and_marked(three: Evaluation) -> None:
     assert len(columns[1]) == rows["good"].count(" & ") + 1
 
 
+def test_quotes_need_no_font_encoding() -> None:
+    values = {"VIF": [1.0, 2.0], "MSE": [1.0, 2.0], "CC": [0.1, 0.2], "MI": [1.0, 2.0]}
+    assert "a''b''" in report.to_latex(make({'a"b"': values}))
+
+
 def test_one_method_has_no_ranks(one: Evaluation) -> None:
     for text in (report.to_markdown(one), report.to_latex(one)):
         assert "rank" not in text
@@ -228,6 +233,12 @@ def test_worst_and_best_of_one_method_follow_the_first_column_against_sources() 
     assert captions == ["worst: img_2 (0.1000)", "best: img_1 (0.9000)"]
 
 
+def test_captions_keep_the_sign() -> None:
+    values = {"VIF": [-0.3, 0.9], "MSE": [1.0, 2.0], "CC": [1.0, 1.0], "MI": [1.0, 1.0]}
+    text = report.to_html(make({"m": values}), picture, extremes=1)
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", text) == ["worst: img_0 (-0.3000)", "best: img_1 (0.9000)"]
+
+
 # --- terminal --------------------------------------------------------------------------------------------------------
 
 
@@ -246,7 +257,8 @@ def test_the_terminal_shows_every_number(
     assert "…" not in out
     assert "\x1b" not in out
     assert "zoo" in out
-    tables = out[: out.index("Best bold")]
+    assert "bold" not in out  # nothing is, where stdout is no terminal
+    tables = out[: out.index("* differs")]
     assert max(map(len, tables.splitlines())) <= int(width)
     assert (tables.count("method") > 1) == (width == "60")
 
@@ -262,6 +274,58 @@ def test_one_method_on_the_terminal(one: Evaluation, capfd: pytest.CaptureFixtur
     out = capfd.readouterr().out
     line = next(x for x in out.splitlines() if x.strip().startswith("MI"))
     assert re.split(r"\s{2,}", line.strip()) == ["MI ↑", "2.500", "2.000 .. 3.000", "nats", "2"]
+
+
+def numbers(text: str) -> list[str]:
+    return re.findall(r"-?\d+\.\d+", text)
+
+
+def test_narrow_terminals_cut_no_number(
+    one: Evaluation, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = sorted(["0.600", "0.500", "0.700", "2.000", "1.000", "3.000", "0.1500", "0.1000", "0.2000"])
+    expected = sorted([*expected, "2.500", "2.000", "3.000"])
+    values = {"VIF": [1.0, 2.0], "MSE": [1.0, 2.0], "CC": [-0.1, -0.2], "MI": [1.0, 2.0]}
+    long = make({"n" * 90: values, "方法" * 20: {**values, "VIF": [3.0, 4.0]}})
+    for width in ("10", "30", "60"):
+        monkeypatch.setenv("COLUMNS", width)
+        show_evaluation(one)
+        out = capfd.readouterr().out.partition("No value")[0]
+        assert [n.rstrip("0") for n in sorted(numbers(out))] == [n.rstrip("0") for n in expected]
+        show_evaluation(long)
+        out = capfd.readouterr().out
+        assert out.count("n") >= 90
+        for _, row in report.table_of_means(long).rows:
+            assert {cell.text for cell in row} <= set(numbers(out))
+
+
+@pytest.mark.parametrize("columns", ["", "x", "0"])
+def test_without_a_usable_width_it_is_120_and_plain(
+    columns: str, three: Evaluation, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    show_evaluation(three)
+    out = capfd.readouterr().out
+    assert "\x1b" not in out
+    assert out.count("method ") == 1
+
+
+def test_a_terminal_shows_bold_and_underline(
+    three: Evaluation, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: True)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "200")
+    show_evaluation(three)
+    out = capfd.readouterr().out
+    table = report.table_of_means(three)
+    for mark, code in (("best", "1"), ("second", "4")):
+        shown = [cell.text for _, row in table.rows for cell in row if cell.mark == mark]
+        assert sorted(re.findall(rf"\x1b\[{code}m(-?\d[\d.]*)\x1b", out)) == sorted(shown)
+    assert "Best bold" in out
 
 
 # --- plots and files -------------------------------------------------------------------------------------------------
@@ -301,6 +365,11 @@ def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
         report.write_text(target, "z")
     assert target.read_text(encoding="utf-8") == "yé"
     assert [p.name for p in target.parent.iterdir()] == ["t.csv"]
+
+
+def test_names_that_utf8_cannot_hold(tmp_path: Path) -> None:
+    report.write_text(tmp_path / "t.csv", "a\udcff")
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == r"a\udcff"
 
 
 def test_a_folder_in_the_way(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The one place that prints: results on stdout, everything else on stderr; human, quiet or JSON."""
+"""What is printed: results on stdout, everything else on stderr; human, quiet or JSON. Tables: `cli/tables.py`."""
 
 from __future__ import annotations
 

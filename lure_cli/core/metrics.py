@@ -10,13 +10,15 @@ Three evaluators are common, and they disagree; `convention` picks one:
 - `matlab`: Linfeng-Tang/Evaluation-for-Image-Fusion;
 - `zoo`: RollingPlain/IVIF_ZOO, Metric/Metric_torch.py.
 
-A metric without a `conventions` entry is computed in the same way under each; only the grey reading differs.
+A metric without a `conventions` entry is computed in the same way under each, by its authors' definition; only the grey
+reading differs. The evaluators' own code for some of those is another (Nabf on 0..1 in `matlab`, NMI, CE, Qcb and Qy in
+`zoo`'s unprinted functions) and is not reproduced.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -84,9 +86,16 @@ def to_grey(pixels: Array, convention: Convention = "cddfuse") -> Array:
         return whole.astype(np.float64)
     if convention == "matlab":
         return np.floor(x @ np.asarray((red, green, blue)) + 0.5)
-    single = x.astype(np.float32)  # OpenCV converts in single precision, which decides the halves
-    grey = single[..., 0] * np.float32(red) + single[..., 1] * np.float32(green) + single[..., 2] * np.float32(blue)
+    grey = np.zeros(x.shape[:2], np.float32)
+    for channel, weight in ((1, green), (2, blue), (0, red)):  # OpenCV's: fused, single precision; decides the halves
+        grey = (x[..., channel] * np.float64(np.float32(weight)) + grey).astype(np.float32)
     return np.rint(grey).astype(np.float64)
+
+
+def _strips(height: int, halo: int = 0, rows: int = 32) -> Iterator[slice]:
+    """Rows in strips whose intermediate results fit into the cache; neighbours share `2 * halo` rows."""
+    for top in range(0, height - 2 * halo, rows):
+        yield slice(top, min(top + rows + 2 * halo, height))
 
 
 def _levels(x: Array) -> Array:
@@ -234,7 +243,8 @@ def peak_signal_to_noise(fused: Array, ir: Array, vis: Array, convention: Conven
     """PSNR in dB of the mean of both MSEs.
 
     `cddfuse` takes the largest value of the fused image as the peak; `matlab` and `zoo` take 255 with an MSE on 0..1,
-    which is 48.13 dB more than a peak of 255 gives. Infinite for equal images.
+    which is 48.13 dB more than a peak of 255 gives. Infinite for equal images, minus infinite for a black fused one
+    (`cddfuse`).
     """
     mse = mean_squared_error(fused, ir, vis, convention)
     peak = float(np.max(np.asarray(fused))) if convention == "cddfuse" else 255.0
@@ -245,8 +255,10 @@ def peak_signal_to_noise(fused: Array, ir: Array, vis: Array, convention: Conven
 
 def _pearson(x: Array, y: Array) -> float:
     x, y = x - x.mean(), y - y.mean()
-    # A constant image leaves rounding errors around its mean; relative to its level they are nothing.
-    return float(_divide((x * y).sum(), math.sqrt(float((x * x).sum()) * float((y * y).sum()))))
+    xx, yy = float((x * x).sum()), float((y * y).sum())
+    if min(xx, yy) <= 1e-20 * x.size:  # a constant leaves rounding errors around its mean, far below one 16-bit level
+        return math.nan
+    return float((x * y).sum()) / math.sqrt(xx * yy)
 
 
 def correlation(fused: Array, ir: Array, vis: Array) -> Scores:
@@ -273,7 +285,8 @@ def visual_information_fidelity(fused: Array, ir: Array, vis: Array, convention:
     """VIF: pixel-domain VIF of each source in the fused image, summed; 0 or more, 1 a source for a perfect copy.
 
     Four scales, Gaussian windows of 17, 9, 5 and 3 pixels, sigma_n^2 = 2. `zoo` pads with zeros and sets its windows
-    half a pixel off centre. 1 (`zoo`: NaN) for a constant source. NaN below 41x41 pixels (`zoo` takes any size).
+    half a pixel off centre. A constant source counts as 1 (`zoo`: NaN if black, else
+    anything, as the padded border is its only contrast). NaN below 41x41 pixels (`zoo` takes any size).
 
     Sheikh, Bovik: Image information and visual quality, IEEE Trans. Image Process. 2006 (vifp_mscale).
     """
@@ -300,10 +313,12 @@ def visual_information_fidelity(fused: Array, ir: Array, vis: Array, convention:
         var_f = np.maximum(smooth(f * f) - mu_f * mu_f, 0)
         for k, x in enumerate((a, b)):
             mu = smooth(x)
-            var = np.maximum(smooth(x * x) - mu * mu, 0)
-            one_gain, one_total = _vif_sums(var, var_f, smooth(x * f) - mu * mu_f)
-            gain[k] += one_gain
-            total[k] += one_total
+            square, product = smooth(x * x), smooth(x * f)
+            for rows in _strips(len(mu)):
+                var = np.maximum(square[rows] - mu[rows] ** 2, 0)
+                sums = _vif_sums(var, var_f[rows], product[rows] - mu[rows] * mu_f[rows])
+                gain[k] += sums[0]
+                total[k] += sums[1]
     of_ir, of_vis = (float(v) for v in _divide(gain, total))
     if not zoo:
         of_ir, of_vis = (1.0 if math.isnan(v) else v for v in (of_ir, of_vis))
@@ -324,17 +339,21 @@ def _vif_sums(var: Array, var_f: Array, cov: Array) -> tuple[float, float]:
     left[negative] = var_f[negative]
     g[negative] = 0
     np.maximum(left, _EPS, out=left)
-    return float(np.log10(1 + g * g * var / (left + noise)).sum()), float(np.log10(1 + var / noise).sum())
+    return _log_sum(1 + g * g * var / (left + noise)), _log_sum(1 + var / noise)
+
+
+def _log_sum(x: Array) -> float:
+    """Sum of log10 over a strip, by products down its columns: no factor exceeds 8129, and no strip 32 rows."""
+    return float(np.log10(np.multiply.reduce(x, axis=0)).sum())
 
 
 # --- edges ---------------------------------------------------------------------------------------------------------
 
 
-def _sobel(x: Array, mode: str) -> tuple[Array, Array]:
-    """Horizontal and vertical derivative, rows growing upwards; weights 1 2 1."""
-    across = correlate1d(correlate1d(x, [1.0, 2.0, 1.0], 0, mode=mode), [-1.0, 0.0, 1.0], 1, mode=mode)
-    up = correlate1d(correlate1d(x, [1.0, 2.0, 1.0], 1, mode=mode), [1.0, 0.0, -1.0], 0, mode=mode)
-    return across, up
+def _sobel(x: Array) -> tuple[Array, Array]:
+    """Horizontal and vertical derivative, rows growing upwards, weights 1 2 1; one pixel less on each side."""
+    rows, columns = x[:-2] + 2 * x[1:-1] + x[2:], x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]
+    return rows[:, 2:] - rows[:, :-2], columns[:-2] - columns[2:]
 
 
 def edge_preservation(fused: Array, ir: Array, vis: Array) -> Scores:
@@ -346,24 +365,27 @@ def edge_preservation(fused: Array, ir: Array, vis: Array) -> Scores:
 
     Xydeas, Petrovic: Objective image fusion performance measure, Electron. Lett. 2000.
     """
-    edges = []
-    for x in _floats(fused, ir, vis):
-        across, up = _sobel(x, "constant")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            angle = np.where(across == 0, math.pi / 2, np.arctan(up / across))
-        edges.append((np.hypot(across, up), angle))
-    (g_f, angle_f), *sources = edges
-    kept, weight = [], []
-    for g, angle in sources:
-        ratio = _divide(np.minimum(g, g_f), np.maximum(g, g_f))
-        ratio = np.where(g == g_f, g_f, ratio)
-        aligned = 1 - np.abs(angle - angle_f) / (math.pi / 2)
-        q = 0.9994 / (1 + np.exp(-15 * (ratio - 0.5))) * (0.9879 / (1 + np.exp(-22 * (aligned - 0.8))))
-        kept.append(float((q * g).sum()))
-        weight.append(float(g.sum()))
-    return Scores(
-        float(_divide(sum(kept), sum(weight))), *(float(_divide(k, w)) for k, w in zip(kept, weight, strict=True))
-    )
+    images = [np.pad(x, 1) for x in _floats(fused, ir, vis)]
+    kept, weight = [0.0, 0.0], [0.0, 0.0]
+    for rows in _strips(len(images[0]), halo=1):
+        (g_f, angle_f), *sources = (_edges(x[rows]) for x in images)
+        for k, (g, angle) in enumerate(sources):
+            ratio = _divide(np.minimum(g, g_f), np.maximum(g, g_f))
+            ratio = np.where(g == g_f, g_f, ratio)
+            aligned = 1 - np.abs(angle - angle_f) / (math.pi / 2)
+            q = 0.9994 * 0.9879 / ((1 + np.exp(-15 * (ratio - 0.5))) * (1 + np.exp(-22 * (aligned - 0.8))))
+            kept[k] += float((q * g).sum())
+            weight[k] += float(g.sum())
+    of = (float(_divide(k, w)) for k, w in zip(kept, weight, strict=True))
+    return Scores(float(_divide(sum(kept), sum(weight))), *of)
+
+
+def _edges(x: Array) -> tuple[Array, Array]:
+    """Strength and orientation for Qabf."""
+    across, up = _sobel(x)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        angle = np.where(across == 0, math.pi / 2, np.arctan(up / across))
+    return np.sqrt(across * across + up * up), angle
 
 
 def edge_artifacts(fused: Array, ir: Array, vis: Array) -> Scores:
@@ -377,11 +399,11 @@ def edge_artifacts(fused: Array, ir: Array, vis: Array) -> Scores:
     """
     edges = []
     for x in _floats(fused, ir, vis):
-        across, up = _sobel(x, "mirror")
+        across, up = _sobel(np.pad(x, 1, mode="reflect"))
         across, up = across / 8, up / 8
         with np.errstate(divide="ignore", invalid="ignore"):
             angle = np.where((across == 0) & (up == 0), 0, np.arctan(across / up))
-        edges.append((np.hypot(across, up), angle))
+        edges.append((np.sqrt(across * across + up * up), angle))
     (g_f, angle_f), *sources = edges
     new = (g_f > sources[0][0]) & (g_f > sources[1][0])
     lost, weight = [], []
@@ -432,18 +454,28 @@ def _valid(window: Array) -> Callable[[Array], Array]:
 
 def _ssim(x: Array, y: Array, convention: Convention, data_range: float = 255.0) -> float:
     if convention == "cddfuse":
-        if min(x.shape) < 7:
-            return math.nan
+        half, bias = 3, 49 / 48
         c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-        moments = _moments(x, y, lambda z: uniform_filter(z, 7)[3:-3, 3:-3], 49 / 48)
+        smooth: Callable[[Array], Array] = _uniform
     else:
+        half, bias = 5, 1.0
         c1, c2 = 0.01**2, 0.03**2
+        smooth = _valid(_gaussian(11, 1.5))
         if convention == "matlab":
-            x, y = (np.pad(z, 5, mode="edge") for z in (x, y))
-        if min(x.shape) < 11:
-            return math.nan
-        moments = _moments(x, y, _valid(_gaussian(11, 1.5)))
-    return float(_similarity(moments, c1, c2)[0].mean())
+            x, y = (np.pad(z, half, mode="edge") for z in (x, y))
+    height, width = (n - 2 * half for n in x.shape)
+    if min(height, width) < 1:
+        return math.nan
+    total = 0.0
+    for rows in _strips(len(x), half, 64):
+        total += float(_similarity(_moments(x[rows], y[rows], smooth, bias), c1, c2)[0].sum())
+    return total / (height * width)
+
+
+def _uniform(x: Array) -> Array:
+    """Means of 7x7 windows, where the whole window lies inside."""
+    mean: Array = uniform_filter(x, 7)[3:-3, 3:-3]
+    return mean
 
 
 def structural_similarity(
@@ -659,8 +691,7 @@ def _fmi_windows(x: Array, f: Array) -> Array:
     mix = _divide(rho * spread, covariance)
     mix = np.where(np.isfinite(mix), mix, 0)
     cells = np.diff(np.diff(bound, axis=0), axis=1) * mix + p[:, None] * q[None] * (1 - mix)
-    np.maximum(cells, 1e-300, out=cells)
-    h_joint = -(cells * np.log2(cells)).sum((0, 1))
+    h_joint = -(cells * np.log2(np.maximum(np.abs(cells), 1e-300))).sum((0, 1))
     value = _divide(2 * (h_p + h_q - h_joint), h_p + h_q)
     value = np.where(np.isfinite(value), value, 0)
     return np.where((x == f).all(0), 1.0, value)

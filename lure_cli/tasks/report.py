@@ -312,7 +312,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",  # \textquotedbl needs the T1 encoding
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "†": r"$^\dagger$",
@@ -426,7 +426,7 @@ def _html_images(evaluation: Evaluation) -> str:
 def _html_extremes(evaluation: Evaluation, picture: Picture, extremes: int) -> Iterator[str]:
     if extremes < 1:
         return
-    what, scores = _image_scores(evaluation)
+    what, sign, scores = _image_scores(evaluation)
     made: dict[tuple[int, str], str] = {}
 
     def thumbnail(index: int, which: str) -> str:
@@ -445,7 +445,7 @@ def _html_extremes(evaluation: Evaluation, picture: Picture, extremes: int) -> I
         parts = []
         for label, chosen in (("worst", order[: min(extremes, len(order) - best)]), ("best", order[::-1][:best])):
             for i in chosen:
-                text = f"{label}: {evaluation.images[i].name} ({format_number(abs(scores[method.name][i]))})"
+                text = f"{label}: {evaluation.images[i].name} ({format_number(sign * scores[method.name][i])})"
                 three = "".join(thumbnail(i, which) for which in ("infrared", "visible", method.name))
                 parts.append(f'<figure class="{label}"><figcaption>{_h(text)}</figcaption>{three}</figure>')
         opened = " open" if number == 0 else ""
@@ -459,8 +459,11 @@ def _worst_first(scores: np.ndarray) -> list[int]:
     return [int(i) for i in np.argsort(-scores, kind="stable")]
 
 
-def _image_scores(evaluation: Evaluation) -> tuple[str, dict[str, np.ndarray]]:
-    """What images are ordered by, in words, and method -> float64 (images,): lower is better, NaN where undefined."""
+def _image_scores(evaluation: Evaluation) -> tuple[str, int, dict[str, np.ndarray]]:
+    """What images are ordered by, in words, and method -> float64 (images,): lower is better, NaN where undefined.
+
+    Between them the sign, 1 or -1, that turns these back into what the words name.
+    """
     import numpy as np
     from scipy.stats import rankdata
 
@@ -468,7 +471,8 @@ def _image_scores(evaluation: Evaluation) -> tuple[str, dict[str, np.ndarray]]:
     if len(methods) == 1:
         chosen = next((c for c in columns if c.name not in FUSED_ONLY), columns[0])
         x = np.where(np.isfinite(methods[0].values[chosen.name]), methods[0].values[chosen.name], np.nan)
-        return f"{chosen.name} {_ARROW[chosen.better]}", {methods[0].name: x if chosen.better == "lower" else -x}
+        sign = 1 if chosen.better == "lower" else -1
+        return f"{chosen.name} {_ARROW[chosen.better]}", sign, {methods[0].name: sign * x}
     total = np.zeros((len(methods), len(evaluation.images)))
     count = np.zeros_like(total)
     for column in columns:
@@ -478,7 +482,7 @@ def _image_scores(evaluation: Evaluation) -> tuple[str, dict[str, np.ndarray]]:
         count += ~np.isnan(x)
     mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
     what = "the method's mean rank on that image, over all columns (in parentheses; 1 is best)"
-    return what, {m.name: mean[i] for i, m in enumerate(methods)}
+    return what, 1, {m.name: mean[i] for i, m in enumerate(methods)}
 
 
 def _data_uri(pixels: np.ndarray, width: int = 320) -> str:
@@ -502,7 +506,9 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; padding: 0 1.5r
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th[scope=row], thead th:first-child { text-align: left; font-weight: 500; }
-thead th { position: sticky; top: 0; background: Canvas; }
+thead th { position: sticky; top: 0; background: Canvas; z-index: 1; }
+tbody th:first-child, thead th:first-child { position: sticky; left: 0; background: Canvas; }
+thead th:first-child { z-index: 2; }
 th button { font: inherit; font-weight: 600; border: 0; background: none; color: inherit; cursor: pointer; padding: 0; }
 tbody tr:hover { background: var(--soft); }
 td .best { font-weight: 700; } td .second { text-decoration: underline; }
@@ -641,7 +647,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         LureError: the file cannot be written; no temporary file is left.
     """
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # file names may hold what UTF-8 cannot
 
 
 def write_bytes(path: Path, content: bytes) -> None:
