@@ -131,6 +131,8 @@ class Language:
     def read(self, text: str, focus: Focus = "pair") -> Reading:
         """Understand a text about the pair, or about one image alone. Degradations count from a score of 0.5."""
         tokens = self.tokenizer(text, focus)
+        if max(tokens) < len(SPECIAL):  # not one word of it is known
+            return Reading(0.0, {"vis": (), "ir": ()})
         out = self._forward(np.array(tokens))
         n = len(LABELS)
         scores = 1 / (1 + np.exp(-out[: n + 1]))

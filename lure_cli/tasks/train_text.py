@@ -10,6 +10,7 @@ a list of English words, the most frequent first, to which those of the training
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -31,6 +32,17 @@ from lure_cli.core.text import SEVERITIES
 
 CONTEXTS = ("{}", "the image is {}", "{} in the picture")
 """What the teacher reads a word in; the vectors of all are joined."""
+SIZES: dict[str, Any] = {
+    "size": 96,  # principal components of the teacher's vectors
+    "width": 128,
+    "layers": 2,
+    "heads": 4,
+    "lr": 2e-3,
+    "batch": 128,
+    "noise": 0.25,  # added to the vectors (of unit variance) in training: words nearby mean the same
+    "typos": 0.15,  # share of texts with a typing error
+    "vary": 0.3,  # share of telling words replaced by neighbours, in every second text
+}
 
 
 class Tower(nn.Module):
@@ -265,3 +277,86 @@ def read_prompts(path: Path) -> list[Sample]:
             labels = {(m, n): 0.5 for m, names in (("vis", vis), ("ir", ir)) for n in names.split() if not off}
             found.append(Sample(text, "pair", labels, off))
     return found
+
+
+def make_vectors(teacher: Path, words: Path, count: int, out: Path) -> None:
+    """Let the teacher read each word in each context.
+
+    Args:
+        teacher: folder with model and tokenizer.
+        words: one word a line (more behind a space is ignored), the most frequent first.
+        count: how many of them; the words of the training and test texts are added.
+    """
+    from safetensors.numpy import save_file
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(teacher), AutoModel.from_pretrained(teacher).eval()
+    lines = words.read_text(encoding="utf-8-sig").splitlines()
+    listed = [w for w in (line.split(" ")[0] for line in lines) if w.isascii() and w.isalpha()][:count]
+    listed = list(dict.fromkeys((*listed, *sorted(lexicon()))))
+    found = np.zeros((len(listed), len(CONTEXTS), model.config.hidden_size), np.float16)
+    order = sorted(range(len(listed)), key=lambda i: len(listed[i]))
+    with torch.inference_mode():
+        for k, context in enumerate(CONTEXTS):
+            for start in range(0, len(order), 512):
+                rows = order[start : start + 512]
+                batch = tokenizer([context.format(listed[i]) for i in rows], padding=True, return_tensors="pt")
+                h, there = model(**batch).last_hidden_state, batch["attention_mask"][..., None]
+                mean = (h * there).sum(1) / there.sum(1)
+                found[rows, k] = nn.functional.normalize(mean, dim=1).numpy()
+    save_file({"words": np.frombuffer("\n".join(listed).encode(), np.uint8), "vectors": found}, out)
+
+
+def report(weights: Path, prompts: Path | None, count: int) -> None:
+    """Print how much is understood: drawn texts of both parts, with and without typing errors, and a list of texts."""
+    language = Language.load(weights)
+    plain = language.tokenizer.words[3_000:20_000]
+    sets = {
+        f"{split}{', one typing error' if typos else ''}": draw(90 + typos, count, split, plain, typos)  # type: ignore[arg-type]
+        for split in ("train", "held")
+        for typos in (0, 1)
+    }
+    if prompts:
+        listed = read_prompts(prompts)
+        rng = random.Random(0)
+        sets[prompts.name] = listed
+        sets[f"{prompts.name}, one typing error"] = [
+            Sample(typo(rng, s.text), s.focus, s.labels, s.off_topic) for s in listed for _ in range(3)
+        ]
+    for name, samples in sets.items():
+        shares, _ = judge(language, samples)
+        print(f"{name}: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in shares.items()))
+
+
+def main() -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    p = commands.add_parser("vectors")
+    p.add_argument("--teacher", type=Path, required=True)
+    p.add_argument("--words", type=Path, required=True)
+    p.add_argument("--count", type=int, default=60_000)
+    p.add_argument("--out", type=Path, required=True)
+    p = commands.add_parser("train")
+    p.add_argument("--vectors", type=Path, required=True)
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--texts", type=int, default=480_000)
+    p.add_argument("--steps", type=int, default=14_000)
+    p.add_argument("--threads", type=int, default=1)
+    p = commands.add_parser("test")
+    p.add_argument("--weights", type=Path, required=True)
+    p.add_argument("--prompts", type=Path)
+    p.add_argument("--texts", type=int, default=2_000)
+    args = parser.parse_args()
+    if args.command == "vectors":
+        make_vectors(args.teacher, args.words, args.count, args.out)
+    elif args.command == "train":
+        torch.set_num_threads(args.threads)
+        train(args.vectors, args.out, args.seed, args.texts, args.steps, SIZES)
+    else:
+        report(args.weights, args.prompts, args.texts)
+
+
+if __name__ == "__main__":
+    main()

@@ -29,7 +29,7 @@ SHIPPED: dict[str, Record] = {
 
 TEXT = Record(
     file="lure-text.safetensors",
-    sha256="0",
+    sha256="37744c64587ddc0ae8a2a86cb6628d88b1d5413b133b3d6ca0dad07a455a394e",
 )
 """The text encoder that understands prompts."""
 
