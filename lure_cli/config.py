@@ -84,6 +84,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     amp: bool = True  # bfloat16 autocast where the device has it natively
+    text_encoder: str = "vocabulary"  # or "open_clip:MODEL/PRETRAINED", or "open_clip:FOLDER"
     threads: int = 0  # CPU threads per operation; 0: as many as torch chooses
     shards: int = 1  # parts of a batch computed side by side; on a CPU, threads = 1 and shards = cores is fastest
     steps: int = 20_000

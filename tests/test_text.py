@@ -1,93 +1,24 @@
-"""Prompts: what is understood, what is refused, and the vectors."""
+"""Vectors of degradations: the closed vocabulary, and CLIP's text tower."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from lure_cli.core.text import ALIASES, DEGRADATIONS, NONE, Prompt, VocabularyEncoder, build_text_encoder, parse_prompt
+from lure_cli.config import MODELS, Provenance
+from lure_cli.core.checkpoint import load_model, new_model, save_model
+from lure_cli.core.text import ALL, DEGRADATIONS, NONE, VocabularyEncoder, build_text_encoder
 from lure_cli.errors import LureError
 
-
-@pytest.mark.parametrize(
-    ("text", "vis", "ir"),
-    [
-        ("haze", "haze", ""),
-        ("Hazy.", "haze", ""),
-        ("FOG", "haze", ""),
-        ("low light", "lowlight", ""),
-        ("low-light", "lowlight", ""),
-        ("lowlight", "lowlight", ""),
-        ("overexposed visible image", "overexposure", ""),
-        ("over-exposure", "overexposure", ""),
-        ("noise", "noise", "noise"),
-        ("noisy visible image", "noise", ""),
-        ("noisy infrared image", "", "noise"),
-        ("blurry infrared image", "", "blur"),
-        ("low resolution", "lowres", "lowres"),
-        ("stripe noise in the infrared image", "", "stripe"),
-        ("stripes", "", "stripe"),
-        ("low-contrast infrared image", "", "lowcontrast"),
-        ("haze in the visible image and stripes in the infrared image", "haze", "stripe"),
-        ("dark visible image, low-contrast infrared image", "lowlight", "lowcontrast"),
-        ("rain in the visible image, noise in the infrared image", "rain", "noise"),
-        ("noise and blur in the infrared image", "", "noise blur"),
-        ("haze and rain", "haze rain", ""),
-        ("rain, haze", "haze rain", ""),
-        ("haze, noise", "haze noise", "noise"),
-        ("none", "", ""),
-        ("no degradation", "", ""),
-        ("please remove the haze from the visible image", "haze", ""),
-    ],
-)
-def test_understood(text: str, vis: str, ir: str) -> None:
-    assert parse_prompt(text) == Prompt(tuple(vis.split()), tuple(ir.split()))
-
-
-def test_prompts_per_modality() -> None:
-    assert parse_prompt(ir="noise") == Prompt((), ("noise",))
-    assert parse_prompt(vis="noise") == Prompt(("noise",), ())
-    assert parse_prompt("haze", ir="stripes") == Prompt(("haze",), ("stripe",))
-    assert parse_prompt("noise", ir="none") == Prompt(("noise",), ())
-    assert parse_prompt() == Prompt()
-
-
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [
-        ("a cat on a sofa", "cat"),
-        ("hazee", "haze"),
-        ("no haze", "no"),
-        ("haze, not noise", "not"),
-        ("haze in the infrared image", "infrared"),
-        ("stripes in the visible image", "visible"),
-        ("", "names no degradation"),
-        ("visible image", "names no degradation"),
-        ("нет", "names no degradation"),
-    ],
-)
-def test_refused_never_guessed(text: str, named: str) -> None:
-    with pytest.raises(LureError) as caught:
-        parse_prompt(text)
-    assert named in caught.value.message + caught.value.hint
-    assert caught.value.hint
-
-
-@pytest.mark.parametrize(("ir", "vis"), [("haze", None), (None, "stripes"), ("visible noise", None)])
-def test_a_modality_refuses_what_it_does_not_know(ir: str | None, vis: str | None) -> None:
-    with pytest.raises(LureError):
-        parse_prompt(ir=ir, vis=vis)
-
-
-def test_every_alias_is_understood() -> None:
-    for name, aliases in ALIASES.items():
-        for alias in aliases:
-            found = parse_prompt(alias)
-            if name == NONE:
-                assert found == Prompt()
-            else:
-                homes = {m for m in DEGRADATIONS if name in DEGRADATIONS[m]}
-                assert {m for m in ("vis", "ir") if getattr(found, m) == (name,)} == homes, alias
+TINY = {
+    "embed_dim": 64,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
+}
+"""A CLIP model of 3 M parameters, nearly all of them token embeddings."""
 
 
 def test_vectors_are_unit_and_distinct() -> None:
@@ -105,3 +36,77 @@ def test_unknown_encoder_says_upgrade() -> None:
     with pytest.raises(LureError) as caught:
         build_text_encoder("telepathy", 32)
     assert "upgrade" in caught.value.hint
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A randomly initialised tiny model, saved in open_clip's own layout."""
+    open_clip = pytest.importorskip("open_clip", exc_type=ImportError, reason="open_clip cannot be imported here")
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**TINY)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": {}}))
+    return folder
+
+
+def test_clip_vectors(clip_folder: Path) -> None:
+    text = build_text_encoder(f"open_clip:{clip_folder}", 32)
+    sets = [(), *((n,) for n in ALL), ("haze", "noise")]
+    t = text.encode(sets)
+    assert t.shape == (len(sets), 32)
+    assert t.dtype == torch.float32
+    assert not t.requires_grad
+    torch.testing.assert_close(t.norm(dim=1), torch.ones(len(sets)))
+    gram = t @ t.T - torch.eye(len(sets))
+    assert gram.max() < 0.95  # all can be told apart
+    assert torch.equal(text.encode([("noise", "haze")])[0], t[-1])
+    assert torch.equal(text.encode([(NONE,)])[0], t[0])
+    again = build_text_encoder(f"open_clip:{clip_folder}", 32).encode(sets)
+    assert torch.equal(again, t)
+    with pytest.raises(KeyError):
+        text.encode([("cat",)])
+    with pytest.raises(LureError, match="64 features"):
+        build_text_encoder(f"open_clip:{clip_folder}", 128)
+
+
+def test_checkpoint_records_the_encoder(clip_folder: Path, tmp_path: Path) -> None:
+    spec = f"open_clip:{clip_folder}"
+    text = build_text_encoder(spec, 32)
+    path = tmp_path / "weights.safetensors"
+    save_model(path, new_model(MODELS["lure-small"], text), text, Provenance(), torch.float16)
+    _, loaded, _ = load_model(path)
+    assert loaded.spec == spec
+    assert torch.equal(loaded.encode([("haze",)]), text.encode([("haze",)]))
+
+
+def test_training_takes_the_encoder(clip_folder: Path, tmp_path: Path, data: Path) -> None:
+    from lure_cli.tasks.train import Trainer, resolve_config
+
+    settings = ["steps=1", "crop=32", "batch_vis=2", "batch_ir=2", f"text_encoder=open_clip:{clip_folder}"]
+    cfg = resolve_config(1, None, {"data": str(data), "out": str(tmp_path / "run")}, settings)
+    Trainer(cfg).run()
+    assert load_model(tmp_path / "run" / "weights.safetensors")[1].spec == f"open_clip:{clip_folder}"
+
+
+def test_clip_that_is_not_here(clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants as hub
+
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
+    for spec, message, hint in (
+        ("open_clip:ViT-B-32/laion2b_s34b_b79k", "not on this machine", "hf download laion/CLIP-ViT-B-32-laion2B"),
+        ("open_clip:ViT-B-32/openaii", "neither a folder nor known", "laion2b_s34b_b79k"),
+        ("open_clip:ViT-B-33/x", "neither a folder nor known", "ViT-B-32"),
+        (f"open_clip:{tmp_path}", "open_clip_config.json is missing", "layout"),
+    ):
+        with pytest.raises(LureError) as caught:
+            build_text_encoder(spec, 32)
+        assert message in caught.value.message
+        assert hint in caught.value.hint
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    (tmp_path / "open_clip_model.safetensors").write_text("no weights")
+    with pytest.raises(LureError, match="cannot be loaded"):
+        build_text_encoder(f"open_clip:{tmp_path}", 32)

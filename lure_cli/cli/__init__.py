@@ -14,6 +14,7 @@ from lure_cli.cli.evaluate import evaluate
 from lure_cli.cli.fuse import fuse
 from lure_cli.cli.info import info
 from lure_cli.cli.output import emit, note, show_error
+from lure_cli.cli.prompt import prompt
 from lure_cli.cli.train import train
 from lure_cli.errors import LureError
 
@@ -47,6 +48,7 @@ app.command()(fuse)
 app.command("eval")(evaluate)
 app.command()(bench)
 app.add_typer(train, name="train")
+app.command()(prompt)
 app.command()(info)
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]

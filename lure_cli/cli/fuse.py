@@ -18,6 +18,9 @@ def fuse(
     ] = None,
     prompt_ir: Annotated[str | None, typer.Option(help="What is wrong with the infrared image.")] = None,
     prompt_vis: Annotated[str | None, typer.Option(help="What is wrong with the visible image.")] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option(help="CSV (stem,prompt) or JSON Lines with a prompt for each pair.")
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option("-o", "--output", help="File, folder, or template such as 'out/{stem}.png'."),
@@ -35,7 +38,18 @@ def fuse(
 
     plan = task.plan_fuse(
         task.FuseOptions(
-            ir, vis, output, prompt, prompt_ir, prompt_vis, weights, device, dtype, overwrite, skip_existing
+            ir,
+            vis,
+            output,
+            prompt,
+            prompt_ir,
+            prompt_vis,
+            prompt_file,
+            weights,
+            device,
+            dtype,
+            overwrite,
+            skip_existing,
         )
     )
     for path in plan.unmatched:
@@ -49,7 +63,7 @@ def fuse(
             record: dict[str, Any] = {"name": pair.name, "status": result.status, "output": str(pair.output)}
             record |= {"ir": str(pair.ir), "vis": str(pair.vis)}
             record |= {"seconds": round(result.seconds, 4), "size": result.size}
-            record |= {"prompt": {"vis": plan.prompt.vis, "ir": plan.prompt.ir}}
+            record |= {"prompt": {"vis": result.prompt.vis, "ir": result.prompt.ir}}
             if result.error:
                 record |= {"error": result.error.message, "hint": result.error.hint}
             emit_json(record)

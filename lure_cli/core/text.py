@@ -1,15 +1,15 @@
-"""Text: from a prompt to one condition per modality.
+"""Text: the vocabulary of degradations, and from a set of them to one condition an image.
 
-Two steps, kept apart: `parse_prompt` understands which degradations a person means in which image, a `TextEncoder`
-turns that into unit vectors. The vocabulary is closed: a prompt with a word that it does not know is refused.
+Two steps, kept apart: `lure_cli.core.language` understands which degradations a person means in which image, a
+`TextEncoder` turns those into unit vectors. So all wordings that mean the same give the same picture, bit by bit.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from lure_cli.config import nearest
 from lure_cli.errors import LureError
@@ -23,38 +23,8 @@ NONE = "none"
 VIS_DEGRADATIONS = ("haze", "rain", "lowlight", "overexposure", "noise", "blur", "lowres")
 IR_DEGRADATIONS = ("lowcontrast", "noise", "stripe", "blur", "lowres")
 DEGRADATIONS: dict[str, tuple[str, ...]] = {"vis": VIS_DEGRADATIONS, "ir": IR_DEGRADATIONS}
-_ALL = tuple(dict.fromkeys((*VIS_DEGRADATIONS, *IR_DEGRADATIONS)))
-
-ALIASES: dict[str, tuple[str, ...]] = {
-    "haze": ("haze", "hazy", "fog", "foggy", "mist", "misty", "smog", "dehaze", "defog"),
-    "rain": ("rain", "rainy", "rain streaks", "raindrops", "derain"),
-    "lowlight": (
-        *("lowlight", "low light", "low lighting", "dark", "darkness", "night", "underexposed", "underexposure"),
-        *("under exposed", "under exposure", "dim", "poor lighting"),
-    ),
-    "overexposure": (
-        *("overexposure", "overexposed", "over exposure", "over exposed", "too bright", "overbright", "glare"),
-    ),
-    "noise": ("noise", "noisy", "grain", "grainy", "denoise"),
-    "blur": ("blur", "blurry", "blurred", "out of focus", "defocus", "unsharp", "deblur"),
-    "lowres": (*("lowres", "low res", "low resolution", "lowresolution", "pixelated", "upscaled", "super resolution"),),
-    "lowcontrast": ("lowcontrast", "low contrast", "flat", "poor contrast"),
-    "stripe": ("stripe", "stripes", "striped", "stripe noise", "striping", "banding", "column noise", "destripe"),
-    NONE: ("none", "clean", "no degradation", "nothing", "pseudo prompt"),
-}
-"""What a person may write for each name."""
-
-_MODALITY_WORDS = {
-    **dict.fromkeys(("visible", "vis", "vi", "rgb", "color", "colour"), "vis"),
-    **dict.fromkeys(("infrared", "ir", "thermal", "tir"), "ir"),
-}
-_FILLER = frozenset(
-    "a an the in on of is are this that there with image images picture pictures source sources photo frame "
-    "degradation degradations degraded suffers from has have scene camera fusion task for and it to please remove "
-    "restore fix both".split()
-)
-_PHRASES = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
-_LONGEST = max(len(p.split()) for p in _PHRASES)
+ALL = tuple(dict.fromkeys((*VIS_DEGRADATIONS, *IR_DEGRADATIONS)))
+"""Every name once."""
 
 
 @dataclass(frozen=True)
@@ -65,100 +35,21 @@ class Prompt:
     ir: tuple[str, ...] = ()
 
 
-@dataclass
-class _Clause:
-    """A part of a sentence between commas and 'and'."""
+Focus = Literal["pair", "vis", "ir"]
+"""What a text is about: the pair, or one image alone (`--prompt-ir`, `--prompt-vis`)."""
 
-    names: list[str] = field(default_factory=list)
-    modality: str | None = None
-    joined: bool = False  # by "and" to the clause after it
-
-
-def parse_prompt(prompt: str | None = None, ir: str | None = None, vis: str | None = None) -> Prompt:
-    """Understand what a user wrote.
-
-    Args:
-        prompt: about the pair; degradations go to the image named in the same clause, else to the only modality that
-            knows them, else (noise, blur, low resolution) to both.
-        ir, vis: about that image alone; each replaces what `prompt` says about it.
-
-    Raises:
-        LureError: a word outside the vocabulary, or a degradation that the named modality does not know. It is
-            refused, never replaced by a guess.
-    """
-    found: dict[str, list[str]] = {"vis": [], "ir": []}
-    if prompt is not None:
-        _assign(_clauses(prompt), prompt, found)
-    for modality, text in (("ir", ir), ("vis", vis)):
-        if text is None:
-            continue
-        found[modality] = []
-        clauses = _clauses(text)
-        for clause in clauses:
-            if clause.modality not in (None, modality):
-                raise LureError(f"prompt '{text}' speaks of the other image", "use --prompt for both images")
-            clause.modality = modality
-        _assign(clauses, text, found)
-    return Prompt(*(tuple(n for n in DEGRADATIONS[m] if n in found[m]) for m in ("vis", "ir")))
+SLIGHT, MEDIUM, HEAVY = 0.25, 0.5, 0.9
+"""Severities: "slight", nothing said, "heavy"."""
+SEVERITIES = (SLIGHT, MEDIUM, HEAVY)
 
 
-def _clauses(text: str) -> list[_Clause]:
-    """Split a text into clauses and look its words up, longest phrase first."""
-    words = re.findall(r"[a-z0-9]+|[,;.]", text.lower().replace("'", ""))
-    clauses, i = [_Clause()], 0
-    while i < len(words):
-        for n in range(min(_LONGEST, len(words) - i), 0, -1):
-            name = _PHRASES.get(" ".join(words[i : i + n]))
-            if name is not None:
-                clauses[-1].names.append(name)
-                i += n
-                break
-        else:
-            word = words[i]
-            if word in ",;." or word == "and":
-                if clauses[-1].names or clauses[-1].modality:
-                    clauses[-1].joined = word == "and"
-                    clauses.append(_Clause())
-            elif word in _MODALITY_WORDS:
-                modality = _MODALITY_WORDS[word]
-                clause = clauses[-1]
-                if clause.modality not in (None, modality):  # "infrared and visible" without degradations between
-                    raise LureError(
-                        f"prompt '{text}': one clause names both images",
-                        "separate them, for example 'haze in the visible image and stripes in the infrared image'",
-                    )
-                clause.modality = modality
-            elif word not in _FILLER:
-                raise LureError(
-                    f"prompt '{text}': the word '{word}' is not known",
-                    f"nearest known: {nearest(word, [a for a in _PHRASES if a not in ALIASES[NONE]])}",
-                )
-            i += 1
-    if not any(c.names for c in clauses):
-        raise LureError(f"prompt '{text}' names no degradation", f"known: {', '.join((*_ALL, NONE))}")
-    return clauses
+@dataclass(frozen=True)
+class Found:
+    """One degradation read from a text: score and severity in [0, 1]."""
 
-
-def _assign(clauses: list[_Clause], text: str, found: dict[str, list[str]]) -> None:
-    """Give each clause's degradations to a modality."""
-    for i, clause in enumerate(clauses):
-        modality = clause.modality
-        for name in clause.names:
-            if name == NONE:
-                continue
-            homes = [m for m in ("vis", "ir") if name in DEGRADATIONS[m]]
-            if modality is None and len(homes) == 2 and clause.joined and clauses[i + 1].modality:
-                homes = [str(clauses[i + 1].modality)]  # "noise and blur in the infrared image"
-            elif modality is not None and modality not in homes:
-                raise LureError(
-                    f"prompt '{text}': '{name}' is not known for the {'infrared' if modality == 'ir' else 'visible'}"
-                    " image",
-                    f"known there: {', '.join(DEGRADATIONS[modality])}",
-                )
-            elif modality is not None:
-                homes = [modality]
-            for m in homes:
-                found[m].append(name)
+    degradation: str
+    score: float
+    severity: float
 
 
 class TextEncoder(Protocol):
@@ -182,11 +73,11 @@ class VocabularyEncoder:
         h = torch.ones(1, 1)
         while h.shape[0] < dim:
             h = torch.cat((torch.cat((h, h), 1), torch.cat((h, -h), 1)))  # Sylvester's construction
-        if h.shape[0] != dim or dim <= len(_ALL) + 1:
-            raise ValueError(f"dim must be a power of two above {len(_ALL) + 1}, not {dim}")
+        if h.shape[0] != dim or dim <= len(ALL) + 1:
+            raise ValueError(f"dim must be a power of two above {len(ALL) + 1}, not {dim}")
         self.dim = dim
         self.spec = "vocabulary"
-        self._vectors = {name: h[i + 1] / dim**0.5 for i, name in enumerate((NONE, *_ALL))}
+        self._vectors = {name: h[i + 1] / dim**0.5 for i, name in enumerate((NONE, *ALL))}
 
     def encode(self, names: Sequence[Sequence[str]]) -> Tensor:
         """See `TextEncoder.encode`. KeyError on a name outside the vocabulary."""
@@ -196,8 +87,122 @@ class VocabularyEncoder:
         return torch.nn.functional.normalize(torch.stack(rows), dim=1)
 
 
+class OpenClipEncoder:
+    """Features of a frozen CLIP text tower for one sentence a set of degradations ("an image with haze and noise").
+
+    CLIP's features of such sentences are much alike, so the mean over all single degradations and p0 is taken off;
+    then they are projected on `dim` fixed orthonormal vectors (a cosine basis) and made unit. Our reading: the paper
+    does not say how its text features reach the network.
+
+    Args:
+        spec: `open_clip:MODEL/PRETRAINED` (names as open_clip lists them), or `open_clip:FOLDER` for a folder with
+            `open_clip_config.json` and `open_clip_model.safetensors`.
+        dim: length of the vectors.
+
+    Raises:
+        LureError: open_clip can't be used, no such model, or its weights are neither here nor to be had.
+    """
+
+    def __init__(self, spec: str, dim: int) -> None:
+        import torch
+
+        self.dim, self.spec = dim, spec
+        self._model, self._tokenizer = _load_open_clip(spec)
+        self._known: dict[tuple[str, ...], Tensor] = {}
+        singles = self._features([(), *((n,) for n in ALL)])
+        if dim > singles.shape[1]:
+            raise LureError(
+                f"text encoder '{spec}' has {singles.shape[1]} features, the model needs {dim}", "lower text_dim"
+            )
+        self._mean = singles.mean(0)
+        n = singles.shape[1]
+        basis = torch.cos(torch.pi / n * torch.arange(1, dim + 1)[:, None] * (torch.arange(n) + 0.5))
+        self._basis = torch.nn.functional.normalize(basis, dim=1)
+
+    def encode(self, names: Sequence[Sequence[str]]) -> Tensor:
+        """See `TextEncoder.encode`. KeyError on a name outside the vocabulary."""
+        import torch
+
+        sets = [tuple(n for n in ALL if n in each) for each in names]
+        for each, known in zip(names, sets, strict=True):
+            if unknown := set(each) - {NONE, *known}:
+                raise KeyError(unknown.pop())
+        new = [each for each in dict.fromkeys(sets) if each not in self._known]
+        if new:
+            vectors = (self._features(new) - self._mean) @ self._basis.T
+            self._known |= zip(new, torch.nn.functional.normalize(vectors, dim=1), strict=True)
+        return torch.stack([self._known[each] for each in sets])
+
+    def _features(self, sets: Sequence[tuple[str, ...]]) -> Tensor:
+        import torch
+
+        sentences = [f"an image with {' and '.join(_PLAIN[n] for n in each)}" if each else _CLEAN for each in sets]
+        with torch.no_grad():
+            found: Tensor = self._model.encode_text(self._tokenizer(sentences)).float()
+        return torch.nn.functional.normalize(found, dim=1)
+
+
+_CLEAN = "a clean image"
+_PLAIN = {n: n for n in ALL} | {
+    "lowlight": "low light",
+    "lowres": "low resolution",
+    "lowcontrast": "low contrast",
+    "stripe": "stripe noise",
+}
+
+
+def _load_open_clip(spec: str) -> tuple[Any, Any]:
+    """The model and the tokenizer that a spec names."""
+    name = spec.partition(":")[2]
+    try:
+        import open_clip
+    except (ImportError, RuntimeError) as e:  # RuntimeError: a torchvision that was built for another torch
+        reason = str(e).splitlines()[0]
+        raise LureError(
+            f"text encoder '{spec}': open_clip cannot be imported ({reason})",
+            "install open_clip_torch, and the torchvision that belongs to your torch",
+        ) from e
+    folder = Path(name)
+    if folder.is_dir():
+        missing = [f for f in ("open_clip_config.json", "open_clip_model.safetensors") if not (folder / f).is_file()]
+        if missing:
+            raise LureError(f"{folder}: {missing[0]} is missing", "give a folder in open_clip's own layout")
+        source, tag = f"local-dir:{folder.resolve()}", None
+    else:
+        source, _, tag = name.partition("/")
+        if (source, tag) not in open_clip.list_pretrained():
+            known = [t for m, t in open_clip.list_pretrained() if m == source]
+            models = open_clip.list_models()
+            hint = f"of {source} there is: {', '.join(known)}" if known else f"models: {nearest(source, models)}"
+            raise LureError(f"text encoder '{spec}' is neither a folder nor known to open_clip", hint)
+    try:
+        model = open_clip.create_model(source, pretrained=tag)
+        tokenizer = open_clip.get_tokenizer(source)
+    except Exception as e:  # whatever the network, the hub or a damaged file raises
+        reason = (str(e).splitlines() or [type(e).__name__])[0]
+        if tag is None:
+            raise LureError(f"{folder}: cannot be loaded ({reason})", "give a folder in open_clip's own layout") from e
+        cfg = open_clip.get_pretrained_cfg(source, tag)
+        repo, _, file = (cfg.get("hf_hub") or "").rpartition("/")
+        what = (
+            f"with network, run: hf download {repo} {file or 'open_clip_model.safetensors'}; then copy the cache here"
+            if repo
+            else f"download {cfg.get('url')} into ~/.cache/clip"
+        )
+        raise LureError(f"text encoder '{spec}' is not on this machine and cannot be had ({reason})", what) from e
+    return model.eval().requires_grad_(False), tokenizer
+
+
 def build_text_encoder(spec: str, dim: int) -> TextEncoder:
-    """The encoder that a checkpoint's record names."""
-    if spec != "vocabulary":
-        raise LureError(f"text encoder '{spec}' is not known to this version", "upgrade lure-cli")
-    return VocabularyEncoder(dim)
+    """The encoder that a checkpoint's record or a training config names: `vocabulary` or `open_clip:...`.
+
+    Raises:
+        LureError: unknown, or not to be had (see `OpenClipEncoder`).
+    """
+    if spec == "vocabulary":
+        return VocabularyEncoder(dim)
+    if spec.startswith("open_clip:"):
+        return OpenClipEncoder(spec, dim)
+    raise LureError(
+        f"text encoder '{spec}' is not known to this version", "upgrade lure-cli; known: vocabulary, open_clip:..."
+    )

@@ -161,7 +161,7 @@ def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) 
         LureError: cases, clean sources or weights that are missing, prompts that are not understood.
     """
     from lure_cli.core.floors import FLOORS
-    from lure_cli.core.text import parse_prompt
+    from lure_cli.tasks.prompt import parse_prompt
 
     cases, clean = _with_clean(options)
     for case in cases:
@@ -228,7 +228,7 @@ def _fuse_cases(
     failed: list[LureError],
 ) -> None:
     from lure_cli.core.images import write_image
-    from lure_cli.core.text import parse_prompt
+    from lure_cli.tasks.prompt import parse_prompt
     from lure_cli.tasks.fuse import Fuser
 
     fuser = Fuser.from_pretrained(weights, options.device, options.dtype)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lure_cli.config import nearest
 from lure_cli.core.images import read_image, to_channels, write_image
-from lure_cli.core.text import Prompt, parse_prompt
+from lure_cli.core.text import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.pairing import Pair, find_pairs
+from lure_cli.tasks.prompt import parse_prompt, read_prompt_file
 from lure_cli.tasks.weights import DEFAULT, resolve_weights
 
 if TYPE_CHECKING:
@@ -164,6 +166,7 @@ class FuseOptions:
     prompt: str | None = None
     prompt_ir: str | None = None
     prompt_vis: str | None = None
+    prompt_file: Path | None = None
     weights: str = DEFAULT
     device: str = "auto"
     dtype: str = "auto"
@@ -176,7 +179,7 @@ class Plan:
     """A job that has been checked as far as that goes without reading pixels."""
 
     options: FuseOptions
-    prompt: Prompt
+    prompts: tuple[Prompt, ...]  # one a pair
     pairs: tuple[Pair, ...]
     unmatched: tuple[Path, ...]
     weights: Path
@@ -187,6 +190,7 @@ class Result:
     """What became of one pair. `seconds` runs from reading to writing; size is (width, height) in pixels."""
 
     pair: Pair
+    prompt: Prompt
     status: Literal["done", "skipped", "failed"]
     seconds: float = 0.0
     size: tuple[int, int] | None = None
@@ -202,13 +206,35 @@ def plan_fuse(options: FuseOptions) -> Plan:
     """
     if options.overwrite and options.skip_existing:
         raise LureError("--overwrite and --skip-existing exclude each other", "give one of them")
-    prompt = parse_prompt(options.prompt, ir=options.prompt_ir, vis=options.prompt_vis)
+    said = (options.prompt, options.prompt_ir, options.prompt_vis)
+    prompts: dict[str, Prompt] | None = None
+    if options.prompt_file is None:
+        prompt = parse_prompt(*said)
+    elif any(s is not None for s in said):
+        raise LureError("--prompt-file excludes --prompt, --prompt-ir and --prompt-vis", "write all into the file")
+    else:
+        prompts = read_prompt_file(options.prompt_file)
     pairs, unmatched = find_pairs(options.ir, options.vis, options.output)
+    chosen = (prompt,) * len(pairs) if prompts is None else _prompts_of(pairs, prompts, str(options.prompt_file))
     if not (options.overwrite or options.skip_existing):
         for pair in pairs:
             if pair.output.exists():
                 raise LureError(f"{pair.output} exists already", "give --overwrite or --skip-existing, or another name")
-    return Plan(options, prompt, tuple(pairs), tuple(unmatched), resolve_weights(options.weights))
+    return Plan(options, chosen, tuple(pairs), tuple(unmatched), resolve_weights(options.weights))
+
+
+def _prompts_of(pairs: list[Pair], prompts: dict[str, Prompt], file: str) -> tuple[Prompt, ...]:
+    """The prompt of each pair; every pair has one, and every one a pair."""
+    names = [pair.name for pair in pairs]
+    for name in names:
+        if name not in prompts:
+            raise LureError(
+                f"{file}: no prompt for '{name}'", "give every pair a line; an empty prompt is plain fusion"
+            )
+    for stem in prompts:
+        if stem not in names:
+            raise LureError(f"{file}: there is no pair '{stem}'", f"pairs: {nearest(stem, names)}")
+    return tuple(prompts[name] for name in names)
 
 
 def fuse(plan: Plan) -> Iterator[Result]:
@@ -219,19 +245,19 @@ def fuse(plan: Plan) -> Iterator[Result]:
     """
     options = plan.options
     fuser: Fuser | None = None
-    for pair in plan.pairs:
+    for pair, prompt in zip(plan.pairs, plan.prompts, strict=True):
         if options.skip_existing and pair.output.exists():
-            yield Result(pair, "skipped")
+            yield Result(pair, prompt, "skipped")
             continue
         if fuser is None:
             fuser = Fuser.from_pretrained(plan.weights, options.device, options.dtype)
         started = time.perf_counter()
         try:
-            fused = _fuse_one(fuser, pair, plan.prompt)
+            fused = _fuse_one(fuser, pair, prompt)
         except LureError as error:
-            yield Result(pair, "failed", time.perf_counter() - started, error=error)
+            yield Result(pair, prompt, "failed", time.perf_counter() - started, error=error)
             continue
-        yield Result(pair, "done", time.perf_counter() - started, (fused.shape[1], fused.shape[0]))
+        yield Result(pair, prompt, "done", time.perf_counter() - started, (fused.shape[1], fused.shape[0]))
 
 
 def _fuse_one(fuser: Fuser, pair: Pair, prompt: Prompt) -> np.ndarray:

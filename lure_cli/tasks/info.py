@@ -9,7 +9,7 @@ from typing import Any
 
 from lure_cli import __version__
 from lure_cli.errors import LureError
-from lure_cli.tasks.weights import SHIPPED, shipped_path
+from lure_cli.tasks.weights import SHIPPED, TEXT, shipped_path, text_weights
 
 _PACKAGES = ("torch", "torchvision", "open_clip_torch", "safetensors", "huggingface_hub", "imageio", "pillow", "typer")
 
@@ -59,7 +59,7 @@ def collect_info() -> Info:
         packages={name: _version(name) for name in _PACKAGES},
         devices=devices,
         threads=torch.get_num_threads(),
-        weights=tuple(_weights_info(name) for name in SHIPPED),
+        weights=(*(_weights_info(name) for name in SHIPPED), _text_info()),
     )
 
 
@@ -84,3 +84,14 @@ def _weights_info(name: str) -> WeightsInfo:
     except LureError as error:
         return WeightsInfo(name, str(path), f"unreadable: {error.message}", digest)
     return WeightsInfo(name, str(path), state, digest, parameter_count(model), asdict(provenance))
+
+
+def _text_info() -> WeightsInfo:
+    from lure_cli.core.language import Language
+
+    try:
+        path = text_weights()
+        found = Language.load(path)
+    except LureError as error:
+        return WeightsInfo("lure-text", "", f"unreadable: {error.message}")
+    return WeightsInfo("lure-text", str(path), "ok", TEXT.sha256, found.parameters, found.metadata["provenance"])

@@ -22,7 +22,7 @@ from lure_cli.core.data import LIGHT, Sample, Sampler, find_corpus
 from lure_cli.core.devices import autocast, native_bf16, pick_device, place
 from lure_cli.core.losses import content_loss, fusion_loss, moment_distance, reconstruction_loss, task_weights
 from lure_cli.core.model import Latent, Lure, Modality, psnr, stack
-from lure_cli.core.text import TextEncoder, VocabularyEncoder
+from lure_cli.core.text import TextEncoder, build_text_encoder
 from lure_cli.errors import LureError
 
 B = TypeVar("B")
@@ -102,7 +102,7 @@ class Trainer:
         if self.cfg.stage == 2:
             raise LureError("stage II needs the weights of stage I", "give them with --init")
         model_cfg = MODELS[self.cfg.model]
-        text = VocabularyEncoder(model_cfg.text_dim)
+        text = build_text_encoder(self.cfg.text_encoder, model_cfg.text_dim)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.cfg.seed)
             return new_model(model_cfg, text), text, Provenance()

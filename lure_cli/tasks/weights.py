@@ -27,11 +27,38 @@ SHIPPED: dict[str, Record] = {
 }
 
 
+TEXT = Record(
+    file="lure-text.safetensors",
+    sha256="37744c64587ddc0ae8a2a86cb6628d88b1d5413b133b3d6ca0dad07a455a394e",
+)
+"""The text encoder that understands prompts."""
+
+
 def shipped_path(name: str) -> Path | None:
     """The file of shipped weights: inside the installed package, or in the checkout's `weights` folder."""
+    return _find(SHIPPED[name].file)
+
+
+def text_weights() -> Path:
+    """The file of the shipped text encoder, its bytes checked.
+
+    Raises:
+        LureError: missing, or not the file that belongs to this version.
+    """
+    import hashlib
+
+    path = _find(TEXT.file)
+    if path is None:
+        raise LureError("the text encoder is missing from this installation", "install lure-cli again")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != TEXT.sha256:
+        raise LureError(f"{path}: damaged, or of another version", "install lure-cli again")
+    return path
+
+
+def _find(file: str) -> Path | None:
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "weights", package.parent / "weights"):
-        path = folder / SHIPPED[name].file
+        path = folder / file
         if path.is_file():
             return path
     return None

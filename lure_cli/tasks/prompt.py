@@ -1,0 +1,182 @@
+"""Prompts: from what a user wrote to what is wrong with which image."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lure_cli.core.text import DEGRADATIONS, Focus, Found, Prompt
+from lure_cli.errors import LureError
+from lure_cli.tasks.weights import text_weights
+
+if TYPE_CHECKING:
+    from lure_cli.core.language import Language
+
+EXAMPLES: dict[str, str] = {
+    "haze": "please get rid of the fog",
+    "rain": "it was raining, drops everywhere",
+    "lowlight": "night shot, barely visible",
+    "overexposure": "washed-out highlights",
+    "noise": "grainy thermal image",
+    "blur": "the visible image is out of focus",
+    "lowres": "the infrared has very few pixels",
+    "lowcontrast": "the thermal image looks flat",
+    "stripe": "the thermal camera shows vertical lines",
+    "none": "nothing is wrong",
+}
+"""One example a degradation."""
+_HINT = (
+    "for example 'haze', 'night shot, grainy thermal image' or 'slight blur in the visible image'; "
+    "see `lure prompt --list`"
+)
+_IMAGES = {"vis": "visible", "ir": "infrared"}
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """How one text is understood: degradations per modality, or the reason why it is not."""
+
+    text: str
+    vis: tuple[Found, ...] = ()
+    ir: tuple[Found, ...] = ()
+    error: LureError | None = None
+
+
+@cache
+def language() -> Language:
+    """The shipped text encoder; its checksum is verified.
+
+    Raises:
+        LureError: missing or damaged.
+    """
+    from lure_cli.core.language import Language
+
+    return Language.load(text_weights())
+
+
+def understand(text: str, focus: Focus = "pair") -> Understanding:
+    """Read a text about the pair, or about one image alone.
+
+    Raises:
+        LureError: a text that is about something else, or that speaks of a degradation which that image cannot have
+            (haze in the infrared) or of the image that it is not about. It is refused, never replaced by a guess.
+    """
+    if not text.strip():
+        raise LureError("an empty prompt says nothing", "leave it out for plain fusion, or write 'nothing is wrong'")
+    reading = language().read(text, focus)
+    if reading.about < 0.5:
+        raise LureError(f"prompt '{text}' does not say what is wrong with the images", _HINT)
+    for m, found in reading.found.items():
+        if found and focus not in ("pair", m):
+            raise LureError(f"prompt '{text}' speaks of the other image", "use --prompt for both images")
+        for f in found:
+            if f.degradation not in DEGRADATIONS[m]:
+                raise LureError(
+                    f"prompt '{text}': '{f.degradation}' is not known for the {_IMAGES[m]} image",
+                    f"known there: {', '.join(DEGRADATIONS[m])}",
+                )
+    return Understanding(text, reading.found["vis"], reading.found["ir"])
+
+
+def understand_all(texts: list[str]) -> list[Understanding]:
+    """As `understand`, for several texts; one that is not understood carries its error."""
+    found = []
+    for text in texts:
+        try:
+            found.append(understand(text))
+        except LureError as error:
+            found.append(Understanding(text, error=error))
+    return found
+
+
+def parse_prompt(prompt: str | None = None, ir: str | None = None, vis: str | None = None) -> Prompt:
+    """Understand what a user wrote.
+
+    Args:
+        prompt: about the pair; degradations go to the image that is named with them, else to the only modality that
+            knows them, else (noise, blur, low resolution) to both. None: nothing is wrong.
+        ir, vis: about that image alone; each replaces what `prompt` says about it.
+
+    Raises:
+        LureError: as `understand`.
+    """
+    found: dict[str, tuple[Found, ...]] = {"vis": (), "ir": ()}
+    if prompt is not None:
+        both = understand(prompt)
+        found = {"vis": both.vis, "ir": both.ir}
+    if vis is not None:
+        found["vis"] = understand(vis, "vis").vis
+    if ir is not None:
+        found["ir"] = understand(ir, "ir").ir
+    names = {m: {f.degradation for f in found[m]} for m in found}
+    return Prompt(*(tuple(n for n in DEGRADATIONS[m] if n in names[m]) for m in ("vis", "ir")))
+
+
+_COLUMNS = ("stem", "prompt", "prompt_ir", "prompt_vis")
+
+
+def read_prompt_file(path: Path) -> dict[str, Prompt]:
+    """A prompt for each pair's name, from CSV (header `stem,prompt[,prompt_ir,prompt_vis]`) or JSON Lines (these keys).
+
+    An empty or missing prompt means plain fusion.
+
+    Raises:
+        LureError: an unreadable file, or a line that is wrong, named by its number.
+    """
+    hint = 'CSV with the header stem,prompt or lines such as {"stem": "a", "prompt": "haze"}'
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as e:
+        raise LureError(f"{path}: cannot be read ({e.strerror})", "name an existing file") from e
+    except UnicodeDecodeError as e:
+        raise LureError(f"{path}: not UTF-8 text", hint) from e
+    try:
+        if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
+            rows = [(i, json.loads(line)) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+        else:
+            reader = csv.DictReader(text.splitlines(), strict=True)
+            rows = [(reader.line_num, row) for row in reader]
+    except (json.JSONDecodeError, csv.Error) as e:
+        raise LureError(f"{path}: neither CSV nor JSON Lines ({e})", hint) from e
+    found: dict[str, Prompt] = {}
+    for number, row in rows:
+        where = f"{path}, line {number}"
+        if not isinstance(row, dict) or not all(isinstance(v, (str, type(None))) for v in row.values()):
+            raise LureError(f"{where}: not one text a column", hint)
+        if unknown := [k for k in row if k not in _COLUMNS]:
+            raise LureError(f"{where}: unknown column '{unknown[0]}'", hint)
+        stem = row.get("stem")
+        if not stem:
+            raise LureError(f"{where}: no stem", hint)
+        if stem in found:
+            raise LureError(f"{where}: '{stem}' a second time", "give one prompt a pair")
+        try:
+            found[stem] = parse_prompt(
+                *((row.get(k) or "").strip() or None for k in ("prompt", "prompt_ir", "prompt_vis"))
+            )
+        except LureError as e:
+            raise LureError(f"{where}: {e.message}", e.hint) from e
+    if not found:
+        raise LureError(f"{path}: no prompts", hint)
+    return found
+
+
+@dataclass(frozen=True)
+class Word:
+    """One entry of the vocabulary: a degradation, the images that can have it, an example of how to say it."""
+
+    degradation: str
+    images: tuple[str, ...]
+    example: str
+
+
+def vocabulary() -> list[Word]:
+    """What can be understood."""
+    return [
+        Word(name, tuple(m for m in ("vis", "ir") if name in DEGRADATIONS[m]), example)
+        for name, example in EXAMPLES.items()
+    ]

@@ -1,0 +1,362 @@
+"""Training the text encoder (`lure_cli.core.language`); for developers, not part of the command line.
+
+    python -m lure_cli.tasks.train_text vectors --teacher all-MiniLM-L6-v2 --words words.txt --out vectors.safetensors
+    python -m lure_cli.tasks.train_text train --vectors vectors.safetensors --out weights/lure-text.safetensors
+    python -m lure_cli.tasks.train_text test --weights weights/lure-text.safetensors --prompts tests/prompts.tsv
+
+The first needs `transformers` and a folder with the teacher (a BERT-like sentence encoder, mean pooling); the words are
+a list of English words, the most frequent first, to which those of the training texts are added.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lure_cli.core.language import FORMAT, LABELS, LENGTH, SPECIAL, Language, Tokenizer
+from lure_cli.core.paraphrase import Sample, Split, lexicon, sample, telling_words, typo
+from lure_cli.core.text import SEVERITIES
+
+CONTEXTS = ("{}", "the image is {}", "{} in the picture")
+"""What the teacher reads a word in; the vectors of all are joined."""
+SIZES: dict[str, Any] = {
+    "size": 96,  # principal components of the teacher's vectors
+    "width": 128,
+    "layers": 2,
+    "heads": 4,
+    "lr": 2e-3,
+    "batch": 128,
+    "noise": 0.25,  # added to the vectors (of unit variance) in training: words nearby mean the same
+    "typos": 0.15,  # share of texts with a typing error
+    "vary": 0.3,  # share of telling words replaced by neighbours, in every second text
+}
+
+
+class Tower(nn.Module):
+    """The trained part; `Language` computes the same with numpy."""
+
+    def __init__(self, vectors: Tensor, width: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.vectors: Tensor
+        self.register_buffer("vectors", torch.cat((torch.zeros(len(SPECIAL), vectors.shape[1]), vectors)), False)
+        self.project = nn.Linear(vectors.shape[1], width, bias=False)
+        self.special = nn.Parameter(torch.randn(len(SPECIAL), width) * 0.3)
+        self.position = nn.Parameter(torch.randn(LENGTH, width) * 0.1)
+        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(2 * width, len(LABELS) * (1 + len(SEVERITIES)) + 1)
+
+    def forward(self, tokens: Tensor, noise: float = 0.0) -> Tensor:
+        """Token numbers (B, T), -1 where a text has ended -> logits (B, labels + 1 + labels * severities)."""
+        there = tokens >= 0
+        tokens = tokens.clamp(min=0)
+        v = self.vectors[tokens]
+        if noise:
+            v = v + noise * torch.randn_like(v) * (tokens >= len(SPECIAL))[..., None]
+        special = torch.nn.functional.embedding(tokens.clamp(max=len(SPECIAL) - 1), self.special)
+        x = self.project(v) + self.position[: tokens.shape[1]] + special * (tokens < len(SPECIAL))[..., None]
+        for block in self.blocks:
+            x = block(x, there)
+        x = self.norm(x)
+        pooled = torch.cat((x[:, 0], x.masked_fill(~there[..., None], -1e9).amax(1)), 1)
+        return self.head(nn.functional.dropout(pooled, 0.1, self.training))
+
+
+class _Block(nn.Module):
+    """Pre-norm transformer layer."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor, there: Tensor) -> Tensor:
+        b, t, d = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        y = nn.functional.scaled_dot_product_attention(q, k, v, there[:, None, None])
+        x = x + self.out(y.transpose(1, 2).reshape(b, t, d))
+        return x + self.down(torch.relu(self.up(self.norm2(x))))
+
+
+def encode_samples(samples: Sequence[Sample], tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens (N, T) int32 padded with -1; labels (N, labels + 1), the last "on the topic"; severities, -1 unknown."""
+    tokens = np.full((len(samples), LENGTH), -1, np.int32)
+    labels = np.zeros((len(samples), len(LABELS) + 1), np.float32)
+    severities = np.full((len(samples), len(LABELS)), -1, np.int64)
+    for i, s in enumerate(samples):
+        t = tokenizer(s.text, s.focus)
+        tokens[i, : len(t)] = t
+        labels[i, -1] = not s.off_topic
+        for label, severity in s.labels.items():
+            labels[i, LABELS.index(label)] = 1
+            severities[i, LABELS.index(label)] = SEVERITIES.index(severity)
+    return tokens, labels, severities
+
+
+def draw(seed: int, count: int, split: Split, words: Sequence[str], typos: float) -> list[Sample]:
+    """Samples of a seed; a share of them with a typing error."""
+    rng = random.Random(seed)
+    found = []
+    for _ in range(count):
+        s = sample(rng, split, words)
+        found.append(Sample(typo(rng, s.text), s.focus, s.labels, s.off_topic) if rng.random() < typos else s)
+    return found
+
+
+def load_vectors(path: Path, size: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The teacher's vectors, reduced to their `size` principal components: words, int8 (N, size), scale a word (N,).
+
+    The words of the training texts come first: a typing error is corrected to one of them if it can be.
+    """
+    from safetensors.numpy import load_file
+
+    data = load_file(path)
+    words = data["words"].tobytes().decode().split("\n")
+    v = data["vectors"].astype(np.float32)
+    v = (v - v.mean(0)).reshape(len(v), -1)
+    _, axes = np.linalg.eigh(v.T @ v)
+    v = v @ axes[:, : -size - 1 : -1]
+    v /= v.std()
+    mine = lexicon("train")
+    order = sorted(range(len(words)), key=lambda i: words[i] not in mine)
+    words, v = [words[i] for i in order], v[order]
+    scales = (np.abs(v).max(1) / 127).astype(np.float16)
+    return words, np.round(v / scales[:, None].astype(np.float32)).astype(np.int8), scales
+
+
+def neighbours(words: Sequence[str], v: np.ndarray, count: int = 6, least: float = 0.45) -> dict[str, list[str]]:
+    """For each word that tells one degradation only, the words most alike to the teacher.
+
+    No word of a training text, nor of the part kept for testing, is among them.
+    """
+    mine, held = lexicon("train"), lexicon("held")
+    telling = telling_words()
+    v = v / np.linalg.norm(v, axis=1, keepdims=True)
+    found = {}
+    for i, w in enumerate(words):
+        if w in telling:
+            alike = v @ v[i]
+            best = np.argsort(-alike)[1 : 8 * count].tolist()
+            near = [words[j] for j in best if alike[j] > least and words[j] not in mine and words[j] not in held]
+            if near:
+                found[w] = near[:count]
+    return found
+
+
+def vary(rng: random.Random, text: str, near: dict[str, list[str]], share: float) -> str:
+    """The text with some of its telling words replaced by neighbours."""
+    words = re.split(r"([^a-z]+)", text.lower())
+    return "".join(rng.choice(near[w]) if w in near and rng.random() < share else w for w in words)
+
+
+def train(vectors: Path, out: Path, seed: int, count: int, steps: int, cfg: dict[str, Any]) -> None:
+    """Draw texts, train on them, write the file."""
+    torch.manual_seed(seed)
+    words, v8, scales = load_vectors(vectors, cfg["size"])
+    v = torch.from_numpy(v8.astype(np.float32) * scales.astype(np.float32)[:, None])
+    near = neighbours(words, v.numpy())
+    with ProcessPoolExecutor(2) as pool:
+        shares = list(pool.map(_encode_share, [(seed * 1000 + i, count // 16, words, near, cfg) for i in range(16)]))
+    tokens, labels, severities = (torch.from_numpy(np.concatenate(part)) for part in zip(*shares, strict=True))
+    print(f"{len(tokens)} texts, {(tokens >= 0).sum(1).float().mean():.1f} tokens each", file=sys.stderr)
+    tower = Tower(v, cfg["width"], cfg["layers"], cfg["heads"])
+    decay = [p for p in tower.parameters() if p.dim() > 1]
+    plain = [p for p in tower.parameters() if p.dim() == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0}], lr=cfg["lr"]
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg["lr"], steps, pct_start=0.1)
+    n = len(LABELS)
+    lengths = (tokens >= 0).sum(1)
+    batches: list[Tensor] = []
+    started = time.monotonic()
+    for step in range(steps):
+        if not batches:  # an epoch; texts of like length together
+            order = torch.argsort(lengths + 2 * torch.rand(len(lengths)))
+            batches = [b for b in torch.split(order, cfg["batch"]) if len(b) == cfg["batch"]]
+            random.Random(seed + step).shuffle(batches)
+        i = batches.pop()
+        t, y, s = tokens[i].long(), labels[i], severities[i]
+        t = t[:, : int((t >= 0).sum(1).max())]
+        z = tower(t, cfg["noise"])
+        loss = nn.functional.binary_cross_entropy_with_logits(z[:, : n + 1], y, reduction="sum") / len(y)
+        said = s >= 0
+        loss = loss + 0.3 * nn.functional.cross_entropy(z[:, n + 1 :].view(len(y), n, -1)[said], s[said])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 500 == 499:
+            print(f"step {step + 1}: loss {loss:.4f}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    _save(out, tower, words, v8, scales, seed, cfg)
+
+
+def _encode_share(
+    job: tuple[int, int, list[str], dict[str, list[str]], dict[str, Any]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    seed, count, words, near, cfg = job
+    rng = random.Random(seed)
+    plain = words[len(lexicon("train")) :][:20_000]
+    samples = []
+    for s in draw(seed, count, "train", plain, 0):
+        text = vary(rng, s.text, near, cfg["vary"]) if not s.off_topic and rng.random() < 0.5 else s.text
+        text = typo(rng, text) if rng.random() < cfg["typos"] else text
+        samples.append(Sample(text, s.focus, s.labels, s.off_topic))
+    return encode_samples(samples, Tokenizer(words))
+
+
+def _save(
+    out: Path, tower: Tower, words: list[str], v8: np.ndarray, scales: np.ndarray, seed: int, cfg: dict[str, Any]
+) -> None:
+    from safetensors.numpy import save_file
+
+    tensors = {k: p.detach().numpy().astype(np.float16) for k, p in tower.state_dict().items()}
+    tensors |= {"words": np.frombuffer("\n".join(words).encode(), np.uint8), "vectors": v8, "scales": scales}
+    metadata = {
+        "format": FORMAT,
+        "kind": "text",
+        "heads": cfg["heads"],
+        "layers": cfg["layers"],
+        "provenance": {"seed": seed, **cfg, "teacher": "all-MiniLM-L6-v2 (Apache-2.0)"},
+        "licence": "Apache-2.0",
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    save_file(tensors, temporary, {k: json.dumps(x) for k, x in metadata.items()})
+    temporary.chmod(0o644)
+    os.replace(temporary, out)
+
+
+def judge(language: Language, samples: Iterable[Sample]) -> tuple[dict[str, float], list[str]]:
+    """Shares understood exactly (the set of each image), refused (off topic), severities right; and what was wrong."""
+    counts: dict[str, list[bool]] = {"exact": [], "vis": [], "ir": [], "refused": [], "severity": []}
+    wrong = []
+    for s in samples:
+        reading = language.read(s.text, s.focus)
+        refused = reading.about < 0.5
+        if s.off_topic:
+            counts["refused"].append(refused)
+            if not refused:
+                wrong.append(f"taken: {s.text}: {reading.found}")
+            continue
+        got = {(m, f.degradation): f.severity for m, found in reading.found.items() for f in found}
+        for m in ("vis", "ir"):
+            right = {k for k in got if k[0] == m} == {k for k in s.labels if k[0] == m} and not refused
+            counts[m].append(right)
+        counts["exact"].append(counts["vis"][-1] and counts["ir"][-1])
+        counts["severity"] += [got[k] == v for k, v in s.labels.items() if k in got]
+        if not counts["exact"][-1]:
+            meant, read = (sorted(".".join(k) for k in labels) for labels in (s.labels, got))
+            wrong.append(f"{'refused, ' if refused else ''}{s.focus}: {s.text}: meant {meant}, read {read}")
+    return {k: sum(v) / len(v) for k, v in counts.items() if v}, wrong
+
+
+def read_prompts(path: Path) -> list[Sample]:
+    """Texts with their meaning: text, visible, infrared, separated by tabs; "-" in both means off topic."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            text, vis, ir = line.split("\t")
+            off = vis == ir == "-"
+            labels = {(m, n): 0.5 for m, names in (("vis", vis), ("ir", ir)) for n in names.split() if not off}
+            found.append(Sample(text, "pair", labels, off))
+    return found
+
+
+def make_vectors(teacher: Path, words: Path, count: int, out: Path) -> None:
+    """Let the teacher read each word in each context.
+
+    Args:
+        teacher: folder with model and tokenizer.
+        words: one word a line (more behind a space is ignored), the most frequent first.
+        count: how many of them; the words of the training and test texts are added.
+    """
+    from safetensors.numpy import save_file
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(teacher), AutoModel.from_pretrained(teacher).eval()
+    lines = words.read_text(encoding="utf-8-sig").splitlines()
+    listed = [w for w in (line.split(" ")[0] for line in lines) if w.isascii() and w.isalpha()][:count]
+    listed = list(dict.fromkeys((*listed, *sorted(lexicon()))))
+    found = np.zeros((len(listed), len(CONTEXTS), model.config.hidden_size), np.float16)
+    order = sorted(range(len(listed)), key=lambda i: len(listed[i]))
+    with torch.inference_mode():
+        for k, context in enumerate(CONTEXTS):
+            for start in range(0, len(order), 512):
+                rows = order[start : start + 512]
+                batch = tokenizer([context.format(listed[i]) for i in rows], padding=True, return_tensors="pt")
+                h, there = model(**batch).last_hidden_state, batch["attention_mask"][..., None]
+                mean = (h * there).sum(1) / there.sum(1)
+                found[rows, k] = nn.functional.normalize(mean, dim=1).numpy()
+    save_file({"words": np.frombuffer("\n".join(listed).encode(), np.uint8), "vectors": found}, out)
+
+
+def report(weights: Path, prompts: Path | None, count: int) -> None:
+    """Print how much is understood: drawn texts of both parts, with and without typing errors, and a list of texts."""
+    language = Language.load(weights)
+    plain = language.tokenizer.words[3_000:20_000]
+    sets = {
+        f"{split}{', one typing error' if typos else ''}": draw(90 + typos, count, split, plain, typos)  # type: ignore[arg-type]
+        for split in ("train", "held")
+        for typos in (0, 1)
+    }
+    if prompts:
+        listed = read_prompts(prompts)
+        rng = random.Random(0)
+        sets[prompts.name] = listed
+        sets[f"{prompts.name}, one typing error"] = [
+            Sample(typo(rng, s.text), s.focus, s.labels, s.off_topic) for s in listed for _ in range(3)
+        ]
+    for name, samples in sets.items():
+        shares, _ = judge(language, samples)
+        print(f"{name}: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in shares.items()))
+
+
+def main() -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    p = commands.add_parser("vectors")
+    p.add_argument("--teacher", type=Path, required=True)
+    p.add_argument("--words", type=Path, required=True)
+    p.add_argument("--count", type=int, default=60_000)
+    p.add_argument("--out", type=Path, required=True)
+    p = commands.add_parser("train")
+    p.add_argument("--vectors", type=Path, required=True)
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--texts", type=int, default=480_000)
+    p.add_argument("--steps", type=int, default=14_000)
+    p.add_argument("--threads", type=int, default=1)
+    p = commands.add_parser("test")
+    p.add_argument("--weights", type=Path, required=True)
+    p.add_argument("--prompts", type=Path)
+    p.add_argument("--texts", type=int, default=2_000)
+    args = parser.parse_args()
+    if args.command == "vectors":
+        make_vectors(args.teacher, args.words, args.count, args.out)
+    elif args.command == "train":
+        torch.set_num_threads(args.threads)
+        train(args.vectors, args.out, args.seed, args.texts, args.steps, SIZES)
+    else:
+        report(args.weights, args.prompts, args.texts)
+
+
+if __name__ == "__main__":
+    main()
