@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -27,7 +27,7 @@ from torch import Generator, Tensor, nn
 
 from lure_cli.core.data import Corpus, find_corpus
 from lure_cli.core.degradations import degrade_measured, uniform
-from lure_cli.core.detect import FORMAT, LIMIT, RIVALS
+from lure_cli.core.detect import FORMAT, LIMIT, RIVALS, decide
 from lure_cli.core.images import read_image
 from lure_cli.core.model import CHANNELS, Modality
 from lure_cli.core.statistics import statistics
@@ -297,9 +297,10 @@ def choose_thresholds(table: Table, scores: np.ndarray) -> np.ndarray:
 def figures(table: Table, scores: np.ndarray, severities: np.ndarray, limits: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     """What the thresholds give on samples that were not trained on."""
     found: dict[str, Any] = {}
+    decided = decide(scores, limits, names)
     for k, name in enumerate(names):
         use = table.known[:, k] > 0
-        s, there = scores[use, k] >= limits[k], table.label[use, k] > 0
+        s, there = decided[use, k], table.label[use, k] > 0
         rated = (table.rated[:, k] > 0) & (table.known[:, k] > 0)
         found[name] = {
             "f1": round(float(2 * (s & there).sum() / (s.sum() + there.sum())), 3),
@@ -307,55 +308,60 @@ def figures(table: Table, scores: np.ndarray, severities: np.ndarray, limits: np
             "recall": round(float((s & there).sum() / there.sum()), 3),
             "severity_error": round(float(np.abs(severities - table.severity)[rated, k].mean()), 3),
         }
-    alarm = (scores[table.native] >= limits).any(1)
+    alarm = decided[table.native].any(1)
     groups = table.group[table.native]
     found["false_alarms"] = {str(n): round(float(alarm[groups == n].mean()), 4) for n in np.unique(groups)}
     return found
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, draw, train, write; progress goes to the log."""
+def fit(tables: Mapping[Modality, Table], data: Sequence[str], seed: int, out: Path) -> None:
+    """Train both modalities' voters, choose thresholds and write the file, whole or not at all."""
     from safetensors.numpy import save_file
 
-    ap = argparse.ArgumentParser(prog="python -m lure_cli.tasks.train_detect", description=(__doc__ or "").split("\n")[0])
+    torch.set_num_threads(1)  # the matrices are small, and the sums come out the same on every machine
+    tensors: dict[str, np.ndarray] = {}
+    thresholds: dict[str, dict[str, float]] = {}
+    measured: dict[str, Any] = {}
+    for modality, table in tables.items():
+        names = DEGRADATIONS[modality]
+        scores, severities = unseen_scores(table, seed)
+        limits = choose_thresholds(table, scores)
+        measured[modality] = figures(table, scores, severities, limits, names)
+        thresholds[modality] = {n: round(float(t), 3) for n, t in zip(names, limits, strict=True)}
+        log.info("%s: %d images\n%s", modality, len(table.fold), json.dumps(measured[modality], indent=1))
+        for key, value in train(table, seed).state_dict().items():
+            half = key not in ("mean", "scale")
+            tensors[f"{modality}.{key}"] = value.numpy().astype(np.float16 if half else np.float32)
+    images = sum(len(t.fold) for t in tables.values())
+    provenance = {"data": data, "images": images, "seed": seed, "held_out": measured}
+    metadata = {"format": FORMAT, "kind": "detector", "thresholds": thresholds, "provenance": provenance}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, {k: json.dumps(v) for k, v in metadata.items()})
+        temporary.chmod(0o644)  # safetensors writes files for the owner alone
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    log.info("%s", out)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, draw, train, write; progress goes to the log."""
+    summary = (__doc__ or "").split(":")[0]
+    ap = argparse.ArgumentParser(prog="python -m lure_cli.tasks.train_detect", description=summary)
     ap.add_argument("--data", type=Path, required=True, help="data folder, laid out as for `lure train`")
     ap.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
     ap.add_argument("--seed", type=int, default=0)
-    ap.add_argument("--variants", type=int, default=24, help="images drawn from each file")
+    ap.add_argument("--variants", type=int, default=16, help="images drawn from each file")
     ap.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes that draw")
     args = ap.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     corpus = find_corpus(args.data, _KEPT)
-    tensors: dict[str, np.ndarray] = {}
-    thresholds: dict[str, dict[str, float]] = {}
-    measured: dict[str, Any] = {}
-    count = 0
-    modality: Modality
-    for modality in CHANNELS:
-        table = draw(find_sources(corpus, modality), args.variants, args.seed, args.jobs)
-        torch.manual_seed(args.seed)
-        scores, severities = unseen_scores(table, args.seed)
-        limits = choose_thresholds(table, scores)
-        names = DEGRADATIONS[modality]
-        measured[modality] = figures(table, scores, severities, limits, names)
-        thresholds[modality] = {n: round(float(t), 3) for n, t in zip(names, limits, strict=True)}
-        log.info("%s: %d images\n%s", modality, len(table.fold), json.dumps(measured[modality], indent=1))
-        count += len(table.fold)
-        state = train(table, args.seed).state_dict()
-        for key, value in state.items():
-            small = key not in ("mean", "scale")
-            tensors[f"{modality}.{key}"] = value.numpy().astype(np.float16 if small else np.float32)
-    provenance = {"data": corpus.sets(), "images": count, "seed": args.seed, "held_out": measured}
-    metadata = {"format": FORMAT, "kind": "detector", "thresholds": thresholds, "provenance": provenance}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.out.with_name(f".{args.out.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, {k: json.dumps(v) for k, v in metadata.items()})
-        temporary.chmod(0o644)
-        os.replace(temporary, args.out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    log.info("%s", args.out)
+    tables: dict[Modality, Table] = {
+        m: draw(find_sources(corpus, m), args.variants, args.seed, args.jobs) for m in CHANNELS
+    }
+    fit(tables, corpus.sets(), args.seed, args.out)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,39 @@ SHIPPED: dict[str, Record] = {
     ),
 }
 
+DETECTOR = Record(
+    file="lure-detect.safetensors",
+    sha256="@@",
+)
+"""The network behind `--prompt auto` and `lure detect`."""
+
 
 def shipped_path(name: str) -> Path | None:
     """The file of shipped weights: inside the installed package, or in the checkout's `weights` folder."""
+    return _shipped_file(SHIPPED[name])
+
+
+def detector_path() -> Path:
+    """The file of the shipped detector, its bytes checked against the record.
+
+    Raises:
+        LureError: it is missing or not the recorded one.
+    """
+    import hashlib
+
+    path = _shipped_file(DETECTOR)
+    if path is None:
+        raise LureError(f"{DETECTOR.file} is missing from this installation", "install lure-cli again")
+    with path.open("rb") as f:
+        if hashlib.file_digest(f, "sha256").hexdigest() != DETECTOR.sha256:
+            raise LureError(f"{path}: its checksum differs from the recorded one", "install lure-cli again")
+    return path
+
+
+def _shipped_file(record: Record) -> Path | None:
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "weights", package.parent / "weights"):
-        path = folder / SHIPPED[name].file
+        path = folder / record.file
         if path.is_file():
             return path
     return None
