@@ -29,7 +29,13 @@ def test_contents(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
-    for name in ("weights/lure-small.safetensors", "presets/stage1.toml", "presets/stage2.toml", "py.typed"):
+    for name in (
+        "weights/lure-small.safetensors",
+        "weights/lure-detect.safetensors",
+        "presets/stage1.toml",
+        "presets/stage2.toml",
+        "py.typed",
+    ):
         assert f"lure_cli/{name}" in names
     assert all(n.startswith(("lure_cli/", "lure_cli-")) for n in names)
     for package in ("torch", "typer", "rich", "huggingface-hub", "safetensors", "open-clip-torch", "imageio", "tqdm"):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lure_cli import __version__
+from lure_cli.cli.detect import detect
 from lure_cli.cli.fuse import fuse
 from lure_cli.cli.info import info
 from lure_cli.cli.output import emit, note, show_error
@@ -42,6 +43,7 @@ def _root(
 
 
 app.command()(fuse)
+app.command()(detect)
 app.add_typer(train, name="train")
 app.command()(info)
 

@@ -193,9 +193,7 @@ def degrade(x: Tensor, names: tuple[str, ...], modality: str, g: Generator) -> T
     return degrade_measured(x, names, modality, g)[0]
 
 
-def degrade_measured(
-    x: Tensor, names: tuple[str, ...], modality: str, g: Generator
-) -> tuple[Tensor, dict[str, float]]:
+def degrade_measured(x: Tensor, names: tuple[str, ...], modality: str, g: Generator) -> tuple[Tensor, dict[str, float]]:
     """As `degrade`, and the severity of each degradation in [0, 1]."""
     severities: dict[str, float] = {}
     for name in sorted(names, key=ORDER.index):

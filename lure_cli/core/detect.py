@@ -117,9 +117,7 @@ def load_detector(path: Path) -> Detector:
                 raise LureError(f"{path}: not a detector of LURE", hint)
             if not isinstance(metadata.get("format"), int) or metadata["format"] > FORMAT:
                 raise LureError(f"{path}: format {metadata.get('format')} is newer than this version knows", "upgrade")
-            layers = {
-                m: {k: f.get_tensor(f"{m}.{k}").astype(np.float32) for k in _LAYERS} for m in DEGRADATIONS
-            }
+            layers = {m: {k: f.get_tensor(f"{m}.{k}").astype(np.float32) for k in _LAYERS} for m in DEGRADATIONS}
         thresholds = {m: {n: float(metadata["thresholds"][m][n]) for n in names} for m, names in DEGRADATIONS.items()}
         detector = Detector(layers, thresholds, metadata["provenance"])
         for m, channels in (("vis", 3), ("ir", 1)):  # shapes that do not fit show here, not in the middle of a job

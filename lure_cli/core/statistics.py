@@ -26,7 +26,7 @@ WINDOW = 128
 """Side of a window in pixels."""
 _WINDOWS = 3
 """At most that many windows below and beside each other."""
-_SAMPLES = 20_000
+_SAMPLES = 12_000
 """About that many pixels, evenly spread, stand for the light of the whole image."""
 _BLOCK = 16
 """Side in pixels of the blocks over which local energies are taken."""
@@ -224,7 +224,7 @@ def _lines(y: np.ndarray) -> np.ndarray:
 
 def _streaks(y: np.ndarray) -> np.ndarray:
     """Bright, thin, steep lines: the second difference across slanted means, its size and its tails, over blocks."""
-    reach, length, down = 8, 6, 4
+    reach, length, down = 8, 6, 7
     inner = WINDOW - 2 * reach
     sizes, skews, tails = [], [], []
     for z in (y, y.swapaxes(1, 2).copy()):
@@ -236,7 +236,7 @@ def _streaks(y: np.ndarray) -> np.ndarray:
                 line += z[:, top : top + inner : down, left : left + inner]
             r = (line[:, :, 3:-3] - (line[:, :, :-6] + line[:, :, 6:]) / 2) / (2 * length + 1)
             absolute = np.abs(r)
-            cells = absolute[:, :, :96].reshape(len(z), 4, 7, 6, 16).mean((2, 4))
+            cells = absolute[:, :, :96].reshape(len(z), 4, 4, 6, 16).mean((2, 4))
             size.append(_log(cells).ravel())
             spread = np.sqrt(np.einsum("ijk,ijk->i", r, r) / r[0].size) + _FLOOR
             bounded = np.clip(r / spread[:, None, None], -4, 4)

@@ -3,27 +3,73 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lure_cli.core.images import read_image, to_channels, write_image
-from lure_cli.core.text import Prompt, parse_prompt
+from lure_cli.core.text import NONE, Prompt, parse_prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.pairing import Pair, find_pairs
-from lure_cli.tasks.weights import DEFAULT, resolve_weights
+from lure_cli.tasks.weights import DEFAULT, detector_path, resolve_weights
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from lure_cli.config import Provenance
+    from lure_cli.core.detect import Finding
     from lure_cli.core.model import Lure
     from lure_cli.core.text import TextEncoder
 
     Source = str | Path | np.ndarray
     """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
+
+
+AUTO = "auto"
+"""The prompt that has the images examined and what is found in them taken for the prompt."""
+STRONGEST = 2.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted of a pair: the prompt, the modalities (`vis`, `ir`) to be examined instead, and the strengths."""
+
+    prompt: Prompt = field(default_factory=Prompt)
+    auto: tuple[str, ...] = ()
+    strength_ir: float = 1.0
+    strength_vis: float = 1.0
+
+
+def understand(
+    prompt: str | None = None,
+    prompt_ir: str | None = None,
+    prompt_vis: str | None = None,
+    strength: float = 1.0,
+    strength_ir: float | None = None,
+    strength_vis: float | None = None,
+) -> Request:
+    """As `parse_prompt`, and "auto" for any of the three; a strength of one image replaces that of both.
+
+    Raises:
+        LureError: a prompt that is not understood, or a strength outside 0 to 2.
+    """
+    texts = {"vis": prompt_vis, "ir": prompt_ir}
+    auto = tuple(m for m, text in texts.items() if _is_auto(prompt if text is None else text))
+    own = {m: NONE if m in auto else text for m, text in texts.items()}
+    parsed = parse_prompt(None if _is_auto(prompt) else prompt, **own)
+    strengths = {m: strength if s is None else s for m, s in (("ir", strength_ir), ("vis", strength_vis))}
+    for s in (strength, *strengths.values()):
+        if not 0 <= s <= STRONGEST:
+            raise LureError(
+                f"strength {s:g} is outside 0 to {STRONGEST:g}", "0 restores nothing, 1 is the usual strength"
+            )
+    return Request(parsed, auto, strengths["ir"], strengths["vis"])
+
+
+def _is_auto(prompt: str | None) -> bool:
+    return prompt is not None and prompt.strip().lower() == AUTO
 
 
 class Fuser:
@@ -68,6 +114,9 @@ class Fuser:
         prompt: str | None = None,
         prompt_ir: str | None = None,
         prompt_vis: str | None = None,
+        strength: float = 1.0,
+        strength_ir: float | None = None,
+        strength_vis: float | None = None,
     ) -> np.ndarray:
         """Fuse one registered pair.
 
@@ -76,8 +125,10 @@ class Fuser:
                 [0, 1]; colour is reduced to luma.
             vis: visible image of the same size, in the same forms, colour or grey.
             prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
-                means nothing is: plain fusion.
+                means nothing is: plain fusion. "auto": both images are examined, see `detect`.
             prompt_ir, prompt_vis: what is wrong with that image; each replaces what `prompt` says about it.
+            strength: how much of the restoration is done, 0 (none, plain fusion) to 2 (beyond what the prompt asks for).
+            strength_ir, strength_vis: the same for that image alone; each replaces `strength`.
 
         Returns:
             float32 (H, W, 3) in [0, 1]; grey (three equal planes) if the visible image is.
@@ -85,10 +136,17 @@ class Fuser:
         Raises:
             LureError: an unreadable file, sizes that differ, or a prompt that is not understood.
         """
-        return self.fuse(ir, vis, parse_prompt(prompt, ir=prompt_ir, vis=prompt_vis))
+        return self.fulfil(ir, vis, understand(prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis))[0]
 
     def fuse(self, ir: Source, vis: Source, prompt: Prompt) -> np.ndarray:
         """As calling it, for a prompt that is already understood."""
+        return self.fulfil(ir, vis, Request(prompt))[0]
+
+    def fulfil(
+        self, ir: Source, vis: Source, request: Request
+    ) -> tuple[np.ndarray, Prompt, Mapping[str, tuple[Finding, ...]]]:
+        """As calling it, for a request that is already understood; also gives the prompt that was used, and what was
+        found in each image that was examined (keys `vis`, `ir`)."""
         x_ir, x_vis = self._tensor(ir, 1), self._tensor(vis, 3)
         if x_ir.shape[2:] != x_vis.shape[2:]:
             (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
@@ -96,7 +154,23 @@ class Fuser:
                 f"{_name(ir, 'the infrared image')} is {w}x{h} but {_name(vis, 'the visible image')} is {wv}x{hv}",
                 "resize one of them so that the two views coincide",
             )
-        return self._run(lambda: self.model(x_ir, x_vis, self._text(prompt.ir), self._text(prompt.vis)))
+        found = {m: self._examine(x_ir if m == "ir" else x_vis, m) for m in request.auto}
+        names = {m: tuple(f.degradation for f in each) for m, each in found.items()}
+        prompt = replace(request.prompt, **names)
+        # Nothing to restore, or not at all: the pseudo prompt, so that this is the plain fusion to the last bit.
+        s_ir, s_vis = (request.strength_ir if prompt.ir else 0.0), (request.strength_vis if prompt.vis else 0.0)
+        t_ir, t_vis = self._text(prompt.ir if s_ir else ()), self._text(prompt.vis if s_vis else ())
+        fused = self._run(lambda: self.model(x_ir, x_vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0))
+        return fused, prompt, found
+
+    def detect(self, image: Source, modality: Literal["ir", "vis"]) -> tuple[Finding, ...]:
+        """Which degradations an image shows, each with score and severity in [0, 1]; empty for a clean one."""
+        return self._examine(self._tensor(image, 1 if modality == "ir" else 3), modality)
+
+    def _examine(self, x: torch.Tensor, modality: str) -> tuple[Finding, ...]:
+        from lure_cli.tasks.detect import shipped_detector
+
+        return shipped_detector().detect(x[0].permute(1, 2, 0).cpu().numpy(), modality)
 
     def restore(self, image: Source, modality: Literal["ir", "vis"], prompt: str | None = None) -> np.ndarray:
         """Restore one image, without fusing: (H, W, 3) for `vis`, (H, W, 1) for `ir`, float32 in [0, 1].
@@ -104,7 +178,11 @@ class Fuser:
         Weights of stage II still restore, but their decoder was tuned for fused features last.
         """
         x = self._tensor(image, 1 if modality == "ir" else 3)
-        names = getattr(parse_prompt(**{modality: prompt}), modality)
+        names = (
+            tuple(f.degradation for f in self._examine(x, modality))
+            if _is_auto(prompt)
+            else getattr(parse_prompt(**{modality: prompt}), modality)
+        )
         return self._run(lambda: self.model.restore(x, self._text(names), modality))
 
     def _run(self, compute: Any) -> np.ndarray:
@@ -169,6 +247,9 @@ class FuseOptions:
     dtype: str = "auto"
     overwrite: bool = False
     skip_existing: bool = False
+    strength: float = 1.0
+    strength_ir: float | None = None
+    strength_vis: float | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +257,7 @@ class Plan:
     """A job that has been checked as far as that goes without reading pixels."""
 
     options: FuseOptions
-    prompt: Prompt
+    request: Request
     pairs: tuple[Pair, ...]
     unmatched: tuple[Path, ...]
     weights: Path
@@ -184,13 +265,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one pair. `seconds` runs from reading to writing; size is (width, height) in pixels."""
+    """What became of one pair. `seconds` runs from reading to writing; size is (width, height) in pixels; `prompt` is
+    the one that was used, `found` holds what was found in the images that were examined (keys `vis`, `ir`)."""
 
     pair: Pair
     status: Literal["done", "skipped", "failed"]
     seconds: float = 0.0
     size: tuple[int, int] | None = None
     error: LureError | None = None
+    prompt: Prompt = field(default_factory=Prompt)
+    found: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
 
 
 def plan_fuse(options: FuseOptions) -> Plan:
@@ -202,13 +286,16 @@ def plan_fuse(options: FuseOptions) -> Plan:
     """
     if options.overwrite and options.skip_existing:
         raise LureError("--overwrite and --skip-existing exclude each other", "give one of them")
-    prompt = parse_prompt(options.prompt, ir=options.prompt_ir, vis=options.prompt_vis)
+    o = options
+    request = understand(o.prompt, o.prompt_ir, o.prompt_vis, o.strength, o.strength_ir, o.strength_vis)
+    if request.auto:
+        detector_path()
     pairs, unmatched = find_pairs(options.ir, options.vis, options.output)
     if not (options.overwrite or options.skip_existing):
         for pair in pairs:
             if pair.output.exists():
                 raise LureError(f"{pair.output} exists already", "give --overwrite or --skip-existing, or another name")
-    return Plan(options, prompt, tuple(pairs), tuple(unmatched), resolve_weights(options.weights))
+    return Plan(options, request, tuple(pairs), tuple(unmatched), resolve_weights(options.weights))
 
 
 def fuse(plan: Plan) -> Iterator[Result]:
@@ -221,25 +308,28 @@ def fuse(plan: Plan) -> Iterator[Result]:
     fuser: Fuser | None = None
     for pair in plan.pairs:
         if options.skip_existing and pair.output.exists():
-            yield Result(pair, "skipped")
+            yield Result(pair, "skipped", prompt=plan.request.prompt)
             continue
         if fuser is None:
             fuser = Fuser.from_pretrained(plan.weights, options.device, options.dtype)
         started = time.perf_counter()
         try:
-            fused = _fuse_one(fuser, pair, plan.prompt)
+            fused, prompt, found = _fuse_one(fuser, pair, plan.request)
         except LureError as error:
-            yield Result(pair, "failed", time.perf_counter() - started, error=error)
+            yield Result(pair, "failed", time.perf_counter() - started, error=error, prompt=plan.request.prompt)
             continue
-        yield Result(pair, "done", time.perf_counter() - started, (fused.shape[1], fused.shape[0]))
+        size = fused.shape[1], fused.shape[0]
+        yield Result(pair, "done", time.perf_counter() - started, size, prompt=prompt, found=found)
 
 
-def _fuse_one(fuser: Fuser, pair: Pair, prompt: Prompt) -> np.ndarray:
+def _fuse_one(
+    fuser: Fuser, pair: Pair, request: Request
+) -> tuple[np.ndarray, Prompt, Mapping[str, tuple[Finding, ...]]]:
     try:
-        fused = fuser.fuse(pair.ir, pair.vis, prompt)
+        fused, prompt, found = fuser.fulfil(pair.ir, pair.vis, request)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or "memory" in str(error):
             raise LureError(f"{pair.vis}: not enough memory for this size", "fuse a smaller version of it") from error
         raise
     write_image(pair.output, fused)
-    return fused
+    return fused, prompt, found

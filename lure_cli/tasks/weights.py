@@ -28,7 +28,7 @@ SHIPPED: dict[str, Record] = {
 
 DETECTOR = Record(
     file="lure-detect.safetensors",
-    sha256="@@",
+    sha256="9e87618359960736185580426e7a97454c84384577174fe38c446c78bb3670f7",
 )
 """The network behind `--prompt auto` and `lure detect`."""
 
