@@ -1,8 +1,8 @@
 """Degradations synthesised on the fly for stage I, where no real pairs exist.
 
 Each takes a clean image (C, H, W) in [0, 1] and a generator, draws its strength, and returns the degraded image
-clipped to [0, 1], and how severe the draw was, from 0 (nothing) to 1 (as bad as it is drawn). C is 3 for the visible and
-1 for the infrared image; those that know only one say so.
+clipped to [0, 1], and how severe the draw was, from 0 (nothing) to 1 (as bad as it is drawn). C is 3 for the visible
+and 1 for the infrared image; those that know only one say so.
 """
 
 from __future__ import annotations

@@ -23,10 +23,10 @@ FORMAT = 1
 MAX_BYTES = 64 << 20
 """Larger files are refused before they are read."""
 LIMIT = 4.0
-"""Standardised statistics are cut off here, so that an unheard-of image is judged by what it has in common with others."""
+"""Standardised statistics are cut off here: an unheard-of image is judged by what it has in common with others."""
 _LAYERS = ("mean", "scale", "w1", "b1", "w2", "b2", "w3", "b3")
 RIVALS = (("lowlight", "overexposure"), ("blur", "lowres"))
-"""Pairs of which only the surer one is found: nothing is both too dark and too bright, and what is soft has one cause."""
+"""Of each pair only the surer one is found: nothing is both too dark and too bright, and softness has one cause."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Detector:
     """The weights of both modalities.
 
     Args:
-        layers: modality -> name -> array. With F statistics, M voters, H hidden units and L degradations: mean and scale
-            (F,), w1 (M, F, H), b1 (M, H), w2 (M, H, H), b2 (M, H), w3 (M, H, 2 L), b3 (M, 2 L).
+        layers: modality -> name -> array. With F statistics, M voters, H hidden units and L degradations: mean and
+            scale (F,), w1 (M, F, H), b1 (M, H), w2 (M, H, H), b2 (M, H), w3 (M, H, 2 L), b3 (M, 2 L).
         thresholds: modality -> degradation -> least score.
         provenance: data, seed, figures; as the file holds it.
     """

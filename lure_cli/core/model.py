@@ -324,9 +324,9 @@ class Lure(nn.Module):
     def encode(self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0) -> Latent:
         """E_m(x, t): x (B, C, H, W) in [0, 1] with sides a multiple of `multiple`, t (B, D) -> F.
 
-        The strength s says how far to go from the image as it is to the image as the text wants it, on the straight line
-        F(p0) + s (F(t) - F(p0)) through the latent space: 0 stays, 1 is the text's whole effect, more goes beyond. Other
-        strengths than 1 encode a second time, for F(p0). (our reading: that is what one space for all is good for)
+        The strength s says how far to go from the image as it is to the image as the text wants it, on the straight
+        line F(p0) + s (F(t) - F(p0)) through the latent space: 0 stays, 1 is the text's whole effect, more goes
+        beyond. Other strengths than 1 encode a second time, for F(p0). (our addition; the paper has no such scale)
         """
         encoder: Encoder = self.encoders[modality]  # type: ignore[assignment]
         latent: Latent = encoder(x, encoder.edit(x, t, self.pseudo_prompt))

@@ -3,17 +3,17 @@
 At most nine windows of 128x128 pixels are looked at, spread over the image, so that the cost is the same for every
 size. What is measured, and what for:
 
-    light     quantiles of luma, clipped shares, dark channel, saturation   low light, over-exposure, haze, low contrast
-    detail    Haar wavelet energies of blocks, at three scales              noise (the quietest blocks), blur (the edges)
-    spectrum  power in radial bands                                         blur, low resolution
-    grain     autocorrelation of what a small mean leaves over              noise against texture
-    lines     sign agreement of differences along columns and rows          stripes
-    streaks   second difference across slanted lines                        rain
-    resampling  periods in the second differences' size                     low resolution against blur
+    light       quantiles of luma, clipped shares, dark channel, saturation  low light, over-exposure, haze, contrast
+    detail      Haar wavelet energies of blocks, at three scales             noise (quiet blocks), blur (edges)
+    spectrum    power in radial bands                                        blur, low resolution
+    grain       autocorrelation of what a small mean leaves over             noise against texture
+    lines       sign agreement of differences along columns and rows         stripes
+    streaks     second difference across slanted lines                       rain
+    resampling  periods in the second differences' size                      low resolution against blur
 
-Dark channel: He et al., "Single image haze removal using dark channel prior", CVPR 2009. Noise from the wavelets' diagonal
-detail: Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994. Resampling: Gallagher, "Detection of linear and
-cubic interpolation in JPEG compressed images", CRV 2005.
+Dark channel: He et al., "Single image haze removal using dark channel prior", CVPR 2009. Noise from the wavelets'
+diagonal detail: Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994. Resampling:
+Gallagher, "Detection of linear and cubic interpolation in JPEG compressed images", CRV 2005.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ _FLOOR = 1e-3
 def statistics(x: np.ndarray) -> np.ndarray:
     """(H, W, 3) visible or (H, W, 1) infrared, float32 in [0, 1], any size -> one float32 vector, finite.
 
-    Its length depends on the number of channels alone. Single rows or columns that repeat by reflection stand in where an
-    image is smaller than a window.
+    Its length depends on the number of channels alone. An image smaller than a window is continued by reflection.
     """
     every = max(1, round((x.shape[0] * x.shape[1] / _SAMPLES) ** 0.5))
     planes, thin = _windows(x), np.ascontiguousarray(x[::every, ::every].transpose(2, 0, 1))
@@ -261,8 +260,8 @@ def _streaks(y: np.ndarray) -> np.ndarray:
 
 
 def _resampling(y: np.ndarray) -> np.ndarray:
-    """An enlarged picture is smoother between the old pixels than on them, so that its second differences swing with the
-    period of the enlargement: the highest peaks of their spectrum, apart from the periods that JPEG's blocks have."""
+    """An enlarged picture is smoother between the old pixels than on them, so that its second differences swing with
+    the period of the enlargement: the highest peaks of their spectrum, apart from those of JPEG's blocks."""
     spectra = []
     for z in (y, y.swapaxes(1, 2)):
         bend = np.abs(2 * z[:, :, 1:-1] - z[:, :, :-2] - z[:, :, 2:])

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from lure_cli.core.detect import Detector, Finding
 
 
+__all__ = ["DetectOptions", "Finding", "Judgement", "detect", "shipped_detector"]
+
+
 @dataclass(frozen=True)
 class DetectOptions:
     """What `lure detect` was asked to do: image files or folders of them, all of one modality (`ir` or `vis`)."""

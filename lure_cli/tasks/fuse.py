@@ -127,7 +127,7 @@ class Fuser:
             prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
                 means nothing is: plain fusion. "auto": both images are examined, see `detect`.
             prompt_ir, prompt_vis: what is wrong with that image; each replaces what `prompt` says about it.
-            strength: how much of the restoration is done, 0 (none, plain fusion) to 2 (beyond what the prompt asks for).
+            strength: how much of the restoration is done, 0 (none, plain fusion) to 2 (beyond what is asked for).
             strength_ir, strength_vis: the same for that image alone; each replaces `strength`.
 
         Returns:

@@ -2,8 +2,8 @@
 
 Clean images of a data folder (layout: `core.data`) are degraded as in stage I, with none, one or two degradations, and
 judged at their own resolution; real degraded images stand beside them. What a detector must not take for a fault is
-among the clean ones: night, pale skies, JPEG, resized and slightly altered pictures. Thresholds are chosen on images that
-the voters which judge them have not seen (five folds); folders named `test` are never read.
+among the clean ones: night, pale skies, JPEG, resized and slightly altered pictures. Thresholds are chosen on images
+that the voters which judge them have not seen (five folds); folders named `test` are never read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +171,7 @@ def _view(x: Tensor, g: Generator, resize: bool) -> Tensor:
 
 
 def _reworked(x: Tensor, g: Generator) -> Tensor:
-    """Compressed once and slightly resized since then, as registered pairs often are: no fault, but it leaves traces."""
+    """Compressed once and slightly resized since, as registered pairs often are: no fault, but it leaves traces."""
     x = _stored(x, g, 0.8, 50)
     size = [max(160, round(n * uniform(g, 0.8, 1.25))) for n in x.shape[1:]]
     mode = "bicubic" if uniform(g, 0, 1) < 0.5 else "bilinear"
@@ -225,7 +226,7 @@ class Voters(nn.Module):
         self.register_buffer("mean", torch.from_numpy(table.features.mean(0)))
         self.register_buffer("scale", torch.from_numpy(1 / (table.features.std(0) + 1e-3)))
         sizes = (features, hidden, hidden, 2 * labels)
-        for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
+        for i, (a, b) in enumerate(pairwise(sizes), 1):
             self.register_parameter(f"w{i}", nn.Parameter(torch.randn(voters, a, b, generator=g) * (2 / a) ** 0.5))
             self.register_parameter(f"b{i}", nn.Parameter(torch.zeros(voters, b)))
 
@@ -236,7 +237,7 @@ class Voters(nn.Module):
             if g is not None:
                 x = x * (torch.rand(x.shape, generator=g) > 0.1) / 0.9
             x = (x @ getattr(self, f"w{i}") + getattr(self, f"b{i}")[:, None]).relu()
-        return x @ self.w3 + self.b3[:, None]  # type: ignore[operator]
+        return x @ self.w3 + self.b3[:, None]  # type: ignore[operator,index]
 
 
 def train(table: Table, seed: int, epochs: int = 40, batch: int = 256) -> Voters:
@@ -323,7 +324,7 @@ def figures(
             "recall": round(float((s & there).sum() / there.sum()), 3),
             "severity_error": round(float(np.abs(severities - table.severity)[rated, k].mean()), 3),
         }
-    alarm = decided[table.native].any(1)
+    alarm = np.asarray(decided[table.native].any(1))
     groups = table.group[table.native]
     found["false_alarms"] = {str(n): round(float(alarm[groups == n].mean()), 4) for n in np.unique(groups)}
     return found
