@@ -240,7 +240,7 @@ class Voters(nn.Module):
         return x @ self.w3 + self.b3[:, None]  # type: ignore[operator,index]
 
 
-def train(table: Table, seed: int, epochs: int = 40, batch: int = 256) -> Voters:
+def train(table: Table, seed: int, epochs: int, batch: int) -> Voters:
     """Fit the voters, each to the samples in an order of its own."""
     g = torch.Generator().manual_seed(seed)
     model = Voters(table, VOTERS, HIDDEN, g)
@@ -277,12 +277,12 @@ def scores_of(model: Voters, features: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return y[:, :n], y[:, n:]
 
 
-def unseen_scores(table: Table, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def unseen_scores(table: Table, seed: int, epochs: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """Scores and severities of every sample by voters that were not trained on its fold."""
     scores, severities = np.zeros_like(table.label), np.zeros_like(table.label)
     for fold in range(FOLDS):
         held = table.fold == fold
-        model = train(_part(table, ~held), seed + 1 + fold)
+        model = train(_part(table, ~held), seed + 1 + fold, epochs, batch)
         scores[held], severities[held] = scores_of(model, table.features[held])
     return scores, severities
 
@@ -330,7 +330,9 @@ def figures(
     return found
 
 
-def fit(tables: Mapping[Modality, Table], data: Sequence[str], seed: int, out: Path) -> None:
+def fit(
+    tables: Mapping[Modality, Table], data: Sequence[str], seed: int, out: Path, epochs: int = 40, batch: int = 256
+) -> None:
     """Train both modalities' voters, choose thresholds and write the file, whole or not at all."""
     from safetensors.numpy import save_file
 
@@ -340,12 +342,12 @@ def fit(tables: Mapping[Modality, Table], data: Sequence[str], seed: int, out: P
     measured: dict[str, Any] = {}
     for modality, table in tables.items():
         names = DEGRADATIONS[modality]
-        scores, severities = unseen_scores(table, seed)
+        scores, severities = unseen_scores(table, seed, epochs, batch)
         limits = choose_thresholds(table, scores)
         measured[modality] = figures(table, scores, severities, limits, names)
         thresholds[modality] = {n: round(float(t), 3) for n, t in zip(names, limits, strict=True)}
         log.info("%s: %d images\n%s", modality, len(table.fold), json.dumps(measured[modality], indent=1))
-        for key, value in train(table, seed).state_dict().items():
+        for key, value in train(table, seed, epochs, batch).state_dict().items():
             half = key not in ("mean", "scale")
             tensors[f"{modality}.{key}"] = value.numpy().astype(np.float16 if half else np.float32)
     images = sum(len(t.fold) for t in tables.values())
