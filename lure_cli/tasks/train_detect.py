@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import zlib
 from collections.abc import Mapping, Sequence
@@ -249,8 +250,7 @@ def train(table: Table, seed: int, epochs: int, batch: int) -> Voters:
     )
     weight = known * torch.from_numpy(np.where(table.native, 2.0, 1.0).astype(np.float32))[:, None]
     steps = epochs * (len(x) // batch)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=2e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=2e-2)
     labels = label.shape[1]
     for step in range(steps):
         at = step % (len(x) // batch)
@@ -264,8 +264,9 @@ def train(table: Table, seed: int, epochs: int, batch: int) -> Voters:
         strong = (rated[pick] * (y[..., labels:].sigmoid() - severity[pick]).square()).sum()
         optimizer.zero_grad()
         ((seen + 3 * strong) / batch).backward()
+        for group in optimizer.param_groups:  # a short warm-up, then a cosine down to nothing
+            group["lr"] = 3e-3 * min(1.0, 10 * (step + 1) / steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimizer.step()
-        schedule.step()
     return model.eval()
 
 
