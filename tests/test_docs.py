@@ -47,7 +47,8 @@ def test_readme_commands(examples: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         ran += 1
     assert ran >= 10
-    for name in ("fused.png", "dehazed.png", "denoised.png", "mine.png", "out/drone.png", "jpg/gate_fused.jpg"):
+    made = "fused.png", "dehazed.png", "denoised.png", "mine.png", "auto.png", "auto/gate.png", "half.png"
+    for name in (*made, "out/drone.png", "jpg/gate_fused.jpg"):
         assert (examples / name).is_file()
 
 

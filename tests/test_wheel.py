@@ -32,8 +32,10 @@ def test_contents(wheel: Path) -> None:
     for name in (
         "weights/lure-small.safetensors",
         "weights/lure-text.safetensors",
+        "weights/lure-detect.safetensors",
         "core/wording.toml",
         "presets/stage1.toml",
+        "presets/stage2.toml",
         "py.typed",
     ):
         assert f"lure_cli/{name}" in names

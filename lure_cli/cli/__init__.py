@@ -10,6 +10,7 @@ import typer
 
 from lure_cli import __version__
 from lure_cli.cli.bench import bench
+from lure_cli.cli.detect import detect
 from lure_cli.cli.evaluate import evaluate
 from lure_cli.cli.fuse import fuse
 from lure_cli.cli.info import info
@@ -47,6 +48,7 @@ def _root(
 app.command()(fuse)
 app.command("eval")(evaluate)
 app.command()(bench)
+app.command()(detect)
 app.add_typer(train, name="train")
 app.command()(prompt)
 app.command()(info)

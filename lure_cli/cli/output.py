@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from lure_cli.errors import LureError
+
+if TYPE_CHECKING:
+    from lure_cli.tasks.detect import Finding
 
 
 def emit(line: str) -> None:
@@ -22,6 +26,11 @@ def emit_json(record: dict[str, Any]) -> None:
 def note(line: str) -> None:
     """Something that a person may want to know, on stderr."""
     print(line, file=sys.stderr, flush=True)
+
+
+def describe(findings: Sequence[Finding]) -> str:
+    """What was found in an image, for a person: 'haze (severity 0.46), noise (severity 0.31)', or 'none'."""
+    return ", ".join(f"{f.degradation} (severity {f.severity:.2f})" for f in findings) or "none"
 
 
 def show_error(error: LureError) -> None:

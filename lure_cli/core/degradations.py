@@ -1,7 +1,8 @@
 """Degradations synthesised on the fly for stage I, where no real pairs exist.
 
-Each takes a clean image (C, H, W) in [0, 1] and a generator, draws its severity, and returns the degraded image
-clipped to [0, 1]. C is 3 for the visible and 1 for the infrared image; those that know only one say so.
+Each takes a clean image (C, H, W) in [0, 1] and a generator, draws its strength, and returns the degraded image
+clipped to [0, 1], and how severe the draw was, from 0 (nothing) to 1 (as bad as it is drawn). C is 3 for the visible
+and 1 for the infrared image; those that know only one say so.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Generator, Tensor
 
 from lure_cli.core.text import DEGRADATIONS
 
-Degradation = Callable[[Tensor, Generator], Tensor]
+Degradation = Callable[[Tensor, Generator], tuple[Tensor, float]]
 
 
 def uniform(g: Generator, low: float, high: float) -> float:
@@ -54,8 +55,11 @@ def _line(length: float, angle: float, size: int) -> Tensor:
     return k / k.sum()
 
 
-def haze(x: Tensor, g: Generator) -> Tensor:
-    """Atmospheric scattering I = J t + A (1 - t), t = exp(-beta d); visible. d: a ramp in any direction plus bumps."""
+def haze(x: Tensor, g: Generator) -> tuple[Tensor, float]:
+    """Atmospheric scattering I = J t + A (1 - t), t = exp(-beta d); visible. d: a ramp in any direction plus bumps.
+
+    Severity: the share of the light that the haze has replaced, 1 - t, mean over the image.
+    """
     _, h, w = x.shape
     ramp = torch.linspace(uniform(g, 0, 1), uniform(g, 0, 1), h)[:, None]
     ramp = ramp + torch.linspace(0, uniform(g, -0.3, 0.3), w)[None]
@@ -63,11 +67,14 @@ def haze(x: Tensor, g: Generator) -> Tensor:
     depth = ((1 - bumps) * ramp + bumps * _smooth_field(g, h, w, 5)).clamp_min(0)
     t = torch.exp(-uniform(g, 0.2, 2.6) * depth - uniform(g, 0, 0.3))
     air = uniform(g, 0.65, 1.0) + 0.06 * (torch.rand(3, 1, 1, generator=g) - 0.5)
-    return (x * t + air * (1 - t)).clamp(0, 1)
+    return (x * t + air * (1 - t)).clamp(0, 1), 1 - float(t.mean())
 
 
-def rain(x: Tensor, g: Generator) -> Tensor:
-    """One to three layers of streaks of one slant each, that hide and brighten what is behind; visible."""
+def rain(x: Tensor, g: Generator) -> tuple[Tensor, float]:
+    """One to three layers of streaks of one slant each, that hide and brighten what is behind; visible.
+
+    Severity: mean cover of the streaks, of 0.2 at most.
+    """
     _, h, w = x.shape
     layer = torch.zeros(1, h, w)
     angle = uniform(g, -0.7, 0.7)
@@ -78,25 +85,38 @@ def rain(x: Tensor, g: Generator) -> Tensor:
         streaks = _filter(drops.float(), _line(length, angle + uniform(g, -0.1, 0.1), size)) * length
         layer = torch.maximum(layer, _gaussian(streaks, uniform(g, 0.3, 1.0)) * uniform(g, 0.5, 1.2))
     layer = layer.clamp(0, 0.9)
-    return (x * (1 - uniform(g, 0.2, 0.8) * layer) + uniform(g, 0.5, 0.9) * layer).clamp(0, 1)
+    opacity, light = uniform(g, 0.2, 0.8), uniform(g, 0.5, 0.9)
+    return (x * (1 - opacity * layer) + light * layer).clamp(0, 1), min(1.0, float(layer.mean()) / 0.2)
 
 
-def lowlight(x: Tensor, g: Generator) -> Tensor:
-    """Gain and gamma, a slight cast, then shot and read noise of a short exposure; visible."""
+def lowlight(x: Tensor, g: Generator) -> tuple[Tensor, float]:
+    """Gain and gamma, a slight cast, then shot and read noise of a short exposure; visible.
+
+    Severity: the share of its light that a middle grey (0.5) loses.
+    """
     gain = math.exp(uniform(g, math.log(0.08), math.log(0.75)))
     cast = 1 + 0.1 * (torch.rand(3, 1, 1, generator=g) - 0.5)
-    y = gain * cast * x ** uniform(g, 1.0, 2.4)
+    gamma = uniform(g, 1.0, 2.4)
+    y = gain * cast * x**gamma
     shot, read = uniform(g, 0, 0.002), uniform(g, 0, 0.01)
-    return (y + torch.randn(x.shape, generator=g) * (shot * y + read**2).sqrt()).clamp(0, 1)
+    y = y + torch.randn(x.shape, generator=g) * (shot * y + read**2).sqrt()
+    return y.clamp(0, 1), 1 - gain * 0.5 ** (gamma - 1)
 
 
-def overexposure(x: Tensor, g: Generator) -> Tensor:
-    """Gain and gamma beyond the sensor's range, which clips; visible."""
-    return (uniform(g, 1.2, 2.8) * x ** uniform(g, 0.65, 1.1) + uniform(g, 0, 0.12)).clamp(0, 1)
+def overexposure(x: Tensor, g: Generator) -> tuple[Tensor, float]:
+    """Gain and gamma beyond the sensor's range, which clips; visible.
+
+    Severity: how far a middle grey (0.5) rises, of 1.4 at most.
+    """
+    gain, gamma, offset = uniform(g, 1.2, 2.8), uniform(g, 0.65, 1.1), uniform(g, 0, 0.12)
+    return (gain * x**gamma + offset).clamp(0, 1), (gain * 0.5**gamma + offset - 0.5) / 1.4
 
 
-def noise(x: Tensor, g: Generator) -> Tensor:
-    """Sensor noise: signal-independent and shot part, white or slightly correlated, per plane or on the luma only."""
+def noise(x: Tensor, g: Generator) -> tuple[Tensor, float]:
+    """Sensor noise: signal-independent and shot part, white or slightly correlated, per plane or on the luma only.
+
+    Severity: standard deviation, of 50/255 at most.
+    """
     sigma = uniform(g, 4, 50) / 255
     shape = x.shape if uniform(g, 0, 1) < 0.9 else (1, *x.shape[1:])
     n = torch.randn(shape, generator=g)
@@ -104,39 +124,48 @@ def noise(x: Tensor, g: Generator) -> Tensor:
         n = _gaussian(n, uniform(g, 0.4, 0.9))
         n = n / n.std().clamp_min(1e-6)
     shot = uniform(g, 0, 1) if uniform(g, 0, 1) < 0.4 else 0.0
-    return (x + n * sigma * (1 - shot + shot * 2 * x).clamp_min(0).sqrt()).clamp(0, 1)
+    return (x + n * sigma * (1 - shot + shot * 2 * x).clamp_min(0).sqrt()).clamp(0, 1), sigma * 255 / 50
 
 
-def blur(x: Tensor, g: Generator) -> Tensor:
-    """Out of focus (Gaussian or disk) or moved (line)."""
+def blur(x: Tensor, g: Generator) -> tuple[Tensor, float]:
+    """Out of focus (Gaussian or disk) or moved (line).
+
+    Severity: standard deviation of the kernel in its widest direction, of 3.2 px at most.
+    """
     kind = uniform(g, 0, 1)
     if kind < 0.6:
-        return _gaussian(x, uniform(g, 0.8, 2.8)).clamp(0, 1)
+        sigma = uniform(g, 0.8, 2.8)
+        return _gaussian(x, sigma).clamp(0, 1), sigma / 3.2
     if kind < 0.8:
         r = torch.arange(-4, 5)
-        disk = (uniform(g, 1, 3.5) + 0.5 - (r[:, None] ** 2 + r[None] ** 2).float().sqrt()).clamp(0, 1)
-        return _filter(x, disk / disk.sum()).clamp(0, 1)
-    return _filter(x, _line(uniform(g, 3, 11), uniform(g, 0, math.pi), 13)).clamp(0, 1)
+        radius = uniform(g, 1, 3.5)
+        disk = (radius + 0.5 - (r[:, None] ** 2 + r[None] ** 2).float().sqrt()).clamp(0, 1)
+        return _filter(x, disk / disk.sum()).clamp(0, 1), radius / 2 / 3.2
+    length = uniform(g, 3, 11)
+    return _filter(x, _line(length, uniform(g, 0, math.pi), 13)).clamp(0, 1), length / math.sqrt(12) / 3.2
 
 
-def lowres(x: Tensor, g: Generator) -> Tensor:
-    """Made smaller by 1.5 to 4 and brought back to size."""
+def lowres(x: Tensor, g: Generator) -> tuple[Tensor, float]:
+    """Made smaller by 1.5 to 4 and brought back to size. Severity: that factor, 0 for 1 and 1 for 4."""
     _, h, w = x.shape
     s = uniform(g, 1.5, 4)
     small = F.interpolate(x[None], size=(max(2, round(h / s)), max(2, round(w / s))), mode="area")
     mode = "bicubic" if uniform(g, 0, 1) < 0.7 else "bilinear"
-    return F.interpolate(small, size=(h, w), mode=mode, align_corners=False)[0].clamp(0, 1)
+    return F.interpolate(small, size=(h, w), mode=mode, align_corners=False)[0].clamp(0, 1), (s - 1) / 3
 
 
-def lowcontrast(x: Tensor, g: Generator) -> Tensor:
-    """All values squeezed into a part of the range; infrared."""
+def lowcontrast(x: Tensor, g: Generator) -> tuple[Tensor, float]:
+    """All values squeezed into a part of the range; infrared. Severity: the part that is left empty."""
     span = uniform(g, 0.1, 0.6)
     y = uniform(g, 0, 1 - span) + span * x
-    return (y + torch.randn(x.shape, generator=g) * uniform(g, 0, 0.004)).clamp(0, 1)
+    return (y + torch.randn(x.shape, generator=g) * uniform(g, 0, 0.004)).clamp(0, 1), 1 - span
 
 
-def stripe(x: Tensor, g: Generator) -> Tensor:
-    """Fixed-pattern noise of an uncooled sensor's columns (rarely rows): offset and gain; infrared."""
+def stripe(x: Tensor, g: Generator) -> tuple[Tensor, float]:
+    """Fixed-pattern noise of an uncooled sensor's columns (rarely rows): offset and gain; infrared.
+
+    Severity: standard deviation of the offset, of 0.11 at most.
+    """
     rows = uniform(g, 0, 1) < 0.15
     x = x.transpose(1, 2) if rows else x
     w = x.shape[2]
@@ -145,8 +174,9 @@ def stripe(x: Tensor, g: Generator) -> Tensor:
         k = torch.tensor([[[uniform(g, 0, 0.4), 1.0, uniform(g, 0, 0.4)]]])
         offset = F.conv1d(F.pad(offset, (1, 1), mode="replicate"), k / k.square().sum().sqrt())
     gain = 1 + uniform(g, 0, 0.08) * torch.randn(1, 1, w, generator=g)
-    y = (x * gain + offset * uniform(g, 0.01, 0.11)).clamp(0, 1)
-    return y.transpose(1, 2) if rows else y
+    sigma = uniform(g, 0.01, 0.11)
+    y = (x * gain + offset * sigma).clamp(0, 1)
+    return y.transpose(1, 2) if rows else y, sigma / 0.11
 
 
 RECIPES: dict[str, Degradation] = {
@@ -160,8 +190,15 @@ ORDER = ("lowres", "blur", "lowcontrast", "overexposure", "lowlight", "haze", "r
 
 def degrade(x: Tensor, names: tuple[str, ...], modality: str, g: Generator) -> Tensor:
     """Apply degradations in their natural order; x (C, H, W) in [0, 1]; KeyError on one unknown to the modality."""
+    return degrade_measured(x, names, modality, g)[0]
+
+
+def degrade_measured(x: Tensor, names: tuple[str, ...], modality: str, g: Generator) -> tuple[Tensor, dict[str, float]]:
+    """As `degrade`, and the severity of each degradation in [0, 1]."""
+    severities: dict[str, float] = {}
     for name in sorted(names, key=ORDER.index):
         if name not in DEGRADATIONS[modality]:
             raise KeyError(f"{name} is not a degradation of {modality}")
-        x = RECIPES[name](x, g)
-    return x
+        x, severity = RECIPES[name](x, g)
+        severities[name] = min(1.0, max(0.0, severity))
+    return x, severities

@@ -321,10 +321,19 @@ class Lure(nn.Module):
         """Sides are padded to a multiple of this."""
         return 2 ** len(self.cfg.widths)
 
-    def encode(self, x: Tensor, t: Tensor, modality: Modality) -> Latent:
-        """E_m(x, t): x (B, C, H, W) in [0, 1] with sides a multiple of `multiple`, t (B, D) -> F."""
+    def encode(self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0) -> Latent:
+        """E_m(x, t): x (B, C, H, W) in [0, 1] with sides a multiple of `multiple`, t (B, D) -> F.
+
+        The strength s says how far to go from the image as it is to the image as the text wants it, on the straight
+        line F(p0) + s (F(t) - F(p0)) through the latent space: 0 stays, 1 is the text's whole effect, more goes
+        beyond. Other strengths than 1 encode a second time, for F(p0). (our addition; the paper has no such scale)
+        """
         encoder: Encoder = self.encoders[modality]  # type: ignore[assignment]
-        return encoder(x, encoder.edit(x, t, self.pseudo_prompt))
+        latent: Latent = encoder(x, encoder.edit(x, t, self.pseudo_prompt))
+        if strength == 1:
+            return latent
+        plain = self.encode(x, self.pseudo_prompt.expand_as(t), modality)
+        return tuple(a + strength * (b - a) for a, b in zip(plain, latent, strict=True))
 
     def decode(self, latent: Latent, modality: Modality | None = None) -> Tensor:
         """D(F): (B, 3, H, W), or (B, 1, H, W) for the infrared modality (the mean of the three planes)."""
@@ -336,14 +345,24 @@ class Lure(nn.Module):
         y = self.decode(self.encode(pad_to_multiple(x, self.multiple), t, modality), modality)
         return y[..., : x.shape[-2], : x.shape[-1]].float().clamp(0, 1)
 
-    def forward(self, ir: Tensor, vis: Tensor, t_ir: Tensor, t_vis: Tensor) -> Tensor:
+    def forward(
+        self,
+        ir: Tensor,
+        vis: Tensor,
+        t_ir: Tensor,
+        t_vis: Tensor,
+        strength_ir: float = 1.0,
+        strength_vis: float = 1.0,
+    ) -> Tensor:
         """Stage II: ir (B, 1, H, W), vis (B, 3, H, W), texts (B, D) -> fused (B, 3, H, W); all in [0, 1], any size.
+
+        Strengths: how much of what the texts ask for is done; see `encode`.
 
         Where a visible image is grey (three equal planes) the fused image is grey as well.
         """
         h, w = vis.shape[-2:]
-        f_ir = self.encode(pad_to_multiple(ir, self.multiple), t_ir, "ir")
-        f_vis = self.encode(pad_to_multiple(vis, self.multiple), t_vis, "vis")
+        f_ir = self.encode(pad_to_multiple(ir, self.multiple), t_ir, "ir", strength_ir)
+        f_vis = self.encode(pad_to_multiple(vis, self.multiple), t_vis, "vis", strength_vis)
         y = self.decode(self.fusion(f_ir, f_vis))[..., :h, :w].float().clamp(0, 1)
         grey = (vis.amax(1, keepdim=True) - vis.amin(1, keepdim=True)).amax((1, 2, 3), keepdim=True) == 0
         return torch.where(grey, luma(y).expand_as(y), y)

@@ -3,29 +3,75 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lure_cli.config import nearest
 from lure_cli.core.images import read_image, to_channels, write_image
-from lure_cli.core.text import Prompt
+from lure_cli.core.text import NONE, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.pairing import Pair, find_pairs
 from lure_cli.tasks.prompt import parse_prompt, read_prompt_file
-from lure_cli.tasks.weights import DEFAULT, resolve_weights
+from lure_cli.tasks.weights import DEFAULT, detector_path, resolve_weights
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from lure_cli.config import Provenance
+    from lure_cli.core.detect import Finding
     from lure_cli.core.model import Lure
     from lure_cli.core.text import TextEncoder
 
     Source = str | Path | np.ndarray
     """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
+
+
+AUTO = "auto"
+"""The prompt that has the images examined and what is found in them taken for the prompt."""
+STRONGEST = 2.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted of a pair: the prompt, the modalities (`vis`, `ir`) to be examined instead, and the strengths."""
+
+    prompt: Prompt = field(default_factory=Prompt)
+    auto: tuple[str, ...] = ()
+    strength_ir: float = 1.0
+    strength_vis: float = 1.0
+
+
+def request_of(
+    prompt: str | None = None,
+    prompt_ir: str | None = None,
+    prompt_vis: str | None = None,
+    strength: float = 1.0,
+    strength_ir: float | None = None,
+    strength_vis: float | None = None,
+) -> Request:
+    """As `parse_prompt`, and "auto" for any of the three; a strength of one image replaces that of both.
+
+    Raises:
+        LureError: a prompt that is not understood, or a strength outside 0 to 2.
+    """
+    texts = {"vis": prompt_vis, "ir": prompt_ir}
+    auto = tuple(m for m, text in texts.items() if _is_auto(prompt if text is None else text))
+    own = {m: NONE if m in auto else text for m, text in texts.items()}
+    parsed = parse_prompt(None if _is_auto(prompt) else prompt, **own)
+    strengths = {m: strength if s is None else s for m, s in (("ir", strength_ir), ("vis", strength_vis))}
+    for s in (strength, *strengths.values()):
+        if not 0 <= s <= STRONGEST:
+            raise LureError(
+                f"strength {s:g} is outside 0 to {STRONGEST:g}", "0 restores nothing, 1 is the usual strength"
+            )
+    return Request(parsed, auto, strengths["ir"], strengths["vis"])
+
+
+def _is_auto(prompt: str | None) -> bool:
+    return prompt is not None and prompt.strip().lower() == AUTO
 
 
 class Fuser:
@@ -70,6 +116,9 @@ class Fuser:
         prompt: str | None = None,
         prompt_ir: str | None = None,
         prompt_vis: str | None = None,
+        strength: float = 1.0,
+        strength_ir: float | None = None,
+        strength_vis: float | None = None,
     ) -> np.ndarray:
         """Fuse one registered pair.
 
@@ -78,8 +127,10 @@ class Fuser:
                 [0, 1]; colour is reduced to luma.
             vis: visible image of the same size, in the same forms, colour or grey.
             prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
-                means nothing is: plain fusion.
+                means nothing is: plain fusion. "auto": both images are examined, see `detect`.
             prompt_ir, prompt_vis: what is wrong with that image; each replaces what `prompt` says about it.
+            strength: how much of the restoration is done, 0 (none, plain fusion) to 2 (beyond what is asked for).
+            strength_ir, strength_vis: the same for that image alone; each replaces `strength`.
 
         Returns:
             float32 (H, W, 3) in [0, 1]; grey (three equal planes) if the visible image is.
@@ -87,10 +138,17 @@ class Fuser:
         Raises:
             LureError: an unreadable file, sizes that differ, or a prompt that is not understood.
         """
-        return self.fuse(ir, vis, parse_prompt(prompt, ir=prompt_ir, vis=prompt_vis))
+        return self.fulfil(ir, vis, request_of(prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis))[0]
 
     def fuse(self, ir: Source, vis: Source, prompt: Prompt) -> np.ndarray:
         """As calling it, for a prompt that is already understood."""
+        return self.fulfil(ir, vis, Request(prompt))[0]
+
+    def fulfil(
+        self, ir: Source, vis: Source, request: Request
+    ) -> tuple[np.ndarray, Prompt, Mapping[str, tuple[Finding, ...]]]:
+        """As calling it, for a request that is already understood; also gives the prompt that was used, and what was
+        found in each image that was examined (keys `vis`, `ir`)."""
         x_ir, x_vis = self._tensor(ir, 1), self._tensor(vis, 3)
         if x_ir.shape[2:] != x_vis.shape[2:]:
             (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
@@ -98,7 +156,23 @@ class Fuser:
                 f"{_name(ir, 'the infrared image')} is {w}x{h} but {_name(vis, 'the visible image')} is {wv}x{hv}",
                 "resize one of them so that the two views coincide",
             )
-        return self._run(lambda: self.model(x_ir, x_vis, self._text(prompt.ir), self._text(prompt.vis)))
+        found = {m: self._examine(x_ir if m == "ir" else x_vis, m) for m in request.auto}
+        names = {m: tuple(f.degradation for f in each) for m, each in found.items()}
+        prompt = replace(request.prompt, **names)
+        # Nothing to restore, or not at all: the pseudo prompt, so that this is the plain fusion to the last bit.
+        s_ir, s_vis = (request.strength_ir if prompt.ir else 0.0), (request.strength_vis if prompt.vis else 0.0)
+        t_ir, t_vis = self._text(prompt.ir if s_ir else ()), self._text(prompt.vis if s_vis else ())
+        fused = self._run(lambda: self.model(x_ir, x_vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0))
+        return fused, prompt, found
+
+    def detect(self, image: Source, modality: Literal["ir", "vis"]) -> tuple[Finding, ...]:
+        """Which degradations an image shows, each with score and severity in [0, 1]; empty for a clean one."""
+        return self._examine(self._tensor(image, 1 if modality == "ir" else 3), modality)
+
+    def _examine(self, x: torch.Tensor, modality: str) -> tuple[Finding, ...]:
+        from lure_cli.tasks.detect import shipped_detector
+
+        return shipped_detector().detect(x[0].permute(1, 2, 0).cpu().numpy(), modality)
 
     def restore(self, image: Source, modality: Literal["ir", "vis"], prompt: str | None = None) -> np.ndarray:
         """Restore one image, without fusing: (H, W, 3) for `vis`, (H, W, 1) for `ir`, float32 in [0, 1].
@@ -106,7 +180,11 @@ class Fuser:
         Weights of stage II still restore, but their decoder was tuned for fused features last.
         """
         x = self._tensor(image, 1 if modality == "ir" else 3)
-        names = getattr(parse_prompt(**{modality: prompt}), modality)
+        names = (
+            tuple(f.degradation for f in self._examine(x, modality))
+            if _is_auto(prompt)
+            else getattr(parse_prompt(**{modality: prompt}), modality)
+        )
         return self._run(lambda: self.model.restore(x, self._text(names), modality))
 
     def _run(self, compute: Any) -> np.ndarray:
@@ -172,6 +250,9 @@ class FuseOptions:
     dtype: str = "auto"
     overwrite: bool = False
     skip_existing: bool = False
+    strength: float = 1.0
+    strength_ir: float | None = None
+    strength_vis: float | None = None
 
 
 @dataclass(frozen=True)
@@ -179,7 +260,7 @@ class Plan:
     """A job that has been checked as far as that goes without reading pixels."""
 
     options: FuseOptions
-    prompts: tuple[Prompt, ...]  # one a pair
+    requests: tuple[Request, ...]  # one a pair
     pairs: tuple[Pair, ...]
     unmatched: tuple[Path, ...]
     weights: Path
@@ -187,14 +268,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one pair. `seconds` runs from reading to writing; size is (width, height) in pixels."""
+    """What became of one pair. `seconds` runs from reading to writing; size is (width, height) in pixels; `prompt` is
+    the one that was used, `found` holds what was found in the images that were examined (keys `vis`, `ir`)."""
 
     pair: Pair
+    request: Request
     prompt: Prompt
     status: Literal["done", "skipped", "failed"]
     seconds: float = 0.0
     size: tuple[int, int] | None = None
     error: LureError | None = None
+    found: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
 
 
 def plan_fuse(options: FuseOptions) -> Plan:
@@ -206,21 +290,23 @@ def plan_fuse(options: FuseOptions) -> Plan:
     """
     if options.overwrite and options.skip_existing:
         raise LureError("--overwrite and --skip-existing exclude each other", "give one of them")
-    said = (options.prompt, options.prompt_ir, options.prompt_vis)
-    prompts: dict[str, Prompt] | None = None
-    if options.prompt_file is None:
-        prompt = parse_prompt(*said)
-    elif any(s is not None for s in said):
+    o = options
+    said = (o.prompt, o.prompt_ir, o.prompt_vis)
+    if o.prompt_file is not None and any(s is not None for s in said):
         raise LureError("--prompt-file excludes --prompt, --prompt-ir and --prompt-vis", "write all into the file")
-    else:
-        prompts = read_prompt_file(options.prompt_file)
+    request = request_of(*said, o.strength, o.strength_ir, o.strength_vis)
+    prompts = read_prompt_file(o.prompt_file) if o.prompt_file is not None else None
+    if request.auto:
+        detector_path()
     pairs, unmatched = find_pairs(options.ir, options.vis, options.output)
-    chosen = (prompt,) * len(pairs) if prompts is None else _prompts_of(pairs, prompts, str(options.prompt_file))
+    requests = (request,) * len(pairs)
+    if prompts is not None:
+        requests = tuple(replace(request, prompt=p) for p in _prompts_of(pairs, prompts, str(options.prompt_file)))
     if not (options.overwrite or options.skip_existing):
         for pair in pairs:
             if pair.output.exists():
                 raise LureError(f"{pair.output} exists already", "give --overwrite or --skip-existing, or another name")
-    return Plan(options, chosen, tuple(pairs), tuple(unmatched), resolve_weights(options.weights))
+    return Plan(options, requests, tuple(pairs), tuple(unmatched), resolve_weights(options.weights))
 
 
 def _prompts_of(pairs: list[Pair], prompts: dict[str, Prompt], file: str) -> tuple[Prompt, ...]:
@@ -245,27 +331,30 @@ def fuse(plan: Plan) -> Iterator[Result]:
     """
     options = plan.options
     fuser: Fuser | None = None
-    for pair, prompt in zip(plan.pairs, plan.prompts, strict=True):
+    for pair, request in zip(plan.pairs, plan.requests, strict=True):
         if options.skip_existing and pair.output.exists():
-            yield Result(pair, prompt, "skipped")
+            yield Result(pair, request, request.prompt, "skipped")
             continue
         if fuser is None:
             fuser = Fuser.from_pretrained(plan.weights, options.device, options.dtype)
         started = time.perf_counter()
         try:
-            fused = _fuse_one(fuser, pair, prompt)
+            fused, prompt, found = _fuse_one(fuser, pair, request)
         except LureError as error:
-            yield Result(pair, prompt, "failed", time.perf_counter() - started, error=error)
+            yield Result(pair, request, request.prompt, "failed", time.perf_counter() - started, error=error)
             continue
-        yield Result(pair, prompt, "done", time.perf_counter() - started, (fused.shape[1], fused.shape[0]))
+        size = fused.shape[1], fused.shape[0]
+        yield Result(pair, request, prompt, "done", time.perf_counter() - started, size, found=found)
 
 
-def _fuse_one(fuser: Fuser, pair: Pair, prompt: Prompt) -> np.ndarray:
+def _fuse_one(
+    fuser: Fuser, pair: Pair, request: Request
+) -> tuple[np.ndarray, Prompt, Mapping[str, tuple[Finding, ...]]]:
     try:
-        fused = fuser.fuse(pair.ir, pair.vis, prompt)
+        fused, prompt, found = fuser.fulfil(pair.ir, pair.vis, request)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or "memory" in str(error):
             raise LureError(f"{pair.vis}: not enough memory for this size", "fuse a smaller version of it") from error
         raise
     write_image(pair.output, fused)
-    return fused
+    return fused, prompt, found

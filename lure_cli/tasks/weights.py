@@ -26,6 +26,12 @@ SHIPPED: dict[str, Record] = {
     ),
 }
 
+DETECTOR = Record(
+    file="lure-detect.safetensors",
+    sha256="9e87618359960736185580426e7a97454c84384577174fe38c446c78bb3670f7",
+)
+"""The network behind `--prompt auto` and `lure detect`."""
+
 
 TEXT = Record(
     file="lure-text.safetensors",
@@ -40,18 +46,28 @@ def shipped_path(name: str) -> Path | None:
 
 
 def text_weights() -> Path:
-    """The file of the shipped text encoder, its bytes checked.
+    """The file of the shipped text encoder, its bytes checked; LureError as `detector_path`."""
+    return _checked(TEXT)
+
+
+def detector_path() -> Path:
+    """The file of the shipped detector, its bytes checked against the record.
 
     Raises:
-        LureError: missing, or not the file that belongs to this version.
+        LureError: it is missing or not the recorded one.
     """
+    return _checked(DETECTOR)
+
+
+def _checked(record: Record) -> Path:
     import hashlib
 
-    path = _find(TEXT.file)
+    path = _find(record.file)
     if path is None:
-        raise LureError("the text encoder is missing from this installation", "install lure-cli again")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != TEXT.sha256:
-        raise LureError(f"{path}: damaged, or of another version", "install lure-cli again")
+        raise LureError(f"{record.file} is missing from this installation", "install lure-cli again")
+    with path.open("rb") as f:
+        if hashlib.file_digest(f, "sha256").hexdigest() != record.sha256:
+            raise LureError(f"{path}: its checksum differs from the recorded one", "install lure-cli again")
     return path
 
 
