@@ -23,7 +23,7 @@ from lure_cli.tasks.train_text import Tower, encode_samples, judge, read_prompts
 from lure_cli.tasks.weights import text_weights
 
 Run = Callable[..., Outcome]
-HAND, HELD, TRAIN = 0.85, 0.40, 0.90
+HAND, HELD, TRAIN = 0.95, 0.40, 0.95
 """Shares understood exactly that must not be lost; the model card has the figures."""
 CANONICAL = [
     ("haze", "haze", ""),
@@ -141,7 +141,7 @@ def test_texts_written_by_hand() -> None:
     """Never trained or tuned on."""
     shares, wrong = judge(language(), read_prompts(ROOT / "tests" / "prompts.tsv"))
     assert shares["exact"] >= HAND, "\n".join(wrong)
-    assert shares["refused"] >= 0.95
+    assert shares["refused"] >= 0.9
 
 
 def test_held_out_wording() -> None:
@@ -169,7 +169,7 @@ def _long() -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def test_loading_and_reading_are_quick() -> None:
-    """Well above what was measured, for busy machines: 0.06 s and 2 ms."""
+    """Measured: 0.1 s and 0.7 ms."""
     started = time.perf_counter()
     fresh = Language.load(text_weights())
     loaded = time.perf_counter()
@@ -304,7 +304,7 @@ def test_damaged_encoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_training_command(tmp_path: Path) -> None:
     """One step on invented vectors: the file can be loaded and read with."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import load_file, save_file
 
     words = sorted(lexicon("train"))
     vectors = np.random.default_rng(0).normal(size=(len(words), 1, 128)).astype(np.float16)
@@ -315,7 +315,9 @@ def test_training_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lure_cli.tasks.train_text", "train", "--texts", "1600", "--steps", "2"]
     command += ["--vectors", str(tmp_path / "v.safetensors"), "--out", str(out)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    first = out.read_bytes()
+    first = load_file(out)
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    assert out.read_bytes() == first
+    again = load_file(out)
+    assert first.keys() == again.keys()
+    assert all(np.array_equal(first[k], again[k]) for k in first)
     assert Language.load(out).read("haze").found.keys() == {"vis", "ir"}

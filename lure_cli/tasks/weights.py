@@ -35,7 +35,7 @@ DETECTOR = Record(
 
 TEXT = Record(
     file="lure-text.safetensors",
-    sha256="37744c64587ddc0ae8a2a86cb6628d88b1d5413b133b3d6ca0dad07a455a394e",
+    sha256="d5e131d319ec94e05f5a04b41fbdb0db2d10a82a5f12999dd8ebdbdf66c4d802",
 )
 """The text encoder that understands prompts."""
 
