@@ -28,7 +28,7 @@ SHIPPED: dict[str, Record] = {
 
 DETECTOR = Record(
     file="lure-detect.safetensors",
-    sha256="9e87618359960736185580426e7a97454c84384577174fe38c446c78bb3670f7",
+    sha256="a15d07a33f57727124d078861f71b678230041c17aadbfdfad99ae87ede80464",
 )
 """The network behind `--prompt auto` and `lure detect`."""
 
