@@ -217,7 +217,7 @@ def test_auto_uses_what_was_found(lure: Run, examples: Path) -> None:
     pair = ["fuse", "--ir", "ir_noisy.png", "--vis", "street.png"]
     done = lure(*pair, "--prompt-vis", "haze", "--prompt-ir", "auto", "-o", "auto.png", "--json")
     assert done.code == 0
-    assert done.err.startswith("street: infrared: noise (severity 0.")
+    assert "street: infrared: noise (severity 0." in done.err
     record = json.loads(done.out)
     assert record["prompt"] == {"vis": ["haze"], "ir": ["noise"]}
     assert [f["degradation"] for f in record["detected"]["ir"]] == ["noise"]
