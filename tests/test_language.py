@@ -120,6 +120,7 @@ def test_severity() -> None:
         ("visible image", "does not say what is wrong"),
         ("нет", "does not say what is wrong"),
         ("", "empty"),
+        ("can hardly see anything because there is no light", "it may mean 'lowlight'"),
         ("haze in the infrared image", "'haze' is not known for the infrared image"),
         ("stripes in the visible image", "'stripe' is not known for the visible image"),
     ],

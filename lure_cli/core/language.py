@@ -27,6 +27,8 @@ LABELS = tuple((m, n) for m in ("vis", "ir") for n in ALL)
 """What is looked for. Pairs that do not exist (haze in the infrared) are among them: they are to be noticed."""
 LENGTH = 48
 """Longest text, in tokens; more is cut off."""
+DOUBT = 0.1
+"""A text without a degradation that scores as much is not taken to say that nothing is wrong."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -37,6 +39,13 @@ class Reading:
     about: float
     found: dict[str, tuple[Found, ...]]
     """Per modality, in the order of the vocabulary."""
+    guess: str | None = None
+    """Where nothing was found: what may have been meant after all (score of at least `DOUBT`)."""
+
+    @property
+    def understood(self) -> bool:
+        """About the images, and not in doubt whether anything is wrong with them."""
+        return self.about >= 0.5 and self.guess is None
 
 
 class Tokenizer:
@@ -141,7 +150,9 @@ class Language:
         for (m, name), score, s in zip(LABELS, scores[:n].tolist(), severity.tolist(), strict=True):
             if score >= 0.5:
                 found[m] += (Found(name, score, SEVERITIES[s]),)
-        return Reading(float(scores[n]), found)
+        best = int(scores[:n].argmax())
+        in_doubt = not any(found.values()) and scores[best] >= DOUBT
+        return Reading(float(scores[n]), found, LABELS[best][1] if in_doubt else None)
 
     def _forward(self, tokens: np.ndarray) -> np.ndarray:
         """Token numbers (T,) -> logits of labels, of "about the images", and of severities per label."""

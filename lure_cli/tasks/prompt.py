@@ -62,14 +62,20 @@ def understand(text: str, focus: Focus = "pair") -> Understanding:
     """Read a text about the pair, or about one image alone.
 
     Raises:
-        LureError: a text that is about something else, or that speaks of a degradation which that image cannot have
-            (haze in the infrared) or of the image that it is not about. It is refused, never replaced by a guess.
+        LureError: a text that is about something else, that leaves in doubt whether anything is wrong, or that speaks
+            of a degradation which that image cannot have (haze in the infrared) or of the image that it is not about.
+            It is refused, never replaced by a guess.
     """
     if not text.strip():
         raise LureError("an empty prompt says nothing", "leave it out for plain fusion, or write 'nothing is wrong'")
     reading = language().read(text, focus)
     if reading.about < 0.5:
         raise LureError(f"prompt '{text}' does not say what is wrong with the images", _HINT)
+    if reading.guess:
+        raise LureError(
+            f"prompt '{text}' is not understood: it may mean '{reading.guess}'",
+            f"say '{EXAMPLES[reading.guess]}', or 'nothing is wrong'",
+        )
     for m, found in reading.found.items():
         if found and focus not in ("pair", m):
             raise LureError(f"prompt '{text}' speaks of the other image", "use --prompt for both images")

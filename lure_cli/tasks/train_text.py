@@ -249,7 +249,7 @@ def judge(language: Language, samples: Iterable[Sample]) -> tuple[dict[str, floa
     wrong = []
     for s in samples:
         reading = language.read(s.text, s.focus)
-        refused = reading.about < 0.5
+        refused = not reading.understood
         if s.off_topic:
             counts["refused"].append(refused)
             if not refused:
