@@ -321,18 +321,39 @@ class Lure(nn.Module):
         """Sides are padded to a multiple of this."""
         return 2 ** len(self.cfg.widths)
 
-    def encode(self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0) -> Latent:
+    @property
+    def reach(self) -> int:
+        """How many pixels away a pixel of the result can still see, apart from the global context: a multiple of
+        `multiple`, at least the radius of the receptive field (3x3 convolutions and bilinear steps, summed up)."""
+        cfg, scales = self.cfg, range(len(self.cfg.widths))
+        blocks = [cfg.encoder_blocks[i] + cfg.decoder_blocks[i] + cfg.fusion_blocks[i] for i in scales]
+        for i, count in enumerate(cfg.refine_blocks):
+            blocks[i] += count
+        radius = 1 + 1 + sum(n * 2**i for i, n in enumerate(blocks))  # stem and head; in pixels of the finest scale
+        radius += sum(3 * 2 ** (i + 1) for i in scales[:-1])  # three ways up: encoder, fusion module, decoder
+        return -(-2 * radius // self.multiple) * self.multiple
+
+    def edit(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
+        """What the text t (B, D) asks for in the whole image x (B, C, H, W), any size: (B, K), the same for all tiles."""
+        encoder: Encoder = self.encoders[modality]  # type: ignore[assignment]
+        return encoder.edit(pad_to_multiple(x, self.multiple), t, self.pseudo_prompt)
+
+    def encode(
+        self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, edit: Tensor | None = None
+    ) -> Latent:
         """E_m(x, t): x (B, C, H, W) in [0, 1] with sides a multiple of `multiple`, t (B, D) -> F.
 
         The strength s says how far to go from the image as it is to the image as the text wants it, on the straight
         line F(p0) + s (F(t) - F(p0)) through the latent space: 0 stays, 1 is the text's whole effect, more goes
         beyond. Other strengths than 1 encode a second time, for F(p0). (our addition; the paper has no such scale)
+
+        `edit` is what `edit` gave for the whole image, where x is a part of it.
         """
         encoder: Encoder = self.encoders[modality]  # type: ignore[assignment]
-        latent: Latent = encoder(x, encoder.edit(x, t, self.pseudo_prompt))
+        latent: Latent = encoder(x, encoder.edit(x, t, self.pseudo_prompt) if edit is None else edit)
         if strength == 1:
             return latent
-        plain = self.encode(x, self.pseudo_prompt.expand_as(t), modality)
+        plain = self.encode(x, self.pseudo_prompt.expand_as(t), modality)  # its edit is zero whatever x is
         return tuple(a + strength * (b - a) for a, b in zip(plain, latent, strict=True))
 
     def decode(self, latent: Latent, modality: Modality | None = None) -> Tensor:
@@ -353,19 +374,27 @@ class Lure(nn.Module):
         t_vis: Tensor,
         strength_ir: float = 1.0,
         strength_vis: float = 1.0,
+        edits: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Stage II: ir (B, 1, H, W), vis (B, 3, H, W), texts (B, D) -> fused (B, 3, H, W); all in [0, 1], any size.
 
-        Strengths: how much of what the texts ask for is done; see `encode`.
+        Strengths: how much of what the texts ask for is done; see `encode`. `edits`: those of the whole infrared and
+        visible image, where these are parts of them; see `core/tiling.py`.
 
         Where a visible image is grey (three equal planes) the fused image is grey as well.
         """
         h, w = vis.shape[-2:]
-        f_ir = self.encode(pad_to_multiple(ir, self.multiple), t_ir, "ir", strength_ir)
-        f_vis = self.encode(pad_to_multiple(vis, self.multiple), t_vis, "vis", strength_vis)
+        e_ir, e_vis = edits or (None, None)
+        f_ir = self.encode(pad_to_multiple(ir, self.multiple), t_ir, "ir", strength_ir, e_ir)
+        f_vis = self.encode(pad_to_multiple(vis, self.multiple), t_vis, "vis", strength_vis, e_vis)
         y = self.decode(self.fusion(f_ir, f_vis))[..., :h, :w].float().clamp(0, 1)
-        grey = (vis.amax(1, keepdim=True) - vis.amin(1, keepdim=True)).amax((1, 2, 3), keepdim=True) == 0
-        return torch.where(grey, luma(y).expand_as(y), y)
+        grey = is_grey(vis)
+        return torch.where(grey, luma(y).expand_as(y), y) if grey.any() else y
+
+
+def is_grey(x: Tensor) -> Tensor:
+    """Which images of a batch (B, 3, H, W) have three equal planes: (B, 1, 1, 1)."""
+    return ((x[:, 1:] - x[:, :1]).abs().amax((1, 2, 3), keepdim=True)) == 0
 
 
 def luma(x: Tensor) -> Tensor:

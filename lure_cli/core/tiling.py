@@ -1,0 +1,80 @@
+"""Large images in tiles: the same picture as in one piece, in the memory of one tile.
+
+All that the model does is local, but for the global context, which is drawn from a thumbnail of the whole image and
+handed to every tile. With an overlap of at least `Lure.reach` each pixel sees what it would see in one piece.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lure_cli.core.model import Lure, is_grey, luma
+
+AUTO_PIXELS = 1_600_000
+"""Images of up to as many pixels are computed in one piece unless a tile size is given."""
+AUTO_TILE = 1024
+"""Side of the tiles of larger ones, in pixels, without the overlap."""
+
+TileSize = int | Literal["auto"]
+
+
+def tile_side(height: int, width: int, tile: TileSize) -> int:
+    """The side to tile with, or 0 for one piece, as `auto` decides by the number of pixels alone, on any machine."""
+    if tile == "auto":
+        return AUTO_TILE if height * width > AUTO_PIXELS else 0
+    return tile if tile and max(height, width) > tile else 0
+
+
+def spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int, int, int, int]]:
+    """Cut 0..length in equal parts of at most about `tile`: (first, last, keep_first, keep_last) of each.
+
+    first..last is what the part sees, its edges at multiples of `multiple` (or the image's end), keep_first..keep_last
+    what is kept of it; the kept parts fill 0..length without gap or overlap.
+    """
+    count = -(-length // tile)
+    cuts = [min(length, round(length * i / count / multiple) * multiple) for i in range(count)] + [length]
+    reach = -(-overlap // multiple) * multiple
+    return [(max(0, a - reach), min(length, b + reach), a, b) for a, b in zip(cuts, cuts[1:], strict=False) if a < b]
+
+
+def fuse_tiled(
+    model: Lure,
+    ir: Tensor,
+    vis: Tensor,
+    t_ir: Tensor,
+    t_vis: Tensor,
+    strength_ir: float = 1.0,
+    strength_vis: float = 1.0,
+    *,
+    tile: int,
+    overlap: int | None = None,
+) -> Tensor:
+    """As calling the model, tile by tile.
+
+    Args:
+        model: the model.
+        ir, vis, t_ir, t_vis, strength_ir, strength_vis: as `Lure.forward` takes them; one pair (B = 1).
+        tile: side of a tile in pixels, without the overlap; 0 is one piece.
+        overlap: pixels that each tile sees beyond its edges; None: `model.reach`, which leaves no seam. Less is
+            faster, and seams may show.
+
+    Returns:
+        (1, 3, H, W) in [0, 1].
+    """
+    if not tile:
+        return model(ir, vis, t_ir, t_vis, strength_ir, strength_vis)
+    height, width = vis.shape[-2:]
+    edits = model.edit(ir, t_ir, "ir"), model.edit(vis, t_vis, "vis")
+    reach = model.reach if overlap is None else overlap
+    fused = torch.empty_like(vis, dtype=torch.float32)
+    for top, bottom, y0, y1 in spans(height, tile, reach, model.multiple):
+        for left, right, x0, x1 in spans(width, tile, reach, model.multiple):
+            seen = (..., slice(top, bottom), slice(left, right))
+            part = model(ir[seen], vis[seen], t_ir, t_vis, strength_ir, strength_vis, edits)
+            fused[..., y0:y1, x0:x1] = part[..., y0 - top : y1 - top, x0 - left : x1 - left]
+    if is_grey(vis).all():  # a tile may be grey where the whole is not; the other way round it can't be
+        fused = luma(fused).expand_as(fused)
+    return fused
