@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lure_cli.core.metrics import METRICS
-    from lure_cli.tasks.fuse import Fuser
+    from lure_cli.tasks.fuser import Fuser
 
 __version__ = "0.1.0"
 __all__ = ["METRICS", "Fuser", "__version__"]
@@ -15,7 +15,7 @@ __all__ = ["METRICS", "Fuser", "__version__"]
 def __getattr__(name: str) -> Any:
     """Load the API on first use, so that the command line starts without torch."""
     if name == "Fuser":
-        from lure_cli.tasks.fuse import Fuser
+        from lure_cli.tasks.fuser import Fuser
 
         return Fuser
     if name == "METRICS":

@@ -23,7 +23,7 @@ from lure_cli.core.text import DEGRADATIONS, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks import weights
 from lure_cli.tasks.detect import shipped_detector
-from lure_cli.tasks.fuse import request_of
+from lure_cli.tasks.fuser import request_of
 
 Run = Callable[..., Outcome]
 

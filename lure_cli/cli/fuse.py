@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import sys
+import time
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lure_cli.cli.interrupt import interruptible
 from lure_cli.cli.output import describe, emit, emit_json, note, show_error
+from lure_cli.errors import LureError
+
+if TYPE_CHECKING:
+    from lure_cli.tasks.fuse import Plan, Result
 
 _SIDES = {"vis": "visible", "ir": "infrared"}
+_SHOWN = 3
+"""How many notes of one kind are printed for a folder; the rest is counted (and in the records of --json)."""
 
 
 def fuse(
-    ir: Annotated[Path, typer.Option(help="Infrared image, or a folder of them.")],
-    vis: Annotated[Path, typer.Option(help="Visible image, or a folder of them; folders are paired by name.")],
+    ir: Annotated[Path, typer.Option(help="Infrared image, folder, glob pattern in quotes, or - (standard input).")],
+    vis: Annotated[Path, typer.Option(help="Visible image, folder, pattern, or -.")],
     prompt: Annotated[
         str | None,
         typer.Option(help="What is wrong with the pair, such as 'haze' or 'low light and ir noise'; 'auto' finds out."),
@@ -32,72 +41,156 @@ def fuse(
     strength_vis: Annotated[float | None, typer.Option(help="The same for the visible image alone.")] = None,
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", help="File, folder, or template such as 'out/{stem}.png'."),
+        typer.Option("-o", "--output", help="File, folder, template such as 'out/{folder}/{stem}.png', or -."),
     ] = None,
+    bits: Annotated[int, typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF).")] = 8,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Sub-folders too; they are kept.")] = False,
+    pair: Annotated[
+        str | None, typer.Option(help="How files of two folders find each other: stem (default), name, regex or csv.")
+    ] = None,
+    pair_regex: Annotated[
+        str | None, typer.Option(help=r"For regex: partners have the same groups, such as 'frame_(\d+)'.")
+    ] = None,
+    pair_file: Annotated[Path | None, typer.Option(help="For csv: a file with the columns ir,vis[,name].")] = None,
+    ir_range: Annotated[
+        str,
+        typer.Option(help="What of the infrared's numbers becomes black and white: auto, full, percentile or MIN,MAX."),
+    ] = "auto",
+    resize_ir: Annotated[
+        bool, typer.Option("--resize-ir", help="Bring an infrared of another size to that of the visible.")
+    ] = False,
+    align: Annotated[str, typer.Option(help="Register the infrared to the visible first: auto, affine or none.")] = (
+        "none"
+    ),
+    align_once: Annotated[
+        bool, typer.Option("--align-once", help="One transform for all pairs: cameras fixed to each other.")
+    ] = False,
+    tile: Annotated[str, typer.Option(help="Side of tiles for large images: auto, pixels, or 0 (one piece).")] = "auto",
+    overlap: Annotated[
+        int | None, typer.Option(help="Pixels that tiles see beyond their edges; the default leaves no seam.")
+    ] = None,
+    max_pixels: Annotated[int, typer.Option(help="Larger images (width x height) are refused.")] = 200_000_000,
     weights: Annotated[str, typer.Option(help="Name of shipped weights, or a .safetensors file.")] = "lure-small",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    engine: Annotated[str, typer.Option(help="local, or ray: on a Ray cluster.")] = "local",
+    workers: Annotated[int | None, typer.Option(help="Worker processes of the engine ray.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
-    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out pairs that are done.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out pairs that are done: resumes a job.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(help="At most so many pairs.")] = None,
+    shard: Annotated[str | None, typer.Option(help="i/n: the i-th of n equal parts, for job arrays.")] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first pair that fails.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be fused to what.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a pair on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")] = False,
 ) -> None:
-    """Fuse a pair, or all pairs of two folders."""
-    from lure_cli.tasks import fuse as task
+    """Fuse a pair, or all pairs of two folders.
 
+    Exit codes: 0 done, 1 some pairs failed, 2 bad usage or input, 130 interrupted (finished files are whole).
+    """
+    from lure_cli.tasks import fuse as task
+    from lure_cli.tasks.inputs import ReadOptions
+    from lure_cli.tasks.pairing import STANDARD, Pairing
+
+    if output == "-" and as_json:
+        raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
+    by = pair or ("regex" if pair_regex is not None else "csv" if pair_file is not None else "stem")
     plan = task.plan_fuse(
         task.FuseOptions(
-            ir,
-            vis,
-            output,
-            prompt,
-            prompt_ir,
-            prompt_vis,
-            prompt_file,
-            weights,
-            device,
-            dtype,
-            overwrite,
-            skip_existing,
-            strength,
-            strength_ir,
-            strength_vis,
+            ir=ir,
+            vis=vis,
+            output=output,
+            prompt=prompt,
+            prompt_ir=prompt_ir,
+            prompt_vis=prompt_vis,
+            prompt_file=prompt_file,
+            strength=strength,
+            strength_ir=strength_ir,
+            strength_vis=strength_vis,
+            pairing=Pairing(by, pair_regex, pair_file, recursive),  # type: ignore[arg-type]  # checked there
+            read=ReadOptions(ir_range, resize_ir, align, align_once, max_pixels),
+            bits=bits,
+            weights=weights,
+            device=device,
+            dtype=dtype,
+            tile=tile,
+            overlap=overlap,
+            overwrite=overwrite,
+            skip_existing=skip_existing,
+            limit=limit,
+            shard=shard,
+            fail_fast=fail_fast,
+            engine=engine,
+            workers=workers,
         )
     )
     for path in plan.unmatched:
         note(f"unmatched: {path}")
-    if not quiet and prompt_file is None and any((prompt, prompt_ir, prompt_vis)):
+    if not quiet and prompt_file is None and any((prompt, prompt_ir, prompt_vis)) and plan.requests:
         said = plan.requests[0]
         told = {m: "to be examined" if m in said.auto else ", ".join(getattr(said.prompt, m)) or "none" for m in _SIDES}
         note("prompt: " + "; ".join(f"{_SIDES[m]}: {text}" for m, text in told.items()))
-    failed, total = [], len(plan.pairs)
-    for number, result in enumerate(task.fuse(plan), 1):
-        if result.error:
+    if dry_run:
+        for planned, _ in plan.jobs:
+            status = "skipped" if task.finished(planned, plan.options) else "planned"
+            if as_json:
+                paths = {"ir": str(planned.ir), "vis": str(planned.vis), "output": str(planned.output)}
+                emit_json({"name": planned.name, "status": status} | paths)
+            else:
+                emit(f"{status}: {planned.ir} + {planned.vis} -> {planned.output}")
+        return
+    with interruptible() as stop:
+        counts, failed = _carry_out(plan, task.fuse(plan, stop), STANDARD, as_json=as_json, quiet=quiet)
+        if stop():
+            left = len(plan.pairs) - sum(counts.values())
+            note(f"interrupted: {left} of {len(plan.pairs)} pairs are left; --skip-existing goes on from here")
+            raise typer.Exit(130)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _carry_out(plan: Plan, results: Any, standard: Path, *, as_json: bool, quiet: bool) -> tuple[Counter[str], bool]:
+    """Show each result as it comes and the sum at the end; how many there were of each status."""
+    failed: list[Result] = []
+    counts: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    total, started = len(plan.pairs), time.perf_counter()
+    result: Result
+    for result in results:
+        counts[result.status] += 1
+        if result.status == "failed":
             failed.append(result)
-        if result.found and not quiet:
-            note(f"{result.pair.name}: " + "; ".join(f"{_SIDES[m]}: {describe(f)}" for m, f in result.found.items()))
-        if as_json:
-            pair = result.pair
-            record: dict[str, Any] = {"name": pair.name, "status": result.status, "output": str(pair.output)}
-            record |= {"ir": str(pair.ir), "vis": str(pair.vis)}
-            record |= {"seconds": round(result.seconds, 4), "size": result.size}
-            record |= {"prompt": {"vis": result.prompt.vis, "ir": result.prompt.ir}}
-            record |= {"strength": {"vis": result.request.strength_vis, "ir": result.request.strength_ir}}
+        if not quiet:
             if result.found:
-                record |= {"detected": {m: [asdict(f) for f in found] for m, found in result.found.items()}}
-            if result.error:
-                record |= {"error": result.error.message, "hint": result.error.hint}
-            emit_json(record)
+                sides = "; ".join(f"{_SIDES[m]}: {describe(found)}" for m, found in result.found.items())
+                note(f"{result.pair.name}: {sides}")
+            for said in result.notes:
+                kinds[said.kind] += 1
+                if kinds[said.kind] <= _SHOWN:
+                    note(f"note: {said.text}")
+        if result.data is not None:
+            sys.stdout.buffer.write(result.data)
+            sys.stdout.buffer.flush()
+        elif as_json:
+            emit_json(result.record())
         elif not quiet and result.status == "done":
             emit(str(result.pair.output))
         elif not quiet and result.status == "skipped":
             note(f"skipped: {result.pair.output} exists")
         if not quiet and total > 1:
-            note(f"{number}/{total} {result.pair.name}: {result.status}")
+            note(f"{sum(counts.values())}/{total} {result.pair.name}: {result.status}")
+    seconds = time.perf_counter() - started
+    if not quiet:
+        for kind, count in kinds.items():
+            if count > _SHOWN:
+                note(f"note: {count - _SHOWN} more pairs with such a note ({kind})")
     for result in failed:
         assert result.error is not None
         show_error(result.error)
     if not quiet and total > 1:
-        note(f"{total - len(failed)} of {total} pairs done or skipped, {len(failed)} failed")
-    if failed:
-        raise typer.Exit(1)
+        parts = ", ".join(f"{counts[status]} {status}" for status in ("done", "skipped", "failed"))
+        rate = f"; {counts['done'] / seconds:.2f} pairs a second" if counts["done"] else ""
+        note(f"{parts} of {total} pairs{rate}")
+    return counts, bool(failed)

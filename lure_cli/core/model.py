@@ -334,7 +334,7 @@ class Lure(nn.Module):
         return -(-2 * radius // self.multiple) * self.multiple
 
     def edit(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
-        """What the text t (B, D) asks for in the whole image x (B, C, H, W), any size: (B, K), the same for all tiles."""
+        """What the text t (B, D) asks for in the whole image x (B, C, H, W), any size -> (B, K)."""
         encoder: Encoder = self.encoders[modality]  # type: ignore[assignment]
         return encoder.edit(pad_to_multiple(x, self.multiple), t, self.pseudo_prompt)
 

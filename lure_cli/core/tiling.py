@@ -6,6 +6,7 @@ handed to every tile. With an overlap of at least `Lure.reach` each pixel sees w
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -37,7 +38,7 @@ def spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int
     count = -(-length // tile)
     cuts = [min(length, round(length * i / count / multiple) * multiple) for i in range(count)] + [length]
     reach = -(-overlap // multiple) * multiple
-    return [(max(0, a - reach), min(length, b + reach), a, b) for a, b in zip(cuts, cuts[1:], strict=False) if a < b]
+    return [(max(0, a - reach), min(length, b + reach), a, b) for a, b in pairwise(cuts) if a < b]
 
 
 def fuse_tiled(

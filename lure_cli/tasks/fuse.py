@@ -1,237 +1,38 @@
-"""Fusing: the `Fuser` for Python, and `fuse` for files and folders."""
+"""`lure fuse`: files and folders in, fused files out; planned first, then carried out pair by pair."""
 
 from __future__ import annotations
 
+import os
+import re
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lure_cli.config import nearest
-from lure_cli.core.images import read_image, to_channels, write_image
-from lure_cli.core.text import NONE, Prompt
+from lure_cli.core.images import check_output, encode_image, sweep, write_image
+from lure_cli.core.text import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.pairing import Pair, find_pairs
-from lure_cli.tasks.prompt import parse_prompt, read_prompt_file
+from lure_cli.tasks.fuser import Fuser, Request, request_of
+from lure_cli.tasks.inputs import Inputs, Note, ReadOptions, common_alignment, read_inputs
+from lure_cli.tasks.pairing import STANDARD, Pair, Pairing, find_pairs
+from lure_cli.tasks.pipeline import overlap
+from lure_cli.tasks.prompt import read_prompt_file
 from lure_cli.tasks.weights import DEFAULT, detector_path, resolve_weights
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
-    from lure_cli.config import Provenance
     from lure_cli.core.detect import Finding
-    from lure_cli.core.model import Lure
-    from lure_cli.core.text import TextEncoder
+    from lure_cli.core.images import Metadata
+    from lure_cli.core.registration import Alignment
 
-    Source = str | Path | np.ndarray
-    """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
-
-
-AUTO = "auto"
-"""The prompt that has the images examined and what is found in them taken for the prompt."""
-STRONGEST = 2.0
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is wanted of a pair: the prompt, the modalities (`vis`, `ir`) to be examined instead, and the strengths."""
-
-    prompt: Prompt = field(default_factory=Prompt)
-    auto: tuple[str, ...] = ()
-    strength_ir: float = 1.0
-    strength_vis: float = 1.0
-
-
-def request_of(
-    prompt: str | None = None,
-    prompt_ir: str | None = None,
-    prompt_vis: str | None = None,
-    strength: float = 1.0,
-    strength_ir: float | None = None,
-    strength_vis: float | None = None,
-) -> Request:
-    """As `parse_prompt`, and "auto" for any of the three; a strength of one image replaces that of both.
-
-    Raises:
-        LureError: a prompt that is not understood, or a strength outside 0 to 2.
-    """
-    texts = {"vis": prompt_vis, "ir": prompt_ir}
-    auto = tuple(m for m, text in texts.items() if _is_auto(prompt if text is None else text))
-    own = {m: NONE if m in auto else text for m, text in texts.items()}
-    parsed = parse_prompt(None if _is_auto(prompt) else prompt, **own)
-    strengths = {m: strength if s is None else s for m, s in (("ir", strength_ir), ("vis", strength_vis))}
-    for s in (strength, *strengths.values()):
-        if not 0 <= s <= STRONGEST:
-            raise LureError(
-                f"strength {s:g} is outside 0 to {STRONGEST:g}", "0 restores nothing, 1 is the usual strength"
-            )
-    return Request(parsed, auto, strengths["ir"], strengths["vis"])
-
-
-def _is_auto(prompt: str | None) -> bool:
-    return prompt is not None and prompt.strip().lower() == AUTO
-
-
-class Fuser:
-    """A loaded model, ready to fuse pairs or to restore single images.
-
-    >>> fuser = Fuser.from_pretrained("lure-small")
-    >>> fused = fuser("ir.png", "vis.png", prompt="haze")  # (H, W, 3) float32 in [0, 1]
-    """
-
-    def __init__(
-        self, model: Lure, text: TextEncoder, provenance: Provenance, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        from lure_cli.core.devices import place
-
-        self.model = place(model, device).eval()
-        self.text, self.provenance, self.device, self.dtype = text, provenance, device, dtype
-
-    @classmethod
-    def from_pretrained(cls, weights: str | Path = DEFAULT, device: str = "auto", dtype: str = "auto") -> Fuser:
-        """Load weights.
-
-        Args:
-            weights: a shipped name (`lure-small`) or a .safetensors file.
-            device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-            dtype: `auto`, `fp32`, `bf16` or `fp16`; what the network computes in.
-
-        Raises:
-            LureError: unknown or damaged weights, a device that is not there.
-        """
-        from lure_cli.core.checkpoint import load_model
-        from lure_cli.core.devices import pick_device, pick_dtype
-
-        place = pick_device(device)
-        number = pick_dtype(dtype, place)
-        model, text, provenance = load_model(resolve_weights(str(weights)))
-        return cls(model, text, provenance, place, number)
-
-    def __call__(
-        self,
-        ir: Source,
-        vis: Source,
-        prompt: str | None = None,
-        prompt_ir: str | None = None,
-        prompt_vis: str | None = None,
-        strength: float = 1.0,
-        strength_ir: float | None = None,
-        strength_vis: float | None = None,
-    ) -> np.ndarray:
-        """Fuse one registered pair.
-
-        Args:
-            ir: infrared image: a file, or an array (H, W), (H, W, 1) or (H, W, 3), uint8, uint16, or float in
-                [0, 1]; colour is reduced to luma.
-            vis: visible image of the same size, in the same forms, colour or grey.
-            prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
-                means nothing is: plain fusion. "auto": both images are examined, see `detect`.
-            prompt_ir, prompt_vis: what is wrong with that image; each replaces what `prompt` says about it.
-            strength: how much of the restoration is done, 0 (none, plain fusion) to 2 (beyond what is asked for).
-            strength_ir, strength_vis: the same for that image alone; each replaces `strength`.
-
-        Returns:
-            float32 (H, W, 3) in [0, 1]; grey (three equal planes) if the visible image is.
-
-        Raises:
-            LureError: an unreadable file, sizes that differ, or a prompt that is not understood.
-        """
-        return self.fulfil(ir, vis, request_of(prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis))[0]
-
-    def fuse(self, ir: Source, vis: Source, prompt: Prompt) -> np.ndarray:
-        """As calling it, for a prompt that is already understood."""
-        return self.fulfil(ir, vis, Request(prompt))[0]
-
-    def fulfil(
-        self, ir: Source, vis: Source, request: Request
-    ) -> tuple[np.ndarray, Prompt, Mapping[str, tuple[Finding, ...]]]:
-        """As calling it, for a request that is already understood; also gives the prompt that was used, and what was
-        found in each image that was examined (keys `vis`, `ir`)."""
-        x_ir, x_vis = self._tensor(ir, 1), self._tensor(vis, 3)
-        if x_ir.shape[2:] != x_vis.shape[2:]:
-            (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
-            raise LureError(
-                f"{_name(ir, 'the infrared image')} is {w}x{h} but {_name(vis, 'the visible image')} is {wv}x{hv}",
-                "resize one of them so that the two views coincide",
-            )
-        found = {m: self._examine(x_ir if m == "ir" else x_vis, m) for m in request.auto}
-        names = {m: tuple(f.degradation for f in each) for m, each in found.items()}
-        prompt = replace(request.prompt, **names)
-        # Nothing to restore, or not at all: the pseudo prompt, so that this is the plain fusion to the last bit.
-        s_ir, s_vis = (request.strength_ir if prompt.ir else 0.0), (request.strength_vis if prompt.vis else 0.0)
-        t_ir, t_vis = self._text(prompt.ir if s_ir else ()), self._text(prompt.vis if s_vis else ())
-        fused = self._run(lambda: self.model(x_ir, x_vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0))
-        return fused, prompt, found
-
-    def detect(self, image: Source, modality: Literal["ir", "vis"]) -> tuple[Finding, ...]:
-        """Which degradations an image shows, each with score and severity in [0, 1]; empty for a clean one."""
-        return self._examine(self._tensor(image, 1 if modality == "ir" else 3), modality)
-
-    def _examine(self, x: torch.Tensor, modality: str) -> tuple[Finding, ...]:
-        from lure_cli.tasks.detect import shipped_detector
-
-        return shipped_detector().detect(x[0].permute(1, 2, 0).cpu().numpy(), modality)
-
-    def restore(self, image: Source, modality: Literal["ir", "vis"], prompt: str | None = None) -> np.ndarray:
-        """Restore one image, without fusing: (H, W, 3) for `vis`, (H, W, 1) for `ir`, float32 in [0, 1].
-
-        Weights of stage II still restore, but their decoder was tuned for fused features last.
-        """
-        x = self._tensor(image, 1 if modality == "ir" else 3)
-        names = (
-            tuple(f.degradation for f in self._examine(x, modality))
-            if _is_auto(prompt)
-            else getattr(parse_prompt(**{modality: prompt}), modality)
-        )
-        return self._run(lambda: self.model.restore(x, self._text(names), modality))
-
-    def _run(self, compute: Any) -> np.ndarray:
-        import torch
-
-        from lure_cli.core.devices import autocast
-
-        with torch.inference_mode(), autocast(self.device, self.dtype):
-            y: torch.Tensor = compute()
-        result: np.ndarray = y[0].float().permute(1, 2, 0).cpu().numpy()
-        return result
-
-    def _text(self, names: tuple[str, ...]) -> torch.Tensor:
-        return self.text.encode([names]).to(self.device)
-
-    def _tensor(self, source: Source, channels: Literal[1, 3]) -> torch.Tensor:
-        import torch
-
-        if isinstance(source, (str, Path)):
-            pixels = read_image(Path(source), channels=channels)
-        else:
-            pixels = _from_array(source, channels)
-        x = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-        return x.to(self.device).contiguous(memory_format=torch.channels_last)
-
-
-def _from_array(array: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:
-    """An array as `Fuser` takes it -> float32 (H, W, channels) in [0, 1]."""
-    import numpy as np
-
-    if array.ndim == 2:
-        array = array[:, :, None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
-        raise LureError(f"an array of shape {array.shape} is no image", "give (H, W), (H, W, 1) or (H, W, 3)")
-    if array.dtype in (np.uint8, np.uint16):
-        x = array.astype(np.float32) / np.iinfo(array.dtype).max
-    elif np.issubdtype(array.dtype, np.floating):
-        x = array.astype(np.float32)
-        if not np.isfinite(x).all() or x.min() < 0 or x.max() > 1:
-            raise LureError("a float array holds values outside [0, 1]", "divide it by the range of your sensor")
-    else:
-        raise LureError(f"arrays of type {array.dtype} are not understood", "give uint8, uint16 or float in [0, 1]")
-    return to_channels(x, channels)
-
-
-def _name(source: Source, otherwise: str) -> str:
-    return str(source) if isinstance(source, (str, Path)) else otherwise
+Job = tuple[Pair, Request]
+ENGINES = ("local", "ray")
+Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -245,14 +46,24 @@ class FuseOptions:
     prompt_ir: str | None = None
     prompt_vis: str | None = None
     prompt_file: Path | None = None
-    weights: str = DEFAULT
-    device: str = "auto"
-    dtype: str = "auto"
-    overwrite: bool = False
-    skip_existing: bool = False
     strength: float = 1.0
     strength_ir: float | None = None
     strength_vis: float | None = None
+    pairing: Pairing = field(default_factory=Pairing)
+    read: ReadOptions = field(default_factory=ReadOptions)
+    bits: int = 8
+    weights: str = DEFAULT
+    device: str = "auto"
+    dtype: str = "auto"
+    tile: str = "auto"
+    overlap: int | None = None
+    overwrite: bool = False
+    skip_existing: bool = False
+    limit: int | None = None
+    shard: str | None = None
+    fail_fast: bool = False
+    engine: str = "local"
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -265,11 +76,17 @@ class Plan:
     unmatched: tuple[Path, ...]
     weights: Path
 
+    @property
+    def jobs(self) -> Iterator[Job]:
+        """Each pair with what is wanted of it."""
+        return zip(self.pairs, self.requests, strict=True)
+
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one pair. `seconds` runs from reading to writing; size is (width, height) in pixels; `prompt` is
-    the one that was used, `found` holds what was found in the images that were examined (keys `vis`, `ir`)."""
+    """What became of one pair. `seconds` is the work of reading, computing and writing; size is (width, height) in
+    pixels; `prompt` is the one that was used, `found` holds what was found in the images that were examined (keys
+    `vis`, `ir`); `data` is the file's content where it goes to standard output."""
 
     pair: Pair
     request: Request
@@ -279,82 +96,228 @@ class Result:
     size: tuple[int, int] | None = None
     error: LureError | None = None
     found: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    alignment: Alignment | None = None
+    data: bytes | None = field(default=None, repr=False)
+
+    def record(self) -> dict[str, Any]:
+        """What a script may want to know, ready for JSON."""
+        pair = self.pair
+        record: dict[str, Any] = {"name": pair.name, "status": self.status, "output": str(pair.output)}
+        record |= {"ir": str(pair.ir), "vis": str(pair.vis)}
+        record |= {"seconds": round(self.seconds, 4), "size": self.size}
+        record |= {"prompt": {"vis": self.prompt.vis, "ir": self.prompt.ir}}
+        record |= {"strength": {"vis": self.request.strength_vis, "ir": self.request.strength_ir}}
+        if self.found:
+            record |= {"detected": {m: [asdict(f) for f in found] for m, found in self.found.items()}}
+        if self.notes:
+            record |= {"notes": [note.text for note in self.notes]}
+        if self.alignment is not None:
+            record |= {"alignment": self.alignment.record()}
+        if self.error:
+            record |= {"error": self.error.message, "hint": self.error.hint}
+        return record
 
 
 def plan_fuse(options: FuseOptions) -> Plan:
-    """Check everything that can be checked before the model loads.
+    """Check everything that can be checked before the model loads; no torch is imported.
 
     Raises:
-        LureError: a prompt that is not understood, inputs that do not pair, outputs that collide or exist (unless
-            `overwrite` or `skip_existing` says what to do with them), missing weights.
+        LureError: a prompt that is not understood, inputs that do not pair, outputs that collide, cannot be written or
+            exist (unless `overwrite` or `skip_existing` says what to do with them), missing weights.
     """
-    if options.overwrite and options.skip_existing:
-        raise LureError("--overwrite and --skip-existing exclude each other", "give one of them")
     o = options
+    if o.overwrite and o.skip_existing:
+        raise LureError("--overwrite and --skip-existing exclude each other", "give one of them")
     said = (o.prompt, o.prompt_ir, o.prompt_vis)
     if o.prompt_file is not None and any(s is not None for s in said):
         raise LureError("--prompt-file excludes --prompt, --prompt-ir and --prompt-vis", "write all into the file")
+    if o.engine not in ENGINES:
+        raise LureError(f"engine '{o.engine}' is not known", f"use one of {', '.join(ENGINES)}")
+    if o.workers is not None and (o.engine != "ray" or o.workers < 1):
+        raise LureError("--workers needs --engine ray and a number from 1 on", "leave it out, or add --engine ray")
+    if o.limit is not None and o.limit < 1:
+        raise LureError(f"--limit {o.limit} leaves nothing to do", "give a number from 1 on")
+    o.read.check()
+    tile_of(o)
     request = request_of(*said, o.strength, o.strength_ir, o.strength_vis)
     prompts = read_prompt_file(o.prompt_file) if o.prompt_file is not None else None
     if request.auto:
         detector_path()
-    pairs, unmatched = find_pairs(options.ir, options.vis, options.output)
+    pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing)
+    for suffix in {pair.output.suffix.lower() for pair in pairs if pair.output != STANDARD} or {".png"}:
+        check_output(suffix, o.bits)
     requests = (request,) * len(pairs)
     if prompts is not None:
-        requests = tuple(replace(request, prompt=p) for p in _prompts_of(pairs, prompts, str(options.prompt_file)))
-    if not (options.overwrite or options.skip_existing):
-        for pair in pairs:
-            if pair.output.exists():
+        requests = tuple(replace(request, prompt=p) for p in _prompts_of(pairs, prompts, str(o.prompt_file)))
+    jobs = list(zip(pairs, requests, strict=True))[_shard(o.shard)][: o.limit]
+    if not (o.overwrite or o.skip_existing):
+        for pair, _ in jobs:
+            if os.path.lexists(pair.output) and pair.output != STANDARD:
                 raise LureError(f"{pair.output} exists already", "give --overwrite or --skip-existing, or another name")
-    return Plan(options, requests, tuple(pairs), tuple(unmatched), resolve_weights(options.weights))
+    return Plan(o, tuple(r for _, r in jobs), tuple(p for p, _ in jobs), tuple(unmatched), resolve_weights(o.weights))
+
+
+def tile_of(options: FuseOptions) -> int | Literal["auto"]:
+    """The tile size as the model takes it; LureError if it makes no sense."""
+    if options.overlap is not None and options.overlap < 0:
+        raise LureError(f"--overlap {options.overlap} is negative", "give pixels, from 0 on")
+    if options.tile == "auto":
+        return "auto"
+    if not options.tile.isascii() or not options.tile.isdigit() or 0 < int(options.tile) < 64:
+        raise LureError(f"--tile {options.tile} is no tile size", "give auto, 0 (one piece), or pixels from 64 on")
+    return int(options.tile)
+
+
+def _shard(text: str | None) -> slice:
+    """'2/5': the second of five equal parts, by every fifth pair."""
+    if text is None:
+        return slice(None)
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise LureError(f"--shard {text} is not i/n", "for example 1/4, 2/4, 3/4 and 4/4 on four machines")
+    return slice(int(match[1]) - 1, None, int(match[2]))
 
 
 def _prompts_of(pairs: list[Pair], prompts: dict[str, Prompt], file: str) -> tuple[Prompt, ...]:
     """The prompt of each pair; every pair has one, and every one a pair."""
     names = [pair.name for pair in pairs]
+    known = set(names)
     for name in names:
         if name not in prompts:
             raise LureError(
                 f"{file}: no prompt for '{name}'", "give every pair a line; an empty prompt is plain fusion"
             )
     for stem in prompts:
-        if stem not in names:
+        if stem not in known:
             raise LureError(f"{file}: there is no pair '{stem}'", f"pairs: {nearest(stem, names)}")
     return tuple(prompts[name] for name in names)
 
 
-def fuse(plan: Plan) -> Iterator[Result]:
-    """Fuse every pair of a plan, one result at a time; a pair that fails does not stop the others.
+def finished(pair: Pair, options: FuseOptions) -> bool:
+    """Whether a pair is left out since its output is there; files are written whole or not at all."""
+    return options.skip_existing and pair.output != STANDARD and os.path.exists(pair.output)
 
-    Raises:
-        LureError: the weights or the device cannot be used at all.
+
+class Worker:
+    """Does the pairs of a job; loads the model once, when the first pair needs it.
+
+    Args:
+        options: those of the job.
+        weights: the weight file.
+        alignment: the transform that all pairs share, if they do.
     """
-    options = plan.options
-    fuser: Fuser | None = None
-    for pair, request in zip(plan.pairs, plan.requests, strict=True):
-        if options.skip_existing and pair.output.exists():
-            yield Result(pair, request, request.prompt, "skipped")
-            continue
-        if fuser is None:
-            fuser = Fuser.from_pretrained(plan.weights, options.device, options.dtype)
+
+    def __init__(self, options: FuseOptions, weights: Path, alignment: Alignment | None = None) -> None:
+        self.options, self.weights, self.alignment = options, weights, alignment
+
+    @cached_property
+    def fuser(self) -> Fuser:
+        """The model; LureError if the weights or the device cannot be used."""
+        o = self.options
+        return Fuser.from_pretrained(self.weights, o.device, o.dtype, tile_of(o), o.overlap)
+
+    def run(self, job: Job) -> Result:
+        """All of one pair; LureError only for what holds for all pairs."""
+        return self.write(job, self.compute(job, self.read(job)))
+
+    def read(self, job: Job) -> Inputs | Result:
+        """First step: the files -> arrays, or already the result."""
+        pair, request = job
+        if finished(pair, self.options):
+            return Result(pair, request, request.prompt, "skipped")
         started = time.perf_counter()
         try:
-            fused, prompt, found = _fuse_one(fuser, pair, request)
+            inputs = read_inputs(pair, self.options.read, self.alignment)
+            if pair.output != STANDARD:
+                check_output(pair.output.suffix.lower(), self.options.bits, inputs.alpha is not None)
+            return replace(inputs, seconds=time.perf_counter() - started)
         except LureError as error:
-            yield Result(pair, request, request.prompt, "failed", time.perf_counter() - started, error=error)
-            continue
-        size = fused.shape[1], fused.shape[0]
-        yield Result(pair, request, prompt, "done", time.perf_counter() - started, size, found=found)
+            return _failed(job, error, started)
+
+    def compute(self, job: Job, inputs: Inputs | Result) -> Made | Result:
+        """Second step: arrays -> the fused picture."""
+        if isinstance(inputs, Result):
+            return inputs
+        pair, request = job
+        fuser, started = self.fuser, time.perf_counter()
+        try:
+            fused, prompt, found = fuser.fulfil(inputs.ir, inputs.vis, request)
+        except LureError as error:
+            return _failed(job, LureError(f"{pair.vis}: {error.message}", error.hint), started, inputs)
+        result = Result(
+            pair,
+            request,
+            prompt,
+            "done",
+            inputs.seconds + time.perf_counter() - started,
+            (fused.shape[1], fused.shape[0]),
+            found=found,
+            notes=inputs.notes,
+            alignment=inputs.alignment,
+        )
+        return Made(fused, inputs.alpha, inputs.metadata, result)
+
+    def write(self, job: Job, made: Made | Result) -> Result:
+        """Last step: the picture -> its file."""
+        if isinstance(made, Result):
+            return made
+        pair, started = job[0], time.perf_counter()
+        kept = {"alpha": made.alpha, "metadata": made.metadata, "bits": self.options.bits}
+        data = None
+        try:
+            if pair.output == STANDARD:
+                data = encode_image(made.fused, ".png", **kept)
+            elif not self.options.overwrite and os.path.lexists(pair.output):
+                raise LureError(f"{pair.output} has come into being meanwhile", "give --overwrite to replace it")
+            else:
+                write_image(pair.output, made.fused, **kept)
+        except LureError as error:
+            return replace(made.result, status="failed", error=error)
+        return replace(made.result, seconds=made.result.seconds + time.perf_counter() - started, data=data)
 
 
-def _fuse_one(
-    fuser: Fuser, pair: Pair, request: Request
-) -> tuple[np.ndarray, Prompt, Mapping[str, tuple[Finding, ...]]]:
-    try:
-        fused, prompt, found = fuser.fulfil(pair.ir, pair.vis, request)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError) or "memory" in str(error):
-            raise LureError(f"{pair.vis}: not enough memory for this size", "fuse a smaller version of it") from error
-        raise
-    write_image(pair.output, fused)
-    return fused, prompt, found
+@dataclass(frozen=True)
+class Made:
+    """A fused picture, (H, W, 3) float32 in [0, 1], with what is written beside it."""
+
+    fused: np.ndarray
+    alpha: np.ndarray | None
+    metadata: Metadata
+    result: Result
+
+
+def _failed(job: Job, error: LureError, started: float, inputs: Inputs | None = None) -> Result:
+    seconds, notes = (inputs.seconds, inputs.notes) if inputs else (0.0, ())
+    seconds += time.perf_counter() - started
+    return Result(*job, job[1].prompt, "failed", seconds, error=error, notes=notes)
+
+
+def fuse(plan: Plan, stop: Stop = lambda: False) -> Iterator[Result]:
+    """Fuse every pair of a plan, one result at a time; a pair that fails does not stop the others, unless the options
+    say `fail_fast`. In order, but for the engine `ray`.
+
+    Args:
+        plan: from `plan_fuse`.
+        stop: asked before each pair; once it says yes, what is in hand is finished and the rest left.
+
+    Raises:
+        LureError: the weights, the device, the engine or a common alignment cannot be used at all.
+    """
+    options, alignment = plan.options, None
+    for folder in {pair.output.parent for pair in plan.pairs}:
+        sweep(folder)
+    if options.read.align_once and not all(finished(pair, options) for pair in plan.pairs):
+        alignment = common_alignment(plan.pairs, options.read, stop)
+    if options.engine == "ray":
+        from lure_cli.tasks.cluster import fuse_on_ray
+
+        results = fuse_on_ray(plan, alignment, stop)
+    else:
+        worker = Worker(options, plan.weights, alignment)
+        results = overlap(plan.jobs, worker.read, worker.compute, worker.write, stop)
+    with closing(results):
+        for result in results:
+            yield result
+            if result.status == "failed" and options.fail_fast:
+                return

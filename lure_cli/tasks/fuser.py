@@ -1,0 +1,267 @@
+"""The `Fuser`: a loaded model that fuses pairs of images, or restores single ones; for Python and for `lure fuse`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lure_cli.core.images import read_image, to_channels
+from lure_cli.core.text import NONE, Prompt
+from lure_cli.errors import LureError
+from lure_cli.tasks.prompt import parse_prompt
+from lure_cli.tasks.weights import DEFAULT, resolve_weights
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from lure_cli.config import Provenance
+    from lure_cli.core.detect import Finding
+    from lure_cli.core.model import Lure
+    from lure_cli.core.text import TextEncoder
+    from lure_cli.core.tiling import TileSize
+
+    Source = str | Path | np.ndarray
+    """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
+
+
+AUTO = "auto"
+"""The prompt that has the images examined and what is found in them taken for the prompt."""
+STRONGEST = 2.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted of a pair: the prompt, the modalities (`vis`, `ir`) to be examined instead, and the strengths."""
+
+    prompt: Prompt = field(default_factory=Prompt)
+    auto: tuple[str, ...] = ()
+    strength_ir: float = 1.0
+    strength_vis: float = 1.0
+
+
+def request_of(
+    prompt: str | None = None,
+    prompt_ir: str | None = None,
+    prompt_vis: str | None = None,
+    strength: float = 1.0,
+    strength_ir: float | None = None,
+    strength_vis: float | None = None,
+) -> Request:
+    """As `parse_prompt`, and "auto" for any of the three; a strength of one image replaces that of both.
+
+    Raises:
+        LureError: a prompt that is not understood, or a strength outside 0 to 2.
+    """
+    texts = {"vis": prompt_vis, "ir": prompt_ir}
+    auto = tuple(m for m, text in texts.items() if _is_auto(prompt if text is None else text))
+    own = {m: NONE if m in auto else text for m, text in texts.items()}
+    parsed = parse_prompt(None if _is_auto(prompt) else prompt, **own)
+    strengths = {m: strength if s is None else s for m, s in (("ir", strength_ir), ("vis", strength_vis))}
+    for s in (strength, *strengths.values()):
+        if not 0 <= s <= STRONGEST:
+            raise LureError(
+                f"strength {s:g} is outside 0 to {STRONGEST:g}", "0 restores nothing, 1 is the usual strength"
+            )
+    return Request(parsed, auto, strengths["ir"], strengths["vis"])
+
+
+def _is_auto(prompt: str | None) -> bool:
+    return prompt is not None and prompt.strip().lower() == AUTO
+
+
+class Fuser:
+    """A loaded model, ready to fuse pairs or to restore single images.
+
+    >>> fuser = Fuser.from_pretrained("lure-small")
+    >>> fused = fuser("ir.png", "vis.png", prompt="haze")  # (H, W, 3) float32 in [0, 1]
+    """
+
+    def __init__(
+        self,
+        model: Lure,
+        text: TextEncoder,
+        provenance: Provenance,
+        device: torch.device,
+        dtype: torch.dtype,
+        tile: TileSize = "auto",
+        overlap: int | None = None,
+    ) -> None:
+        from lure_cli.core.devices import place
+
+        self.model = place(model, device).eval()
+        self.text, self.provenance, self.device, self.dtype = text, provenance, device, dtype
+        self.tile, self.overlap = tile, overlap
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str | Path = DEFAULT,
+        device: str = "auto",
+        dtype: str = "auto",
+        tile: TileSize = "auto",
+        overlap: int | None = None,
+    ) -> Fuser:
+        """Load weights.
+
+        Args:
+            weights: a shipped name (`lure-small`) or a .safetensors file.
+            device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+            dtype: `auto`, `fp32`, `bf16` or `fp16`; what the network computes in.
+            tile: side of the tiles in pixels in which large images are fused; 0: always in one piece; `auto`: tiles of
+                1024 from 1.6 megapixels on. The picture is the same, the memory less.
+            overlap: pixels that a tile sees beyond its edges; None: as many as leave no seam.
+
+        Raises:
+            LureError: unknown or damaged weights, a device that is not there.
+        """
+        from lure_cli.core.checkpoint import load_model
+        from lure_cli.core.devices import pick_device, pick_dtype
+
+        place = pick_device(device)
+        number = pick_dtype(dtype, place)
+        model, text, provenance = load_model(resolve_weights(str(weights)))
+        return cls(model, text, provenance, place, number, tile, overlap)
+
+    def __call__(
+        self,
+        ir: Source,
+        vis: Source,
+        prompt: str | None = None,
+        prompt_ir: str | None = None,
+        prompt_vis: str | None = None,
+        strength: float = 1.0,
+        strength_ir: float | None = None,
+        strength_vis: float | None = None,
+    ) -> np.ndarray:
+        """Fuse one registered pair.
+
+        Args:
+            ir: infrared image: a file, or an array (H, W), (H, W, 1) or (H, W, 3), uint8, uint16, or float in
+                [0, 1]; colour is reduced to luma.
+            vis: visible image of the same size, in the same forms, colour or grey.
+            prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
+                means nothing is: plain fusion. "auto": both images are examined, see `detect`.
+            prompt_ir, prompt_vis: what is wrong with that image; each replaces what `prompt` says about it.
+            strength: how much of the restoration is done, 0 (none, plain fusion) to 2 (beyond what is asked for).
+            strength_ir, strength_vis: the same for that image alone; each replaces `strength`.
+
+        Returns:
+            float32 (H, W, 3) in [0, 1]; grey (three equal planes) if the visible image is.
+
+        Raises:
+            LureError: an unreadable file, sizes that differ, or a prompt that is not understood.
+        """
+        return self.fulfil(ir, vis, request_of(prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis))[0]
+
+    def fuse(self, ir: Source, vis: Source, prompt: Prompt) -> np.ndarray:
+        """As calling it, for a prompt that is already understood."""
+        return self.fulfil(ir, vis, Request(prompt))[0]
+
+    def fulfil(
+        self, ir: Source, vis: Source, request: Request
+    ) -> tuple[np.ndarray, Prompt, Mapping[str, tuple[Finding, ...]]]:
+        """As calling it, for a request that is already understood; also gives the prompt that was used, and what was
+        found in each image that was examined (keys `vis`, `ir`)."""
+        x_ir, x_vis = self._tensor(ir, 1), self._tensor(vis, 3)
+        if x_ir.shape[2:] != x_vis.shape[2:]:
+            (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
+            raise LureError(
+                f"{_name(ir, 'the infrared image')} is {w}x{h} but {_name(vis, 'the visible image')} is {wv}x{hv}",
+                "resize one of them so that the two views coincide",
+            )
+        found = {m: self._examine(x_ir if m == "ir" else x_vis, m) for m in request.auto}
+        names = {m: tuple(f.degradation for f in each) for m, each in found.items()}
+        prompt = replace(request.prompt, **names)
+        # Nothing to restore, or not at all: the pseudo prompt, so that this is the plain fusion to the last bit.
+        s_ir, s_vis = (request.strength_ir if prompt.ir else 0.0), (request.strength_vis if prompt.vis else 0.0)
+        t_ir, t_vis = self._text(prompt.ir if s_ir else ()), self._text(prompt.vis if s_vis else ())
+        fused = self._run(
+            lambda: self._fuse_tensors(x_ir, x_vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0), _name(vis, "the pair")
+        )
+        return fused, prompt, found
+
+    def _fuse_tensors(
+        self, ir: torch.Tensor, vis: torch.Tensor, t_ir: torch.Tensor, t_vis: torch.Tensor, s_ir: float, s_vis: float
+    ) -> torch.Tensor:
+        from lure_cli.core.tiling import fuse_tiled, tile_side
+
+        side = tile_side(*vis.shape[2:], self.tile)
+        return fuse_tiled(self.model, ir, vis, t_ir, t_vis, s_ir, s_vis, tile=side, overlap=self.overlap)
+
+    def detect(self, image: Source, modality: Literal["ir", "vis"]) -> tuple[Finding, ...]:
+        """Which degradations an image shows, each with score and severity in [0, 1]; empty for a clean one."""
+        return self._examine(self._tensor(image, 1 if modality == "ir" else 3), modality)
+
+    def _examine(self, x: torch.Tensor, modality: str) -> tuple[Finding, ...]:
+        from lure_cli.tasks.detect import shipped_detector
+
+        return shipped_detector().detect(x[0].permute(1, 2, 0).cpu().numpy(), modality)
+
+    def restore(self, image: Source, modality: Literal["ir", "vis"], prompt: str | None = None) -> np.ndarray:
+        """Restore one image, without fusing: (H, W, 3) for `vis`, (H, W, 1) for `ir`, float32 in [0, 1].
+
+        Weights of stage II still restore, but their decoder was tuned for fused features last.
+        """
+        x = self._tensor(image, 1 if modality == "ir" else 3)
+        names = (
+            tuple(f.degradation for f in self._examine(x, modality))
+            if _is_auto(prompt)
+            else getattr(parse_prompt(**{modality: prompt}), modality)
+        )
+        return self._run(lambda: self.model.restore(x, self._text(names), modality), _name(image, "the image"))
+
+    def _run(self, compute: Callable[[], torch.Tensor], name: str) -> np.ndarray:
+        import torch
+
+        from lure_cli.core.devices import autocast
+
+        try:
+            with torch.inference_mode(), autocast(self.device, self.dtype):
+                y = compute()
+        except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+            if isinstance(error, MemoryError) or "memory" in str(error):
+                raise LureError(
+                    f"{name}: not enough memory for this size", "fuse it in tiles: --tile 512, or 256 for still less"
+                ) from error
+            raise
+        result: np.ndarray = y[0].float().permute(1, 2, 0).cpu().numpy()
+        return result
+
+    def _text(self, names: tuple[str, ...]) -> torch.Tensor:
+        return self.text.encode([names]).to(self.device)
+
+    def _tensor(self, source: Source, channels: Literal[1, 3]) -> torch.Tensor:
+        import torch
+
+        if isinstance(source, (str, Path)):
+            pixels = read_image(Path(source), channels=channels)
+        else:
+            pixels = _from_array(source, channels)
+        x = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        return x.to(self.device).contiguous(memory_format=torch.channels_last)
+
+
+def _from_array(array: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:
+    """An array as `Fuser` takes it -> float32 (H, W, channels) in [0, 1]."""
+    import numpy as np
+
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
+        raise LureError(f"an array of shape {array.shape} is no image", "give (H, W), (H, W, 1) or (H, W, 3)")
+    if array.dtype in (np.uint8, np.uint16):
+        x = array.astype(np.float32) / np.iinfo(array.dtype).max
+    elif np.issubdtype(array.dtype, np.floating):
+        x = array.astype(np.float32)
+        if not np.isfinite(x).all() or x.min() < 0 or x.max() > 1:
+            raise LureError("a float array holds values outside [0, 1]", "divide it by the range of your sensor")
+    else:
+        raise LureError(f"arrays of type {array.dtype} are not understood", "give uint8, uint16 or float in [0, 1]")
+    return to_channels(x, channels)
+
+
+def _name(source: Source, otherwise: str) -> str:
+    return str(source) if isinstance(source, (str, Path)) else otherwise

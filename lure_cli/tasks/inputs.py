@@ -1,0 +1,165 @@
+"""Reading a pair for fusion: files or standard input in, two arrays of one size out, and notes on what was done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lure_cli.core.images import ValueRange, parse_range, read_picture, to_channels
+from lure_cli.errors import LureError
+from lure_cli.tasks.pairing import STANDARD, Pair
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lure_cli.core.images import Metadata, Picture
+    from lure_cli.core.registration import Alignment
+
+Align = Literal["none", "auto", "affine"]
+STANDARD_BYTES = 1 << 30
+"""Most that is read from standard input."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How the sources are read.
+
+    ir_range: how the infrared's numbers are mapped to [0, 1]; see `lure_cli.core.images.ValueRange`.
+    resize_ir: bring an infrared of another size to that of the visible, instead of refusing it.
+    align: register the infrared to the visible: `auto` (shift, rotation, scale), `affine`, or `none`.
+    align_once: one transform for all pairs, estimated on some of them: for cameras that are fixed to each other.
+    max_pixels: larger images are refused from their headers.
+    """
+
+    ir_range: str = "auto"
+    resize_ir: bool = False
+    align: str = "none"
+    align_once: bool = False
+    max_pixels: int = 200_000_000
+
+    def check(self) -> ValueRange:
+        """The parsed range; LureError on options that cannot be meant."""
+        if self.align not in ("none", "auto", "affine"):
+            raise LureError(f"--align {self.align} is not known", "use auto, affine or none")
+        if self.align_once and self.align == "none":
+            raise LureError("--align-once needs --align", "give --align auto or --align affine as well")
+        if self.max_pixels < 1:
+            raise LureError(f"--max-pixels {self.max_pixels} leaves no image", "give the largest width x height")
+        return parse_range(self.ir_range)
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something about a pair that its owner may want to know; notes of one kind say the same of several pairs."""
+
+    kind: Literal["swapped", "colour", "range", "resized", "aligned"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]; the rest goes to the result."""
+
+    ir: np.ndarray
+    vis: np.ndarray
+    alpha: np.ndarray | None
+    metadata: Metadata
+    notes: tuple[Note, ...] = ()
+    alignment: Alignment | None = None
+    seconds: float = 0.0
+
+
+def read_inputs(pair: Pair, options: ReadOptions, alignment: Alignment | None = None) -> Inputs:
+    """Read, map, resize and align one pair.
+
+    Args:
+        pair: the files; `-` is standard input.
+        options: see there.
+        alignment: the transform that holds for all pairs, instead of one of this pair's own.
+
+    Raises:
+        LureError: a file that cannot be read, sizes that differ, or an alignment that is not plausible.
+    """
+    ir = _read(pair.ir, 1, options, options.check())
+    vis = _read(pair.vis, 3, options, None)
+    notes: list[Note] = []
+    if ir.colour and not vis.colour:
+        notes.append(
+            Note("swapped", f"{pair.ir} is in colour and {pair.vis} is grey: were infrared and visible swapped?")
+        )
+    elif ir.colour:
+        notes.append(Note("colour", f"{pair.ir} is in colour: its luma is taken for the infrared image"))
+    if ir.mapping is not None:
+        notes.append(Note("range", f"{pair.ir}: {ir.mapping}"))
+    x = ir.x
+    (h, w), (hv, wv) = x.shape[:2], vis.x.shape[:2]
+    if (h, w) != (hv, wv):
+        if not options.resize_ir:
+            raise LureError(
+                f"{pair.ir} is {w}x{h} but {pair.vis} is {wv}x{hv}",
+                "give --resize-ir if both show the same view, or crop one of them so that they do",
+            )
+        from lure_cli.core.images import resize
+
+        x = resize(x, wv, hv)
+        notes.append(Note("resized", f"{pair.ir}: {w}x{h} resized to {wv}x{hv}"))
+    if options.align != "none":
+        from lure_cli.core.registration import estimate, warp
+
+        own = alignment is None
+        if alignment is None:
+            try:
+                alignment = estimate(x, to_channels(vis.x, 1), model=options.align)
+            except LureError as error:
+                raise LureError(f"{pair.ir}: {error.message}", error.hint) from error
+        elif alignment.size != (wv, hv):
+            raise LureError(
+                f"{pair.vis} is {wv}x{hv}, but the alignment was estimated for {alignment.size[0]}x{alignment.size[1]}",
+                "align folders with one size of images, or each pair on its own (without --align-once)",
+            )
+        x = warp(x, alignment)
+        if own:
+            notes.append(Note("aligned", f"{pair.ir}: {alignment.describe()}"))
+    return Inputs(x, vis.x, vis.alpha, vis.metadata, tuple(notes), alignment)
+
+
+def common_alignment(
+    pairs: tuple[Pair, ...], options: ReadOptions, stop: Callable[[], bool] = lambda: False
+) -> Alignment | None:
+    """One transform for all pairs, from up to twelve of them, evenly spread; those that cannot be read are left out.
+    None: `stop` said yes before.
+
+    Raises:
+        LureError: none of them can be read, or they do not agree on a plausible transform.
+    """
+    from lure_cli.core.registration import estimate_once
+
+    plain = ReadOptions(options.ir_range, options.resize_ir, max_pixels=options.max_pixels)
+    step = max(1, len(pairs) // 12)
+    read, last = [], None
+    for pair in pairs[::step][:12]:
+        if stop():
+            return None
+        try:
+            inputs = read_inputs(pair, plain)
+        except LureError as error:
+            last = error
+            continue
+        read.append((inputs.ir, to_channels(inputs.vis, 1)))
+    if not read:
+        assert last is not None
+        raise last
+    return estimate_once(read, model=options.align)
+
+
+def _read(path: Path, channels: Literal[1, 3], options: ReadOptions, value_range: ValueRange | None) -> Picture:
+    source: Path | bytes = path
+    if path == STANDARD:
+        source = sys.stdin.buffer.read(STANDARD_BYTES + 1)
+        if len(source) > STANDARD_BYTES:
+            raise LureError(f"standard input holds more than {STANDARD_BYTES >> 30} GiB", "give a file instead")
+    name = "standard input" if path == STANDARD else str(path)
+    return read_picture(source, channels=channels, value_range=value_range, max_pixels=options.max_pixels, name=name)
