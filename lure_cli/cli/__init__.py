@@ -11,6 +11,7 @@ import typer
 from lure_cli import __version__
 from lure_cli.cli.bench import bench
 from lure_cli.cli.detect import detect
+from lure_cli.cli.doctor import doctor
 from lure_cli.cli.evaluate import evaluate
 from lure_cli.cli.fuse import fuse
 from lure_cli.cli.info import info
@@ -23,7 +24,6 @@ app = typer.Typer(
     name="lure",
     help="Fuse infrared and visible images into one picture, and remove what spoils them on the way.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -52,6 +52,7 @@ app.command()(detect)
 app.add_typer(train, name="train")
 app.command()(prompt)
 app.command()(info)
+app.command()(doctor)
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 """The base class of the parser's own errors, which typer does not export by name."""
@@ -71,6 +72,9 @@ def main(argv: list[str] | None = None) -> None:
         code = 2
     except typer.Abort:
         code = 130
+    except BrokenPipeError:  # whoever read the results has had enough (| head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
     except _USAGE_ERROR as error:
         message = error.format_message()  # type: ignore[attr-defined]
         if message.startswith("Usage:"):  # no arguments at all: the parser hands over the help text

@@ -19,7 +19,7 @@ _MARKERS = "ir|infrared|thermal|tir|lwir|nir|vis|vi|visible|rgb|color|colour"
 _MARKER = re.compile(_MARKERS, re.IGNORECASE)
 _ENDS = re.compile(rf"(.+)[-_. ](?:{_MARKERS})", re.IGNORECASE | re.DOTALL)
 _STARTS = re.compile(rf"(?:{_MARKERS})[-_. ](.+)", re.IGNORECASE | re.DOTALL)
-_FIELDS = "known fields: {stem} (name of the pair), {ir} and {vis} (the files' own names without suffix), {folder} (sub-folder)"
+_FIELDS = "known fields: {stem} (name of the pair), {ir} and {vis} (own names without suffix), {folder} (sub-folder)"
 _WILD = re.compile(r"[*?\[]")
 STANDARD = Path("-")
 """Standard input as a source, standard output as a target."""
