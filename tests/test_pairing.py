@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.pairing import Pair, find_pairs, list_images, pair_stem
+from lure_cli.tasks.pairing import Pair, Pairing, find_pairs, list_images, pair_stem
 
 
 @pytest.fixture
@@ -294,3 +294,178 @@ def test_pairing_needs_no_numerical_library() -> None:
     folder = Path(__file__).resolve().parents[1]
     run = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+# --- sub-folders, patterns, other ways to pair -----------------------------------------------------------------------
+
+
+def test_recursive_keeps_sub_folders(root: Path) -> None:
+    touch(
+        "i/a.png", "i/day/a_ir.png", "i/day/deep/b.tif", "v/a.png", "v/day/a_vis.jpg", "v/day/deep/b.png", "v/x/a.png"
+    )
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "out", Pairing(recursive=True))
+    assert [p.name for p in pairs] == ["a", "day/a", "day/deep/b"]
+    assert outputs(pairs) == ["out/a.png", "out/day/a.png", "out/day/deep/b.png"]
+    assert unmatched == [Path("v/x/a.png")]
+    pairs, _ = find_pairs(Path("i"), Path("v"), "out/{folder}/{stem}_f.jpg", Pairing(recursive=True))
+    assert outputs(pairs) == ["out/a_f.jpg", "out/day/a_f.jpg", "out/day/deep/b_f.jpg"]
+    assert outputs(find_pairs(Path("i"), Path("v"), "out")[0]) == ["out/a.png"]
+
+
+def test_sub_folders_that_say_which_source_they_are(root: Path) -> None:
+    touch("data/s1/ir/1.png", "data/s1/vis/1.png", "data/s2/infrared/1.png", "data/s2/RGB/1.jpg")
+    pairs, unmatched = find_pairs(Path("data/*/[i]*/*.png"), Path("data/*/[vR]*/*"), "out")
+    assert [(p.name, str(p.ir), str(p.vis)) for p in pairs] == [
+        ("s1/1", "data/s1/ir/1.png", "data/s1/vis/1.png"),
+        ("s2/1", "data/s2/infrared/1.png", "data/s2/RGB/1.jpg"),
+    ]
+    assert unmatched == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("i/*.tif", ["a"]),
+        ("i/**/*.tif", ["a", "n/b", "n/m/c"]),
+        ("i/*/*.tif", ["n/b"]),
+        ("i/n/**", ["b", "m/c", "m/d"]),
+        ("i/**/m/?.*", ["n/m/c", "n/m/d"]),
+        ("i/**/[!c].png", ["n/m/d"]),
+    ],
+)
+def test_patterns(root: Path, pattern: str, names: list[str]) -> None:
+    touch("i/a.tif", "i/n/b.tif", "i/n/m/c.tif", "i/n/m/d.png", "i/n/.hidden/e.tif")
+    touch("v/a.png", "v/n/b.png", "v/n/m/c.png", "v/n/m/d.png", "v/b.png", "v/m/c.png", "v/m/d.png")
+    assert [p.name for p in find_pairs(Path(pattern), Path("v"), "o", Pairing(recursive=True))[0]] == names
+
+
+def test_a_pattern_without_files_and_a_file_with_wildcards_in_its_name(root: Path) -> None:
+    touch("i/a.png", "v/a.png", "[ir].png", "[vis].png")
+    assert "i/*.tif" in refused("i/*.tif", "v").message
+    assert "nowhere" in refused("nowhere/*.tif", "v").message
+    assert "is a folder" in refused("i/*.png", "v/a.png").message
+    assert outputs(find_pairs(Path("[ir].png"), Path("[vis].png"), "o.png")[0]) == ["o.png"]
+
+
+def test_links_in_a_circle_end(root: Path) -> None:
+    touch("i/n/a.png", "v/n/a.png")
+    for side in ("i", "v"):
+        Path(side, "n", "up").symlink_to("..")
+        Path(side, "n", "self").symlink_to("self")
+        Path(side, "twice").symlink_to("n")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o", Pairing(recursive=True))
+    assert len(pairs) == 1 and unmatched == []
+
+
+def test_an_output_inside_the_searched_folder_is_no_input(root: Path) -> None:
+    touch("i/a.png", "v/a.png", "i/fused/a.png", "i/fused/old.png")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "i/fused", Pairing(recursive=True))
+    assert outputs(pairs) == ["i/fused/a.png"] and unmatched == []
+
+
+def test_by_exact_name(root: Path) -> None:
+    touch("i/a_ir.png", "i/b.png", "v/a_vis.png", "v/b.jpg")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o", Pairing("name"))
+    assert [p.name for p in pairs] == ["b"] and len(unmatched) == 2
+    touch("i/ir/c.png", "v/vis/c.png")
+    assert len(find_pairs(Path("i"), Path("v"), "o", Pairing("name", recursive=True))[0]) == 1
+    assert len(find_pairs(Path("i"), Path("v"), "o", Pairing(recursive=True))[0]) == 3
+
+
+def test_by_pattern(root: Path) -> None:
+    touch("i/FLIR_0007_x.png", "i/FLIR_0008_y.png", "i/calib.png", "v/DSC-0007.jpg", "v/DSC-0009.jpg")
+    by = Pairing("regex", r"(\d{4})")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o", by)
+    assert [(p.name, p.ir.name, p.vis.name) for p in pairs] == [("0007", "FLIR_0007_x.png", "DSC-0007.jpg")]
+    assert [p.name for p in unmatched] == ["FLIR_0008_y.png", "calib.png", "DSC-0009.jpg"]
+    touch("i/cam1/t3.png", "v/cam1-rgb/t3.png")
+    pairs, _ = find_pairs(Path("i"), Path("v"), "o", Pairing("regex", r"cam(\d)[^/]*/t(\d)", recursive=True))
+    assert [p.output.as_posix() for p in pairs] == ["o/cam1-rgb/1_3.png"]
+    touch("v/XX_0007.png")
+    with pytest.raises(LureError, match="both stand for '0007'"):
+        find_pairs(Path("i"), Path("v"), "o", by)
+
+
+def test_by_table(root: Path) -> None:
+    touch("i/x.png", "i/s/y.png", "v/1.jpg", "v/s/2.jpg")
+    Path("t.csv").write_text("ir,vis,name\nx.png,1.jpg,first\ns/y.png,s/2.jpg,\nnone.png,1.jpg,third\n")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o", Pairing("csv", table=Path("t.csv")))
+    assert [(p.name, str(p.ir), str(p.output)) for p in pairs] == [
+        ("first", "i/x.png", "o/first.png"),
+        ("s/2", "i/s/y.png", "o/s/2.png"),
+        ("third", "i/none.png", "o/third.png"),
+    ]
+    assert unmatched == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "lists no pairs"),
+        ("ir,vis\n", "lists no pairs"),
+        ("a,b\nx,y\n", "line 2: unknown column 'a'"),
+        ("ir,vis\nx.png\n", "line 2: a pair needs both"),
+        ("ir,vis\nx.png,y.png,z.png\n", "line 2: unknown column"),
+        ("ir,vis,name\nx.png,y.png,../z\n", "no name of a file"),
+        ("ir,vis\nx.png,y.png\nx.png,sub/../y.png\n", "would both be written"),
+    ],
+)
+def test_bad_tables(root: Path, text: str, message: str) -> None:
+    touch("i/x.png", "v/y.png")
+    Path("t.csv").write_text(text)
+    with pytest.raises(LureError, match=message):
+        find_pairs(Path("i"), Path("v"), "o", Pairing("csv", table=Path("t.csv")))
+
+
+@pytest.mark.parametrize(
+    "pairing",
+    [
+        Pairing("regex"),
+        Pairing("csv"),
+        Pairing("stem", "x"),
+        Pairing("regex", "("),
+        Pairing("name", table=Path("t.csv")),
+        Pairing("order"),  # type: ignore[arg-type]
+        Pairing("csv", table=Path("none.csv")),
+    ],
+)
+def test_bad_pairings(root: Path, pairing: Pairing) -> None:
+    touch("i/a.png", "v/a.png")
+    with pytest.raises(LureError) as caught:
+        find_pairs(Path("i"), Path("v"), "o", pairing)
+    assert caught.value.hint
+
+
+def test_two_files_need_no_pairing(root: Path) -> None:
+    touch("a.png", "b.png")
+    for pairing in (Pairing("name"), Pairing(recursive=True)):
+        with pytest.raises(LureError, match="two files"):
+            find_pairs(Path("a.png"), Path("b.png"), None, pairing)
+
+
+def test_standard_input_and_output(root: Path) -> None:
+    touch("a_vis.png")
+    assert find_pairs(Path("-"), Path("a_vis.png"), "-")[0] == [Pair("a", Path("-"), Path("a_vis.png"), Path("-"))]
+    assert outputs(find_pairs(Path("-"), Path("a_vis.png"), None)[0]) == ["a_fused.png"]
+    with pytest.raises(LureError, match="both"):
+        find_pairs(Path("-"), Path("-"), "-")
+    touch("i/a.png", "v/a.png")
+    assert "one picture" in refused("i", "v", "-").message
+
+
+def test_outputs_that_cannot_be_written(root: Path) -> None:
+    touch("i/a.png", "v/a.png", "file")
+    assert "file is not a folder" in refused("i", "v", "file/sub/").message
+    if os.geteuid():
+        Path("locked").mkdir(mode=0o500)
+        assert "locked" in refused("i", "v", "locked/sub").message
+
+
+def test_long_and_strange_names(root: Path) -> None:
+    long = "n" * 251
+    touch(f"i/{long}.png", f"v/{long}.png", "i/ß 夜\t.png", "v/ß 夜\t.png")
+    os.close(os.open(os.fsencode("i/") + b"\xff.png", os.O_CREAT))
+    os.close(os.open(os.fsencode("v/") + b"\xff.png", os.O_CREAT))
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o")
+    assert len(pairs) == 3 and unmatched == []
+    assert max(len(os.fsencode(p.output.name)) for p in pairs) == 255

@@ -186,7 +186,7 @@ def _search(source: Path, recursive: bool, skip: str | None) -> list[_File]:
     else:
         parts = source.parts
         first = next(i for i, part in enumerate(parts) if _WILD.search(part))
-        root, pattern = Path(*parts[:first]), parts[first:]
+        root, pattern = Path(*parts[:first]), (*parts[first:], *(("*",) if parts[-1] == "**" else ()))
         depth = 99 if "**" in pattern else len(pattern)
         found = [f for f in _walk(root, depth, skip) if _fits(f.below.parts, pattern)]
     if not found:
