@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lure_cli import __version__
+from lure_cli.cli.align import align
 from lure_cli.cli.bench import bench
 from lure_cli.cli.detect import detect
 from lure_cli.cli.doctor import doctor
@@ -49,6 +50,7 @@ app.command()(fuse)
 app.command("eval")(evaluate)
 app.command()(bench)
 app.command()(detect)
+app.command()(align)
 app.add_typer(train, name="train")
 app.command()(prompt)
 app.command()(info)
