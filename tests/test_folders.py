@@ -75,7 +75,7 @@ def test_dry_run_json_with_shard_and_limit(lure: Run, here: Path) -> None:
         return [json.loads(line)["name"] for line in done.out.splitlines()]
 
     shards = [planned("--shard", f"{i}/3") for i in (1, 2, 3)]
-    assert sorted(sum(shards, [])) == names
+    assert sorted(name for shard in shards for name in shard) == names
     assert all(len(s) in (3, 4) for s in shards)
     assert planned("--limit", "4") == names[:4]
     assert planned("--shard", "2/3", "--limit", "2") == shards[1][:2]
@@ -228,7 +228,7 @@ def test_no_torch_for_a_finished_job(here: Path) -> None:
 
 
 def test_memory_stays_flat(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """5,000 pairs through reading, computing and writing, the model replaced by a plain mean; see also the benchmark."""
+    """5,000 pairs through reading, computing and writing, the model replaced by a plain mean."""
     import tracemalloc
 
     from lure_cli.tasks.fuse import Worker
@@ -345,7 +345,7 @@ def test_a_full_disk(lure: Run, here: Path) -> None:
         os.chdir(full.parent)
         os.makedirs("src", exist_ok=True)
         os.chdir("src")
-        make_folder(3, (100, 100))
+        make_folder(3, (130, 130))
         done = lure("fuse", "--ir", "i", "--vis", "v", "-o", str(full))
         assert done.code == 1
         assert "No space left" in done.err

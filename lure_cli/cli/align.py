@@ -43,7 +43,7 @@ def align(
             record: dict[str, Any] = {"name": pair.name, "ir": str(pair.ir), "vis": str(pair.vis)}
             record |= {"status": "failed" if result.error else "done", "output": str(pair.output)}
             record |= {"seconds": round(result.seconds, 4)}
-            record |= task.record(found) if found else {}
+            record |= found.record() if found else {}
             if result.error:
                 record |= {"error": result.error.message, "hint": result.error.hint}
             emit_json(record)

@@ -11,7 +11,7 @@ numpy, scipy and SimpleITK (extra `align`) are imported where they are used.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,6 +85,34 @@ class Alignment:
         a, b, _, d, e, _ = self.matrix
         return math.sqrt(abs(a * e - b * d))
 
+    def record(self) -> dict[str, Any]:
+        """As it is written to a transform file: `matrix` (2x3), `size` (width, height), `moved` (pixels), `shift`
+        (dx, dy of the centre in pixels), `rotation` (degrees), `scale` (factor), `confidence` (0 to 1)."""
+        a, b, c, d, e, f = self.matrix
+        return {
+            "matrix": [[a, b, c], [d, e, f]],
+            "size": list(self.size),
+            "moved": self.moved,
+            "shift": list(self.shift),
+            "rotation": self.rotation,
+            "scale": self.scale,
+            "confidence": self.confidence,
+        }
+
+    @classmethod
+    def from_record(cls, found: Mapping[str, Any]) -> Alignment:
+        """From what `record` gave; only `matrix` and `size` must be there, the rest follows from them.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such record.
+        """
+        (a, b, c), (d, e, f) = ((float(v) for v in row) for row in found["matrix"])
+        width, height = (int(v) for v in found["size"])
+        confidence = float(found.get("confidence", 1.0))
+        if not all(map(math.isfinite, (a, b, c, d, e, f, confidence))) or a * e - b * d <= 0 or min(width, height) < 1:
+            raise ValueError("not a transform of the plane")
+        return cls((a, b, c, d, e, f), (width, height), confidence)
+
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -150,6 +178,16 @@ def warp(x: np.ndarray, alignment: Alignment) -> np.ndarray:
     planes = [affine_transform(x[..., i], [[e, d], [b, a]], [f, c], order=3, mode="nearest") for i in range(x.shape[2])]
     warped: np.ndarray = np.clip(np.stack(planes, 2), 0, 1, dtype=np.float32)
     return warped
+
+
+def resize(x: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Bring an image (H, W, C), float32 in [0, 1], to another size: (height, width, C), bicubic, antialiased."""
+    import numpy as np
+    from PIL import Image
+
+    planes = [np.ascontiguousarray(x[..., i]) for i in range(x.shape[2])]
+    resized = [np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.BICUBIC)) for p in planes]
+    return np.clip(np.stack(resized, 2), 0, 1)
 
 
 def _require_simpleitk() -> Any:

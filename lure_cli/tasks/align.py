@@ -6,11 +6,11 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from lure_cli.core.images import read_image, write_image
 from lure_cli.core.registration import MOST_PAIRS, Alignment, Model, describe, estimate, estimate_once, warp
@@ -178,21 +178,6 @@ def _write_warped(path: Path, x: np.ndarray) -> None:
     write_image(path, x)
 
 
-def record(alignment: Alignment) -> dict[str, Any]:
-    """An alignment as it is written to a transform file: `matrix` (2x3), `size` (width, height), `moved` (pixels),
-    `shift` (dx, dy of the centre in pixels), `rotation` (degrees), `scale` (factor), `confidence` (0 to 1)."""
-    a, b, c, d, e, f = alignment.matrix
-    return {
-        "matrix": [[a, b, c], [d, e, f]],
-        "size": list(alignment.size),
-        "moved": alignment.moved,
-        "shift": list(alignment.shift),
-        "rotation": alignment.rotation,
-        "scale": alignment.scale,
-        "confidence": alignment.confidence,
-    }
-
-
 def write_transform(path: Path, alignment: Alignment) -> None:
     """Write a transform file, whole or not at all.
 
@@ -202,7 +187,7 @@ def write_transform(path: Path, alignment: Alignment) -> None:
     temporary = path.parent / f".lure-{uuid.uuid4().hex}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(record(alignment), indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(alignment.record(), indent=2) + "\n", encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
         raise LureError(
@@ -227,17 +212,6 @@ def read_transform(path: Path) -> Alignment:
     except ValueError as error:
         raise LureError(f"{path}: no JSON ({error})", hint) from error
     try:
-        return _alignment_of(found)
+        return Alignment.from_record(found)
     except (KeyError, TypeError, ValueError) as error:
         raise LureError(f"{path}: holds no transform", hint) from error
-
-
-def _alignment_of(found: Mapping[str, Any]) -> Alignment:
-    import math
-
-    (a, b, c), (d, e, f) = ((float(v) for v in row) for row in found["matrix"])
-    width, height = (int(v) for v in found["size"])
-    confidence = float(found.get("confidence", 1.0))
-    if not all(map(math.isfinite, (a, b, c, d, e, f, confidence))) or a * e - b * d <= 0 or min(width, height) < 1:
-        raise ValueError("not a transform of the plane")
-    return Alignment((a, b, c, d, e, f), (width, height), confidence)

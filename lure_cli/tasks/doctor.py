@@ -63,8 +63,6 @@ def _try(name: str, call: Callable[[], str], hint: str, *, needed: bool = True) 
 
 
 def _python() -> str:
-    if sys.version_info < (3, 11):
-        raise LureError(f"Python {sys.version.split()[0]} is too old", "install Python 3.11 or newer")
     return f"{sys.version.split()[0]} ({sys.executable})"
 
 

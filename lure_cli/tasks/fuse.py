@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lure_cli.config import nearest
-from lure_cli.core.images import check_output, encode_image, sweep, write_image
+from lure_cli.core.files import sweep
+from lure_cli.core.images import check_output, encode_image, write_image
 from lure_cli.core.text import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.fuser import Fuser, Request, request_of
@@ -146,7 +147,7 @@ def plan_fuse(options: FuseOptions) -> Plan:
         detector_path()
     pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing)
     for suffix in {pair.output.suffix.lower() for pair in pairs if pair.output != STANDARD} or {".png"}:
-        check_output(suffix, o.bits)
+        check_output(suffix, o.bits, False)
     requests = (request,) * len(pairs)
     if prompts is not None:
         requests = tuple(replace(request, prompt=p) for p in _prompts_of(pairs, prompts, str(o.prompt_file)))
@@ -229,8 +230,8 @@ class Worker:
         started = time.perf_counter()
         try:
             inputs = read_inputs(pair, self.options.read, self.alignment)
-            if pair.output != STANDARD:
-                check_output(pair.output.suffix.lower(), self.options.bits, inputs.alpha is not None)
+            if inputs.alpha is not None and pair.output != STANDARD:
+                _check_alpha(pair, self.options.bits)
             return replace(inputs, seconds=time.perf_counter() - started)
         except LureError as error:
             return _failed(job, error, started)
@@ -240,6 +241,8 @@ class Worker:
         if isinstance(inputs, Result):
             return inputs
         pair, request = job
+        if finished(pair, self.options):  # since it was read, by another process on the same folder
+            return Result(pair, request, request.prompt, "skipped")
         fuser, started = self.fuser, time.perf_counter()
         try:
             fused, prompt, found = fuser.fulfil(inputs.ir, inputs.vis, request)
@@ -268,6 +271,8 @@ class Worker:
         try:
             if pair.output == STANDARD:
                 data = encode_image(made.fused, ".png", **kept)
+            elif finished(pair, self.options):  # by another process on the same folder
+                return replace(made.result, status="skipped")
             elif not self.options.overwrite and os.path.lexists(pair.output):
                 raise LureError(f"{pair.output} has come into being meanwhile", "give --overwrite to replace it")
             else:
@@ -285,6 +290,14 @@ class Made:
     alpha: np.ndarray | None
     metadata: Metadata
     result: Result
+
+
+def _check_alpha(pair: Pair, bits: int) -> None:
+    """Before the work of fusing: whether the output can hold the visible image's transparency."""
+    try:
+        check_output(pair.output.suffix, bits, True)
+    except LureError as error:
+        raise LureError(f"{pair.output}: {error.message}, which {pair.vis} has", error.hint) from error
 
 
 def _failed(job: Job, error: LureError, started: float, inputs: Inputs | None = None) -> Result:

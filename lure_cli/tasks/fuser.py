@@ -179,7 +179,7 @@ class Fuser:
         s_ir, s_vis = (request.strength_ir if prompt.ir else 0.0), (request.strength_vis if prompt.vis else 0.0)
         t_ir, t_vis = self._text(prompt.ir if s_ir else ()), self._text(prompt.vis if s_vis else ())
         fused = self._run(
-            lambda: self._fuse_tensors(x_ir, x_vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0), _name(vis, "the pair")
+            lambda: self._fuse_tensors(x_ir, x_vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0), _file(vis)
         )
         return fused, prompt, found
 
@@ -211,7 +211,7 @@ class Fuser:
             if _is_auto(prompt)
             else getattr(parse_prompt(**{modality: prompt}), modality)
         )
-        return self._run(lambda: self.model.restore(x, self._text(names), modality), _name(image, "the image"))
+        return self._run(lambda: self.model.restore(x, self._text(names), modality), _file(image))
 
     def _run(self, compute: Callable[[], torch.Tensor], name: str) -> np.ndarray:
         import torch
@@ -224,7 +224,7 @@ class Fuser:
         except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
             if isinstance(error, MemoryError) or "memory" in str(error):
                 raise LureError(
-                    f"{name}: not enough memory for this size", "fuse it in tiles: --tile 512, or 256 for still less"
+                    f"{name}not enough memory for this size", "fuse it in tiles: --tile 512, or 256 for still less"
                 ) from error
             raise
         result: np.ndarray = y[0].float().permute(1, 2, 0).cpu().numpy()
@@ -261,6 +261,11 @@ def _from_array(array: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:
     else:
         raise LureError(f"arrays of type {array.dtype} are not understood", "give uint8, uint16 or float in [0, 1]")
     return to_channels(x, channels)
+
+
+def _file(source: Source) -> str:
+    """The beginning of an error about a file; nothing for an array."""
+    return f"{source}: " if isinstance(source, (str, Path)) else ""
 
 
 def _name(source: Source, otherwise: str) -> str:

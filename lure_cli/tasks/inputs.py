@@ -102,12 +102,12 @@ def read_inputs(pair: Pair, options: ReadOptions, alignment: Alignment | None = 
                 f"{pair.ir} is {w}x{h} but {pair.vis} is {wv}x{hv}",
                 "give --resize-ir if both show the same view, or crop one of them so that they do",
             )
-        from lure_cli.core.images import resize
+        from lure_cli.core.registration import resize
 
         x = resize(x, wv, hv)
         notes.append(Note("resized", f"{pair.ir}: {w}x{h} resized to {wv}x{hv}"))
     if options.align != "none":
-        from lure_cli.core.registration import estimate, warp
+        from lure_cli.core.registration import describe, estimate, warp
 
         own = alignment is None
         if alignment is None:
@@ -122,7 +122,7 @@ def read_inputs(pair: Pair, options: ReadOptions, alignment: Alignment | None = 
             )
         x = warp(x, alignment)
         if own:
-            notes.append(Note("aligned", f"{pair.ir}: {alignment.describe()}"))
+            notes.append(Note("aligned", f"{pair.ir}: {describe(alignment)}, confidence {alignment.confidence:.2f}"))
     return Inputs(x, vis.x, vis.alpha, vis.metadata, tuple(notes), alignment)
 
 

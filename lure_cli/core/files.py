@@ -1,0 +1,44 @@
+"""Files that are whole or not there: written under a temporary name beside the final one and moved into place."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_LEFT = re.compile(r"\.lure-[0-9a-f]{32}(\.\w+)?")
+_OLD = 3600.0
+"""Seconds after which a temporary file cannot belong to a process that is still writing it."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield the temporary name to write to; moved to `path` at the end, removed after an error. Folders are made.
+
+    A symbolic link at `path` is itself replaced, so that what it points to, which may be an input, stays as it is.
+
+    Raises:
+        OSError: as writing and moving do.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, so that the move is atomic; a short name, so that it fits where the final one does.
+    temporary = path.parent / f".lure-{uuid.uuid4().hex}{path.suffix.lower()}"
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder: temporary files of ours that are more than an hour old."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _LEFT.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD:
+                with suppress(OSError):
+                    os.unlink(entry.path)
