@@ -257,18 +257,16 @@ HUGE_TIFF = tiff({256: 100_000, 257: 100_000, 258: 8, 259: 1, 262: 1, 273: 8, 27
         ("pair_of_widths.tif", PAIR_OF_WIDTHS, "damaged"),
         ("huge.png", png(100_000, 100_000, 8, 2), "100000 x 100000"),
         ("huge.tif", HUGE_TIFF, "100000 x 100000"),
-        ("deep_rgb.png", png(2, 2, 16, 2, b"\0" * 26), "16-bit PNG"),
-        ("deep_la.png", png(2, 2, 16, 4, b"\0" * 18), "16-bit PNG"),
-        ("deep_rgba.png", png(2, 2, 16, 6, b"\0" * 34), "16-bit PNG"),
+        ("deep_rgb.png", png(2, 2, 16, 2, b"\0" * 25), "cut short"),
+        ("deep_la.png", png(2, 2, 16, 4, b"\0" * 17), "cut short"),
+        ("deep_rgba.png", png(2, 2, 16, 6, b"\0" * 33), "cut short"),
+        ("deep_filter.png", png(2, 2, 16, 2, b"\x09" * 26), "damaged"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(content)
-    error = refused(tmp_path / name)
-    assert words in error.message
-    if words == "16-bit PNG":
-        assert "16-bit TIFF" in error.hint
+    assert words in refused(tmp_path / name).message
 
 
 @pytest.mark.parametrize("content", [png(60_000, 60_000, 8, 2), HUGE_TIFF, PAIR_OF_WIDTHS], ids=["png", "tiff", "pair"])
@@ -484,7 +482,7 @@ def interrupted(*args: object, **kwargs: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("where", ["os.replace", "imageio.v3.imwrite"])
+@pytest.mark.parametrize("where", ["os.replace", "pathlib.Path.write_bytes"])
 @pytest.mark.parametrize(("fault", "kind"), [(full_disk, LureError), (interrupted, KeyboardInterrupt)])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     tmp_path: Path,

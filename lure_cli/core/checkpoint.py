@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lure_cli.config import ModelConfig, Provenance, from_mapping
+from lure_cli.core.files import whole_file
 from lure_cli.core.model import Lure
 from lure_cli.core.text import NONE, TextEncoder, build_text_encoder
 from lure_cli.errors import LureError
@@ -31,18 +31,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
     """Write a safetensors file under a temporary name and move it into place; metadata values are stored as JSON."""
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(path) as temporary:
         save_file(
             {k: v.detach().contiguous().cpu() for k, v in tensors.items()},
             temporary,
             {k: json.dumps(v) for k, v in metadata.items()},
         )
         temporary.chmod(0o644)  # safetensors writes files for the owner alone
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lure_cli.errors import LureError
+
 _LEFT = re.compile(r"\.lure-[0-9a-f]{32}(\.\w+)?")
 _OLD = 3600.0
 """Seconds after which a temporary file cannot belong to a process that is still writing it."""
@@ -33,6 +35,22 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all, as `whole_file` does.
+
+    Raises:
+        LureError: it cannot be written; no temporary file is left.
+    """
+    try:
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise LureError(
+            f"{path}: cannot be written ({error.strerror or error})",
+            "check that the folder is writable and the disk has room",
+        ) from error
 
 
 def sweep(folder: Path) -> None:

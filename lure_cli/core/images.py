@@ -1,38 +1,113 @@
 """Image files in and out: every readable file becomes one float32 array in [0, 1].
 
-numpy, Pillow, imageio and tifffile are imported where they are used, so that a dry run, which needs only the list
+numpy, Pillow, imagecodecs and tifffile are imported where they are used, so that a dry run, which needs only the list
 of suffixes, stays free of them.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import io
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
+from lure_cli.core.decode import CONVERT, EXPORT_AGAIN, Decoded, decode
+from lure_cli.core.encode import SUFFIXES as SUFFIXES
+from lure_cli.core.encode import check_output as check_output
+from lure_cli.core.encode import encode
+from lure_cli.core.files import write_file
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
     import numpy as np
 
-SUFFIXES: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-"""Suffixes of the files that are read and written; compare with `has_image_suffix`, which ignores case."""
+MAX_PIXELS = 200_000_000
+"""Larger images are refused from their header."""
+_PERCENTILES = (0.5, 99.5)
+_GIVE_RANGE = "give --ir-range MIN,MAX in the file's own numbers, or --ir-range percentile"
 
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    ".jpg": {"quality": 95, "subsampling": 0},
-    ".jpeg": {"quality": 95, "subsampling": 0},
-    ".webp": {"lossless": True},
-}
-_PILLOW_LIMIT = threading.Lock()
-_EXPORT_AGAIN = "copy or export the file again and check that an image viewer opens it"
-_FLATTEN = "flatten the image or save it without the extra channel"
-_CONVERT = "convert it to 8-bit or 16-bit unsigned grey or RGB"
+
+@dataclass(frozen=True)
+class ValueRange:
+    """Which of a file's numbers become 0 and 1; what lies outside is clipped.
+
+    Kinds:
+        full: the whole range of the integer type (0..255, 0..65535, -32768..32767, ...); floats must lie in [0, 1].
+        auto: as `full` for 8-bit files and for floats within [0, 1], also for 16 bits (unsigned) if percentiles 0.5
+            and 99.5 lie at least a quarter of the range apart; else, as a file of a thermal camera with 14 bits would
+            come out flat grey, as `percentile`.
+        percentile: the percentiles `low` and `high` of the image become 0 and 1; where they are one number, as in an
+            almost empty image, its minimum and maximum do.
+        values: the numbers `low` and `high` do, in the file's own unit (grey levels, degrees, ...).
+
+    An image of one number alone, of which percentiles tell nothing, keeps its place in the full range, or becomes 0.5
+    if it has none (floats outside [0, 1], signed and 32-bit integers).
+    """
+
+    kind: Literal["full", "auto", "percentile", "values"] = "auto"
+    low: float = _PERCENTILES[0]
+    high: float = _PERCENTILES[1]
+
+
+def parse_range(text: str) -> ValueRange:
+    """`auto`, `full`, `percentile`, `percentile:LO,HI` or `MIN,MAX`, as the option --ir-range takes it.
+
+    Raises:
+        LureError: none of these, or numbers in the wrong order.
+    """
+    word = text.strip().lower()
+    if word == "full":
+        return ValueRange("full")
+    if word in ("auto", "percentile"):
+        return ValueRange("auto" if word == "auto" else "percentile")
+    percentile = word.startswith("percentile:")
+    hint = "give auto, full, percentile, percentile:LO,HI (0 to 100) or MIN,MAX"
+    try:
+        low, high = (float(part) for part in word.removeprefix("percentile:").split(","))
+    except ValueError as error:
+        raise LureError(f"value range '{text}' is not understood", hint) from error
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise LureError(f"value range '{text}' does not run from a smaller to a larger number", hint)
+    if percentile and not (low >= 0 and high <= 100):
+        raise LureError(f"value range '{text}': percentiles lie between 0 and 100", hint)
+    return ValueRange("percentile" if percentile else "values", low, high)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says about its image and still holds of one that is made from it.
+
+    Attributes:
+        icc: the embedded colour profile; None for CMYK, which is converted to sRGB.
+        exif: from `Exif\\0\\0` on: camera, time, exposure, place, author; upright, without thumbnail, sizes and maker's
+            note.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as it is fused.
+
+    Attributes:
+        x: float32 (H, W, channels) in [0, 1].
+        alpha: float32 (H, W, 1) in [0, 1], 1 being opaque; None if there is none or all of it is opaque.
+        metadata: to be written into the result.
+        colour: whether the stored pixels differ between channels anywhere.
+        bits: as stored, 8 (or fewer), 16 or 32 (also floats of any size).
+        mapping: how the file's numbers became 0 to 1 where that is not their full range, for example
+            "7100..9230 of 16 bits -> 0..1 (percentiles 0.5 and 99.5)".
+    """
+
+    x: np.ndarray
+    alpha: np.ndarray | None
+    metadata: Metadata
+    colour: bool
+    bits: int
+    mapping: str | None
 
 
 def has_image_suffix(path: Path) -> bool:
@@ -40,50 +115,81 @@ def has_image_suffix(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def read_image(path: str | Path, *, channels: Literal[1, 3], max_pixels: int = 200_000_000) -> np.ndarray:
-    """Read one still image; its content, not its suffix, says which type it is.
+def read_picture(
+    source: str | Path | bytes,
+    *,
+    channels: Literal[1, 3],
+    value_range: ValueRange | None = None,
+    max_pixels: int = MAX_PIXELS,
+    name: str | None = None,
+) -> Picture:
+    """Read one still image for fusing; its content, not its suffix, says which type it is.
 
     Args:
-        path: a PNG, JPEG, TIFF, BMP or WebP file of 1 to 8 bits, or a 16-bit grey PNG, grey TIFF or RGB TIFF.
+        source: a PNG, JPEG, TIFF, BMP, WebP or JPEG 2000 file, or the content of one. TIFFs may also hold signed
+            and 32-bit integers and floats.
         channels: 1 gives luma (0.299 R + 0.587 G + 0.114 B; equal channels keep their value), 3 gives RGB (grey is
-            replicated).
+            replicated, CMYK converted by its profile if it has one).
+        value_range: which numbers become 0 and 1; None as `full`.
         max_pixels: the largest width x height, taken from the header before any pixel is decoded.
+        name: what errors call the source, if not by its path.
+
+    Returns:
+        The picture. EXIF orientation is applied. Of a JPEG that also holds previews or gain maps (MPO), the first,
+        main image is read.
+
+    Raises:
+        LureError: the file is missing, unreadable, damaged, too large, no such image, holds several frames, numbers
+            that are not finite, or floats outside [0, 1] without a range that says what they are.
+    """
+    import numpy as np
+
+    called = name or ("standard input" if isinstance(source, bytes) else str(source))
+    found = _decode(source, max_pixels, called)
+    pixels, alpha = found.pixels, found.alpha
+    try:
+        x, mapping = _to_unit(pixels, value_range or ValueRange("full"))
+        opacity = None if alpha is None else _full_range(alpha)
+    except LureError as error:
+        raise LureError(f"{called}: {error.message}", error.hint) from error
+    bits = 32 if pixels.dtype.kind == "f" else 8 * pixels.dtype.itemsize
+    colour = pixels.shape[2] == 3 and bool(
+        np.any(pixels[..., 0] != pixels[..., 1]) or np.any(pixels[..., 1] != pixels[..., 2])
+    )
+    return Picture(to_channels(x, channels), opacity, Metadata(found.icc, found.exif), colour, bits, mapping)
+
+
+def read_image(path: str | Path, *, channels: Literal[1, 3], max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read one still image to measure it: over its full range, and nothing that is not plain pixels.
+
+    Args:
+        path: a file as `read_picture` takes it, of at most 16 bits, unsigned.
+        channels, max_pixels: as `read_picture`.
 
     Returns:
         float32 (H, W, channels) in [0, 1]: 8-bit values over 255, 16-bit values over 65535 (the full range, whatever
-        range the sensor used). EXIF orientation is applied; an opaque alpha channel is dropped. Of a JPEG that also
-        holds previews or gain maps (MPO), the first, main image is read.
+        range the sensor used). An opaque alpha channel is dropped.
 
     Raises:
         LureError: as `read_pixels`.
     """
-    import numpy as np
-
-    pixels = read_pixels(path, max_pixels=max_pixels)
-    top = np.iinfo(pixels.dtype).max
-    x: np.ndarray = np.divide(pixels, top, dtype=np.float32, order="C")
-    return to_channels(x, channels)
+    return to_channels(_full_range(read_pixels(path, max_pixels=max_pixels)), channels)
 
 
-def read_pixels(path: str | Path, *, max_pixels: int = 200_000_000) -> np.ndarray:
+def read_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read one still image as it is stored: uint8 or uint16, (H, W, 1) if grey, (H, W, 3) if colour.
 
     Args and what is read: as `read_image`.
 
     Raises:
-        LureError: the file is missing, unreadable, damaged, too large, no such image, transparent, holds several
-            frames, or holds numbers whose range is unknown or that would silently lose precision.
+        LureError: as `read_picture`; also transparent images and numbers of unknown range (signed, float, 32-bit).
     """
-    try:
-        with _open(Path(path)) as file:
-            pixels = _decode(file, max_pixels)
-    except LureError as error:
-        raise LureError(f"{path}: {error.message}", error.hint) from error
-    except Exception as error:  # decoders raise anything at a bad file: struct.error, SyntaxError, KeyError, ...
-        fault = str(error) or type(error).__name__
-        raise LureError(f"{path}: damaged or cut short, it cannot be decoded ({fault})", _EXPORT_AGAIN) from error
-    upright: np.ndarray = pixels.reshape(*pixels.shape[:2], -1)
-    return upright
+    found = _decode(path, max_pixels, str(path))
+    if found.pixels.dtype not in ("uint8", "uint16"):
+        raise LureError(f"{path}: numbers of unknown range ({found.pixels.dtype})", CONVERT)
+    if found.alpha is not None:
+        raise LureError(f"{path}: has transparent pixels", "flatten the image or save it without the extra channel")
+    return found.pixels
 
 
 def to_channels(x: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:
@@ -100,50 +206,92 @@ def to_channels(x: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:
     return luma
 
 
-def write_image(path: Path, x: np.ndarray) -> None:
-    """Write an 8-bit image, whole or not at all; an existing file is replaced only once the new one is complete.
+def write_image(
+    path: Path, x: np.ndarray, *, alpha: np.ndarray | None = None, metadata: Metadata | None = None, bits: int = 8
+) -> None:
+    """Write an image, whole or not at all; an existing file is replaced only once the new one is complete.
+
+    A symbolic link at `path` is itself replaced by the new file, so that what it points to, which may be an input,
+    stays as it is.
 
     Args:
-        path: its suffix sets the type: PNG, JPEG (quality 95, 4:4:4), TIFF, BMP or WebP (lossless). Missing folders
-            are made.
-        x: float (H, W, 3), written as RGB, or (H, W, 1) or (H, W), written as grey. Values are clipped to [0, 1] and
-            rounded, half up, to 0..255.
+        path: its suffix sets the type. Missing folders are made.
+        x, alpha, metadata, bits: as `encode_image`.
 
     Raises:
-        LureError: the suffix is unknown or the file cannot be written; no temporary file is left.
-        ValueError: x has another shape or holds NaN or infinite values.
+        LureError: as `encode_image`, or the file cannot be written; no temporary file is left.
+        ValueError: x or alpha has another shape or holds NaN or infinite values.
     """
-    import imageio.v3 as iio
+    try:
+        data = encode_image(x, path.suffix, alpha=alpha, metadata=metadata, bits=bits)
+    except LureError as error:
+        raise LureError(f"{path}: {error.message}", error.hint) from error
+    write_file(path, data)
+
+
+def encode_image(
+    x: np.ndarray, suffix: str, *, alpha: np.ndarray | None = None, metadata: Metadata | None = None, bits: int = 8
+) -> bytes:
+    """The content of an image file.
+
+    Args:
+        x: float (H, W, 3), written as RGB, or (H, W, 1) or (H, W), written as grey. Values are clipped to [0, 1] and
+            rounded, half up, to 0..255 or 0..65535.
+        suffix: one of `SUFFIXES`, which sets the type: PNG, JPEG (quality 95, 4:4:4), TIFF (uncompressed), BMP, WebP
+            (lossless) or JPEG 2000 (lossless).
+        alpha: (H, W, 1) or (H, W), opacity in [0, 1]; rounded as x is.
+        metadata: written as far as the type holds it: colour profile and EXIF into PNG, JPEG, TIFF (of 16 bits: the
+            texts of the EXIF) and WebP. A profile for another number of channels is left out.
+        bits: 8 or 16 per channel.
+
+    Raises:
+        LureError: the type is unknown or cannot hold this (see `check_output`), or not an image of this size.
+        ValueError: x or alpha has another shape or holds NaN or infinite values.
+    """
     import numpy as np
 
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise LureError(f"{path}: '{suffix}' is no known image type", f"use one of {', '.join(SUFFIXES)}")
-    if x.ndim == 3 and x.shape[2] == 1:
-        x = x[..., 0]
-    if x.ndim != 2 and not (x.ndim == 3 and x.shape[2] == 3):
+    check_output(suffix, bits, alpha is not None)
+    parts = [_quantised(x, bits)]
+    if parts[0].shape[2] not in (1, 3):
+        raise ValueError(f"expected (H, W), (H, W, 1) or (H, W, 3), got {x.shape}")
+    if alpha is not None:
+        parts.append(_quantised(alpha, bits))
+        if parts[1].shape != (*parts[0].shape[:2], 1):
+            raise ValueError(f"expected an alpha of {(*parts[0].shape[:2], 1)}, got {alpha.shape}")
+    pixels = np.ascontiguousarray(parts[0] if alpha is None else np.concatenate(parts, axis=2))
+    notes = metadata or Metadata()
+    try:
+        return encode(pixels, suffix.lower(), notes.icc, notes.exif)
+    except Exception as error:  # encoders raise several types, for example at a size that the format cannot hold
+        fault = str(error) or type(error).__name__
+        hint = "check that the format allows this size, or choose .png"
+        raise LureError(f"cannot be written ({fault})", hint) from error
+
+
+def _quantised(x: np.ndarray, bits: int) -> np.ndarray:
+    """float (H, W) or (H, W, C) -> uint8 or uint16 (H, W, C)"""
+    import numpy as np
+
+    if x.ndim not in (2, 3) or 0 in x.shape:
         raise ValueError(f"expected (H, W), (H, W, 1) or (H, W, 3), got {x.shape}")
     if not np.isfinite(x).all():
         raise ValueError("the image holds NaN or infinite values")
-    pixels = np.floor(np.clip(x, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-    # In the same folder, so that the move is atomic; a short name, so that it fits where the final one does.
-    temporary = path.parent / f".lure-{uuid.uuid4().hex}{suffix}"
-    # Told the mode, imageio cannot take a grey image 3 pixels wide for a stack of rows.
-    options = {"mode": "L" if pixels.ndim == 2 else "RGB", "is_batch": False, **_SAVE_OPTIONS.get(suffix, {})}
+    y = np.clip(x.reshape(*x.shape[:2], -1), 0, 1).astype(np.promote_types(x.dtype, np.float32), copy=False)
+    y = y * (2**bits - 1) + 0.5  # positive, so that the conversion rounds down
+    return y.astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def _decode(source: str | Path | bytes, max_pixels: int, name: str) -> Decoded:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            iio.imwrite(file, pixels, plugin="pillow", extension=suffix, **options)
-        os.replace(temporary, path)
-    except Exception as error:  # encoders raise several types, for example at a size that the format cannot hold
-        fault = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise LureError(
-            f"{path}: cannot be written ({fault})",
-            "check that the folder is writable, the disk has room and the format allows this size",
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        with io.BytesIO(source) if isinstance(source, bytes) else _open(Path(source)) as file:
+            return decode(file, max_pixels)
+    except LureError as error:
+        raise LureError(f"{name}: {error.message}", error.hint) from error
+    except MemoryError as error:
+        raise LureError(f"{name}: not enough memory to decode it", "crop or shrink the image") from error
+    except Exception as error:  # decoders raise anything at a bad file: struct.error, SyntaxError, KeyError, ...
+        fault = " ".join(str(error).split()) or type(error).__name__
+        raise LureError(f"{name}: damaged or cut short, it cannot be decoded ({fault})", EXPORT_AGAIN) from error
 
 
 def _open(path: Path) -> BinaryIO:
@@ -158,123 +306,51 @@ def _open(path: Path) -> BinaryIO:
         raise LureError(f"cannot be opened ({error.strerror})", "check that you may read it") from error
 
 
-def _decode(file: BinaryIO, max_pixels: int) -> np.ndarray:
-    """The upright pixels, uint8 or uint16, (H, W), (H, W, 1) or (H, W, 3); the caller names the file in errors."""
-    head = file.read(26)
-    file.seek(0)
-    if not head:
-        raise LureError("the file is empty", _EXPORT_AGAIN)
-    if head.startswith(b"\x89PNG") and head[24:25] == b"\x10" and head[25:26] in (b"\x02", b"\x04", b"\x06"):
-        # From the header (IHDR: bit depth, colour type), as Pillow would cut these to 8 bits without a word.
-        raise LureError("a 16-bit PNG in colour or with alpha cannot be read in full", "save it as a 16-bit TIFF")
-    pixels = _decode_tiff(file, max_pixels) if head.startswith(_TIFF_MAGIC) else None
-    if pixels is None:
-        file.seek(0)
-        pixels = _decode_pillow(file, max_pixels)
-    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-        if (pixels[..., -1] != (255 if pixels.dtype == "uint8" else 65535)).any():
-            raise LureError("has transparent pixels or a fourth channel", _FLATTEN)
-        pixels = pixels[..., :-1]
-    return pixels
-
-
-def _decode_tiff(file: BinaryIO, max_pixels: int) -> np.ndarray | None:
-    """Grey and RGB of 8 or 16 bits; None leaves the file to Pillow: palettes, CMYK, few bits, some compressions."""
-    import tifffile
-
-    # Its notes about damaged files would stand beside the error that says the same.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    with tifffile.TiffFile(file) as tif:
-        page: Any = tif.pages.first
-        # A damaged width may be a tuple, which `*` would repeat; int() refuses it.
-        _check_header(int(page.imagewidth), int(page.imagelength), max(len(tif.pages), page.imagedepth), max_pixels)
-        bits, samples, photometric = page.bitspersample, page.samplesperpixel, int(page.photometric)
-        if page.sampleformat not in (1, 4) or bits not in (1, 2, 4, 8, 16):  # 1: unsigned, 4: undefined
-            raise LureError(f"numbers of unknown range ({bits}-bit, signed or float)", _CONVERT)
-        plain = photometric in (0, 1, 2)  # grey from white, grey from black, RGB
-        if samples > 4 or (bits == 16 and not plain):
-            raise LureError(f"{samples} channels of {bits} bits that are neither grey nor RGB", _CONVERT)
-        if bits < 8 or not plain:
-            return None
-        size = file.seek(0, os.SEEK_END)
-        if any(start + count > size for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
-            raise LureError("the file is cut short", _EXPORT_AGAIN)  # tifffile would fill the gap with zeros
-        try:
-            pixels: np.ndarray = page.asarray()
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                raise
-            if bits == 16 and (samples > 1 or photometric == 0):  # Pillow would cut it to 8 bits, or not invert it
-                raise LureError(f"unsupported compression {page.compression.name}", "save it uncompressed") from error
-            return None
-        if page.axes == "SYX":
-            pixels = pixels.transpose(1, 2, 0)
-        return _upright(~pixels if photometric == 0 else pixels, page.tags.valueof(274, 1))
-
-
-def _decode_pillow(file: BinaryIO, max_pixels: int) -> np.ndarray:
-    import imageio.v3 as iio
+def _to_unit(pixels: np.ndarray, wanted: ValueRange) -> tuple[np.ndarray, str | None]:
+    """The file's numbers -> float32 in [0, 1] and, where that is not their full range, how."""
     import numpy as np
-    from PIL import Image, UnidentifiedImageError
 
-    try:
-        with _without_pillow_limit():
-            header = Image.open(file, formats=("PNG", "JPEG", "TIFF", "BMP", "WEBP"))
-    except UnidentifiedImageError as error:
-        raise LureError("no image, or its header is damaged", f"known types: {', '.join(SUFFIXES)}") from error
-    still = header.format in ("MPO", "TIFF")  # a JPEG with previews; TIFF pages have been counted
-    _check_header(*header.size, 1 if still else getattr(header, "n_frames", 1), max_pixels)
-    deep = header.mode.startswith("I;16") or (header.mode == "I" and header.format == "PNG")
-    if header.mode in ("I", "F") and not deep:
-        raise LureError("numbers of unknown range (32-bit or float)", _CONVERT)
-    if deep and header.has_transparency_data:
-        raise LureError("has transparent pixels", _FLATTEN)
-    if deep:
-        mode = header.mode
-    elif header.has_transparency_data:
-        mode = "RGBA"
-    else:
-        mode = "L" if header.mode in ("1", "L") else "RGB"
-    # Pillow turns a TIFF upright itself.
-    orientation = 1 if header.format == "TIFF" else header.getexif().get(274, 1)
-    file.seek(0)
-    with _without_pillow_limit():
-        reader = iio.imopen(file, "r", plugin="pillow")
-    with reader:
-        # imageio's own rotation flips the wrong axis where the mode changes, for example from palette to RGB.
-        pixels = reader.read(index=0, mode=mode)
-    return _upright(pixels.astype(np.uint16) if deep else pixels, orientation)
-
-
-def _check_header(width: int, height: int, frames: int, max_pixels: int) -> None:
-    if width * height == 0:
-        raise LureError("has no pixels", _EXPORT_AGAIN)
-    if width * height > max_pixels:
-        raise LureError(f"{width} x {height} is over the limit of {max_pixels} pixels", "crop or shrink the image")
-    if frames > 1:
-        raise LureError(f"holds {frames} frames or pages", "save the one frame that is meant as its own file")
+    floats = pixels.dtype.kind == "f"
+    if floats and (bad := int(np.count_nonzero(~np.isfinite(pixels)))):
+        raise LureError(f"{bad} of its {pixels.size} numbers are NaN or infinite", "replace them in the file")
+    plain = (pixels.min() >= 0 and pixels.max() <= 1) if floats else pixels.dtype in ("uint8", "uint16")
+    if wanted.kind == "full" or (wanted.kind == "auto" and plain and pixels.dtype != "uint16"):
+        return _full_range(pixels), None
+    low, high, how = wanted.low, wanted.high, "as given"
+    if wanted.kind != "values":
+        how = f"percentiles {low:g} and {high:g}"
+        with np.errstate(all="ignore"):  # floats at the end of their range
+            low, high = (float(v) for v in np.percentile(pixels, (low, high)))
+        if wanted.kind == "auto" and plain and high - low >= 65535 / 4:
+            return _full_range(pixels), None
+        if low == high:
+            low, high, how = float(pixels.min()), float(pixels.max()), "minimum and maximum"
+    kind = "floats" if floats else f"{8 * pixels.dtype.itemsize} {'signed ' * (pixels.dtype.kind == 'i')}bits"
+    if low == high:
+        if plain:
+            return _full_range(pixels), None
+        return np.full(pixels.shape, 0.5, np.float32), f"{low:.7g} of {kind} -> 0.5 (all pixels are equal)"
+    if not math.isfinite(high - low):
+        raise LureError(f"numbers from {low:g} to {high:g} lie too far apart", _GIVE_RANGE)
+    # Differences of integers of 16 bits are exact in float32; the others can lie far from zero.
+    x: np.ndarray = pixels.astype(np.float32 if pixels.dtype.itemsize <= 2 else np.float64)
+    with np.errstate(over="ignore"):  # far outside, to be clipped
+        x = np.clip((x - low) / (high - low), 0, 1).astype(np.float32)
+    return x, f"{low:.7g}..{high:.7g} of {kind} -> 0..1 ({how})"
 
 
-@contextmanager
-def _without_pillow_limit() -> Iterator[None]:
-    """Lift Pillow's pixel limit, a global that is looked at when a file is opened; `max_pixels` rules instead."""
-    from PIL import Image
+def _full_range(pixels: np.ndarray) -> np.ndarray:
+    """Over the whole range of an integer type; floats have to be in [0, 1] already."""
+    import numpy as np
 
-    with _PILLOW_LIMIT:
-        limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-
-
-def _upright(pixels: np.ndarray, orientation: object) -> np.ndarray:
-    """Apply an EXIF or TIFF orientation, 1..8; any other value counts as 1."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
+    if pixels.dtype.kind == "f":
+        low, high = float(pixels.min()), float(pixels.max())
+        if not (low >= 0 and high <= 1):
+            raise LureError(f"floats of unknown range ({low:.7g} to {high:.7g})", _GIVE_RANGE)
+        return pixels.astype(np.float32)
+    limits = np.iinfo(pixels.dtype)
+    if limits.max <= 65535 and limits.min == 0:
+        x: np.ndarray = np.divide(pixels, limits.max, dtype=np.float32, order="C")
+        return x
+    shifted = pixels.astype(np.float64) - limits.min
+    return (shifted / (limits.max - limits.min)).astype(np.float32)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from lure_cli.core.files import write_file
 from lure_cli.core.images import read_image, write_image
 from lure_cli.core.registration import MOST_PAIRS, Alignment, Model, describe, estimate, estimate_once, warp
 from lure_cli.errors import LureError
@@ -184,18 +182,7 @@ def write_transform(path: Path, alignment: Alignment) -> None:
     Raises:
         LureError: it cannot be written.
     """
-    temporary = path.parent / f".lure-{uuid.uuid4().hex}.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(alignment.record(), indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise LureError(
-            f"{path}: cannot be written ({error.strerror})", "check that the folder is writable and the disk has room"
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    write_file(path, (json.dumps(alignment.record(), indent=2) + "\n").encode())
 
 
 def read_transform(path: Path) -> Alignment:

@@ -50,6 +50,8 @@ def fuse_on_ray(
     """
     if any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in plan.pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its warnings are about its own inner workings
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
         import ray.data
@@ -59,7 +61,6 @@ def fuse_on_ray(
 
     started = not ray.is_initialized()
     if started:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lure_cli.core.images import read_image
+from lure_cli.core.images import ValueRange, read_picture
 from lure_cli.core.text import DEGRADATIONS
 from lure_cli.errors import LureError
 from lure_cli.tasks.pairing import list_images
@@ -64,6 +64,7 @@ def detect(options: DetectOptions) -> Iterator[Judgement]:
     channels: Literal[1, 3] = 1 if options.modality == "ir" else 3
     for path in paths:
         try:
-            yield Judgement(path, detector.detect(read_image(path, channels=channels), options.modality))
+            picture = read_picture(path, channels=channels, value_range=ValueRange() if channels == 1 else None)
+            yield Judgement(path, detector.detect(picture.x, options.modality))
         except LureError as error:
             yield Judgement(path, error=error)

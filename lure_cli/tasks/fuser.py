@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lure_cli.core.images import read_image, to_channels
+from lure_cli.core.images import ValueRange, read_picture, to_channels
 from lure_cli.core.text import NONE, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.prompt import parse_prompt
@@ -139,7 +139,7 @@ class Fuser:
         """Fuse one registered pair.
 
         Args:
-            ir: infrared image: a file, or an array (H, W), (H, W, 1) or (H, W, 3), uint8, uint16, or float in
+            ir: infrared image: a file (see `lure_cli.core.images.ValueRange`, kind `auto`), or an array (H, W), (H, W, 1) or (H, W, 3), uint8, uint16, or float in
                 [0, 1]; colour is reduced to luma.
             vis: visible image of the same size, in the same forms, colour or grey.
             prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
@@ -178,9 +178,7 @@ class Fuser:
         # Nothing to restore, or not at all: the pseudo prompt, so that this is the plain fusion to the last bit.
         s_ir, s_vis = (request.strength_ir if prompt.ir else 0.0), (request.strength_vis if prompt.vis else 0.0)
         t_ir, t_vis = self._text(prompt.ir if s_ir else ()), self._text(prompt.vis if s_vis else ())
-        fused = self._run(
-            lambda: self._fuse_tensors(x_ir, x_vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0), _file(vis)
-        )
+        fused = self._run(lambda: self._fuse_tensors(x_ir, x_vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0), _file(vis))
         return fused, prompt, found
 
     def _fuse_tensors(
@@ -237,7 +235,7 @@ class Fuser:
         import torch
 
         if isinstance(source, (str, Path)):
-            pixels = read_image(Path(source), channels=channels)
+            pixels = read_picture(source, channels=channels, value_range=ValueRange() if channels == 1 else None).x
         else:
             pixels = _from_array(source, channels)
         x = torch.from_numpy(pixels).permute(2, 0, 1)[None]

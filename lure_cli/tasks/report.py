@@ -7,16 +7,14 @@ import csv
 import html
 import io
 import math
-import os
 import re
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lure_cli import __version__
+from lure_cli.core.files import write_file
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate import Column, Evaluation, Method, Summary
 
@@ -570,10 +568,10 @@ def write_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
     written = []
     for column in evaluation.columns:
         path = folder / f"boxplot_{re.sub('[^A-Za-z0-9_-]', '_', column.name)}.png"
-        write_bytes(path, _boxplot(evaluation, column))
+        write_file(path, _boxplot(evaluation, column))
         written.append(path)
     if len(evaluation.methods) > 1:
-        write_bytes(folder / "ranks.png", _rank_map(evaluation))
+        write_file(folder / "ranks.png", _rank_map(evaluation))
         written.append(folder / "ranks.png")
     return written
 
@@ -647,20 +645,4 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         LureError: the file cannot be written; no temporary file is left.
     """
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # file names may hold what UTF-8 cannot
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """As `write_text`, for bytes."""
-    temporary = path.parent / f".lure-{uuid.uuid4().hex}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise LureError(
-            f"{path}: cannot be written ({error.strerror})", "check that the folder is writable and the disk has room"
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    write_file(path, text.encode("utf-8", "backslashreplace"))  # file names may hold what UTF-8 cannot

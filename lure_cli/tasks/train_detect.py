@@ -30,6 +30,7 @@ from torch import Generator, Tensor, nn
 from lure_cli.core.data import Corpus, find_corpus
 from lure_cli.core.degradations import degrade_measured, uniform
 from lure_cli.core.detect import FORMAT, LIMIT, RIVALS, decide
+from lure_cli.core.files import whole_file
 from lure_cli.core.images import read_image
 from lure_cli.core.model import CHANNELS, Modality
 from lure_cli.core.statistics import statistics
@@ -354,14 +355,9 @@ def fit(
     images = sum(len(t.fold) for t in tables.values())
     provenance = {"data": data, "images": images, "seed": seed, "held_out": measured}
     metadata = {"format": FORMAT, "kind": "detector", "thresholds": thresholds, "provenance": provenance}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(out) as temporary:
         save_file(tensors, temporary, {k: json.dumps(v) for k, v in metadata.items()})
         temporary.chmod(0o644)  # safetensors writes files for the owner alone
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
     log.info("%s", out)
 
 
