@@ -282,8 +282,9 @@ def test_ctrl_c_finishes_what_is_in_hand(number: signal.Signals, here: Path) -> 
     make_folder(60, (200, 200))
     process = running(*FOLDERS)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.stdout is not None and process.stderr is not None
+    out, err = process.stdout.read(), process.stderr.read()  # `communicate` would lose what `readline` read ahead
+    assert process.wait(timeout=60) == 130
     assert "Traceback" not in err
     done = whole("out")
     assert 1 <= len(done) < 60

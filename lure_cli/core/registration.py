@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lure_cli.errors import LureError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Model = Literal["auto", "affine"]
+MODELS: tuple[str, ...] = get_args(Model)
 
 WIDEST_SCALE = 1.25
 WIDEST_ROTATION = 15.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from lure_cli.core.files import write_file
 from lure_cli.core.images import read_image, write_image
-from lure_cli.core.registration import MOST_PAIRS, Alignment, Model, describe, estimate, estimate_once, warp
+from lure_cli.core.registration import MODELS, MOST_PAIRS, Alignment, Model, describe, estimate, estimate_once, warp
 from lure_cli.errors import LureError
 from lure_cli.tasks.pairing import Pair, find_pairs
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["AlignOptions", "Aligned", "Alignment", "align", "align_pair", "describe", "estimate_once", "plan_align"]
-
-MODELS = ("auto", "affine")
 
 
 def align_pair(ir: np.ndarray, vis: np.ndarray, model: Model = "auto") -> tuple[np.ndarray, Alignment]:

@@ -79,14 +79,16 @@ def _run(
     import ray
     import ray.data
 
-    context = ray.data.DataContext.get_current()
+    data: Any = ray.data
+    cluster: Any = ray
+    context = data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    resources = ray.cluster_resources()
+    resources = cluster.cluster_resources()
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
     workers = min(plan.options.workers or gpus or cpus, len(plan.pairs))
     kind = {"num_gpus": 1} if gpus and plan.options.device in ("auto", "cuda") else {"num_cpus": 1}
-    rows = ray.data.from_items([{"number": i} for i in range(len(plan.pairs))], override_num_blocks=len(plan.pairs))
+    rows = data.from_items([{"number": i} for i in range(len(plan.pairs))], override_num_blocks=len(plan.pairs))
     done = rows.map(_Actor, fn_constructor_args=(_absolute(plan), alignment, threads), concurrency=workers, **kind)
     jobs = list(plan.jobs)
     for row in done.iter_rows():

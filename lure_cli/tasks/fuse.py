@@ -266,7 +266,7 @@ class Worker:
         if isinstance(made, Result):
             return made
         pair, started = job[0], time.perf_counter()
-        kept = {"alpha": made.alpha, "metadata": made.metadata, "bits": self.options.bits}
+        kept: dict[str, Any] = {"alpha": made.alpha, "metadata": made.metadata, "bits": self.options.bits}
         data = None
         try:
             if pair.output == STANDARD:

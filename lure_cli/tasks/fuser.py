@@ -139,8 +139,8 @@ class Fuser:
         """Fuse one registered pair.
 
         Args:
-            ir: infrared image: a file (see `lure_cli.core.images.ValueRange`, kind `auto`), or an array (H, W), (H, W, 1) or (H, W, 3), uint8, uint16, or float in
-                [0, 1]; colour is reduced to luma.
+            ir: infrared image: a file (read as `lure_cli.core.images.ValueRange` says of `auto`), or an array (H, W),
+                (H, W, 1) or (H, W, 3), uint8, uint16, or float in [0, 1]; colour is reduced to luma.
             vis: visible image of the same size, in the same forms, colour or grey.
             prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
                 means nothing is: plain fusion. "auto": both images are examined, see `detect`.
@@ -186,7 +186,8 @@ class Fuser:
     ) -> torch.Tensor:
         from lure_cli.core.tiling import fuse_tiled, tile_side
 
-        side = tile_side(*vis.shape[2:], self.tile)
+        height, width = vis.shape[2:]
+        side = tile_side(height, width, self.tile)
         return fuse_tiled(self.model, ir, vis, t_ir, t_vis, s_ir, s_vis, tile=side, overlap=self.overlap)
 
     def detect(self, image: Source, modality: Literal["ir", "vis"]) -> tuple[Finding, ...]:

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from lure_cli.core.images import ValueRange, parse_range, read_picture, to_channels
+from lure_cli.core.registration import MODELS, Model
 from lure_cli.errors import LureError
 from lure_cli.tasks.pairing import STANDARD, Pair
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from lure_cli.core.images import Metadata, Picture
     from lure_cli.core.registration import Alignment
 
-Align = Literal["none", "auto", "affine"]
 STANDARD_BYTES = 1 << 30
 """Most that is read from standard input."""
 
@@ -42,7 +42,7 @@ class ReadOptions:
 
     def check(self) -> ValueRange:
         """The parsed range; LureError on options that cannot be meant."""
-        if self.align not in ("none", "auto", "affine"):
+        if self.align not in ("none", *MODELS):
             raise LureError(f"--align {self.align} is not known", "use auto, affine or none")
         if self.align_once and self.align == "none":
             raise LureError("--align-once needs --align", "give --align auto or --align affine as well")
@@ -112,7 +112,7 @@ def read_inputs(pair: Pair, options: ReadOptions, alignment: Alignment | None = 
         own = alignment is None
         if alignment is None:
             try:
-                alignment = estimate(x, to_channels(vis.x, 1), model=options.align)
+                alignment = estimate(x, to_channels(vis.x, 1), model=cast(Model, options.align))
             except LureError as error:
                 raise LureError(f"{pair.ir}: {error.message}", error.hint) from error
         elif alignment.size != (wv, hv):
@@ -152,7 +152,7 @@ def common_alignment(
     if not read:
         assert last is not None
         raise last
-    return estimate_once(read, model=options.align)
+    return estimate_once(read, model=cast(Model, options.align))
 
 
 def _read(path: Path, channels: Literal[1, 3], options: ReadOptions, value_range: ValueRange | None) -> Picture:
