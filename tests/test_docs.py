@@ -88,7 +88,7 @@ def test_example_scripts(script: Path, examples: Path) -> None:
     made = [
         p
         for p in examples.rglob("*")
-        if p.suffix in (".png", ".jpg", ".safetensors", ".csv") and "examples" not in p.parts
+        if p.suffix in (".png", ".jpg", ".safetensors", ".csv", ".json") and "examples" not in p.parts
     ]
     assert made
 
