@@ -118,7 +118,7 @@ def _encode_deep_tiff(pixels: np.ndarray, icc: bytes | None, exif: bytes | None)
     notes = Image.Exif()
     if exif is not None:
         notes.load(exif)
-    texts = {tag: str(notes[tag]).encode() for tag in _TIFF_TEXTS if tag in notes}
+    texts = {tag: str(notes[tag]).encode("latin-1", "replace") for tag in _TIFF_TEXTS if tag in notes}
     channels = pixels.shape[2]
     buffer = io.BytesIO()
     tifffile.imwrite(
