@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -271,9 +272,18 @@ def tiny_language() -> bytes:
 # --- the campaigns -------------------------------------------------------------------------------------------------
 
 
+def peak() -> int:
+    """The most memory this process ever took, in MiB; 0 on systems that do not say so."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
 def campaign(strategy: Any, count: int, try_one: Callable[[Any], None]) -> int:
     """Try `count` files; how many of them were refused."""
-    refused = 0
+    refused, before = 0, peak()
 
     @settings(
         max_examples=count, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
@@ -290,6 +300,7 @@ def campaign(strategy: Any, count: int, try_one: Callable[[Any], None]) -> int:
                 refused += 1
 
     run()
+    assert peak() - before < 300  # of which torch and the libraries take most
     return refused
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.decode import png_chunk
@@ -89,8 +90,6 @@ def encode(pixels: np.ndarray, suffix: str, icc: bytes | None, exif: bytes | Non
 
 def _encode_png(pixels: np.ndarray, icc: bytes | None, exif: bytes | None) -> bytes:
     """With the Paeth filter and run lengths alone: a ninth of the time of Pillow's default, at 7 % more bytes."""
-    import zlib
-
     import imagecodecs
 
     options = imagecodecs.PNG
