@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {k: f.get_tensor(k) for k in f.keys()}, metadata  # noqa: SIM118 (safe_open is no dict)
     except OSError as e:
         raise LureError(f"{path}: cannot be read ({e.strerror or e})", hint) from e
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as e:
+    except (SafetensorError, ValueError, RecursionError) as e:  # of JSON: not JSON, endless numbers, nested too deep
         raise LureError(f"{path}: damaged or not a safetensors file ({e})", hint) from e
 
 
@@ -99,7 +100,9 @@ def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
         cfg = from_mapping(ModelConfig, metadata["config"], str(path))
         text = build_text_encoder(metadata["text_encoder"], cfg.text_dim)
         provenance = from_mapping(Provenance, metadata["provenance"], str(path))
-        with torch.device("meta"):  # takes no memory before the file has shown tensors of the sizes that it names
+        # On "meta" it takes no memory before the file has shown tensors of the sizes that it names; torch has warnings
+        # for odd ones, which are refused below.
+        with torch.device("meta"), warnings.catch_warnings(action="ignore"):
             model = Lure(cfg, torch.empty(cfg.text_dim))
         model.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as e:

@@ -1,7 +1,8 @@
 """Image files, as they are stored: what each format needs before a pixel is trusted.
 
 Pillow decodes what it keeps in full; 16-bit colour PNG and JPEG 2000 go to imagecodecs, as Pillow would cut them to 8
-bits, and TIFFs of plain numbers to tifffile. Sizes are checked in the header, before a decoder takes memory for them.
+bits, and TIFFs to tifffile, as libtiff writes notes about damage to stderr. Sizes are checked in the header, before a
+decoder takes memory for them.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ if TYPE_CHECKING:
 EXPORT_AGAIN = "copy or export the file again and check that an image viewer opens it"
 CONVERT = "convert it to 8-bit or 16-bit unsigned grey or RGB"
 _FLATTEN = "flatten the image or save it without the extra channel"
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "JPEG2000")
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "JPEG2000")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _J2K_MAGIC = b"\xff\x4f\xff\x51"
 _JP2_MAGIC = b"\0\0\0\x0cjP  \r\n\x87\n"
-# Of TIFF: none, LZW, deflate (two numbers), PackBits, LZMA, Zstandard. Image codecs inside a TIFF are left to libtiff,
-# which checks their sizes against the file's own.
+# Of TIFF: none, LZW, deflate (two numbers), PackBits, LZMA, Zstandard; JPEG is taken apart here.
 _TIFF_COMPRESSIONS = (1, 5, 8, 32946, 32773, 34925, 50000)
-_TIFF_FOR_PILLOW = (*_TIFF_COMPRESSIONS, 2, 3, 4, 7)  # also fax and JPEG
+_TIFF_JPEG = 7
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _ORIENTATION, _ICC, _EXIF_IFD, _GPS_IFD = 274, 34675, 34665, 34853
-# Description, make, model, resolution, software, time, artist, computer, copyright, and Windows' own five: what still
-# holds of a picture made from this one. Not the thumbnail, sizes, or how the pixels were stored.
-_EXIF_KEPT = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 33432, *range(40091, 40096))
+# Description, make, model, software, time, artist, computer, copyright, and Windows' own five: what still holds of a
+# picture made from this one. Not the thumbnail, sizes, or how the pixels were stored.
+_EXIF_KEPT = (270, 271, 272, 305, 306, 315, 316, 33432, *range(40091, 40096))
 _EXIF_DROPPED = (37500, 40962, 40963, 40965)  # maker's note (its offsets break), width, height, interoperability
 _PILLOW = threading.Lock()
 
@@ -75,8 +76,10 @@ def decode(file: BinaryIO, max_pixels: int) -> Decoded:
     file.seek(0)
     if not head:
         raise LureError("the file is empty", EXPORT_AGAIN)
-    found = _decode_tiff(file, max_pixels) if head.startswith(_TIFF_MAGIC) else None
-    pixels, icc, exif = found or _decode_pillow(file, head, max_pixels)
+    if head.startswith(_TIFF_MAGIC):
+        pixels, icc, exif = _decode_tiff(file, max_pixels)
+    else:
+        pixels, icc, exif = _decode_pillow(file, head, max_pixels)
     pixels = np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1), pixels.dtype.newbyteorder("="))
     alpha = None
     if pixels.shape[2] in (2, 4):
@@ -98,12 +101,13 @@ _Found = tuple["np.ndarray", bytes | None, bytes | None]
 """Upright pixels with 1 to 4 channels, colour profile, EXIF."""
 
 
-def _decode_tiff(file: BinaryIO, max_pixels: int) -> _Found | None:
-    """Grey and RGB of whole bytes; None leaves the file to Pillow: palettes, CMYK, few bits, JPEG inside."""
+def _decode_tiff(file: BinaryIO, max_pixels: int) -> _Found:
     import tifffile
 
     # Its notes about damaged files would stand beside the error that says the same.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    icc, exif = _tiff_metadata(file)
+    file.seek(0)
     with tifffile.TiffFile(file) as tif:
         page: Any = tif.pages.first
         # A damaged width may be a tuple, which `*` would repeat; int() refuses it.
@@ -111,28 +115,82 @@ def _decode_tiff(file: BinaryIO, max_pixels: int) -> _Found | None:
         check_header(width, height, max(len(tif.pages), int(page.imagedepth)), max_pixels)
         if page.is_tiled:
             check_header(int(page.tilewidth), int(page.tilelength), int(page.tiledepth), max_pixels)
-        bits, samples = page.bitspersample, int(page.samplesperpixel)
-        photometric, compression, layout = int(page.photometric), int(page.compression), int(page.sampleformat)
-        plain = photometric in (0, 1, 2)  # grey from white, grey from black, RGB
-        if layout not in (1, 2, 3, 4) or bits not in (1, 2, 4, 8, 16, 32, 64) or (bits == 64 and layout != 3):
-            raise LureError(f"numbers that are not understood ({bits} bits, sample format {layout})", CONVERT)
-        if samples > 4 or not (plain or (bits <= 8 and layout in (1, 4))):
-            raise LureError(f"{samples} channels of {bits} bits that are neither grey nor RGB", CONVERT)
-        if compression not in _TIFF_FOR_PILLOW:
-            raise LureError(f"unsupported compression {compression}", "save it uncompressed, or with LZW or deflate")
-        if bits < 8 or not plain or (compression not in _TIFF_COMPRESSIONS and bits == 8):
-            return None
-        if compression not in _TIFF_COMPRESSIONS:
-            raise LureError(f"compression {compression} of {bits} bits", "save it uncompressed, or with LZW or deflate")
+        _check_layout(page)
         _check_segments(file, page)
-        pixels: np.ndarray = page.asarray(maxworkers=1)
-        if page.axes == "SYX":
-            pixels = pixels.transpose(1, 2, 0)
-        pixels = pixels.reshape(height, width, -1)
+        if page.compression == _TIFF_JPEG:
+            pixels = _tiff_of_jpegs(file, page)
+        else:
+            pixels = page.asarray(maxworkers=1)
+            if page.axes == "SYX":
+                pixels = pixels.transpose(1, 2, 0)
+        pixels = _tiff_colours(pixels.reshape(height, width, -1), page, icc)
         orientation = page.tags.valueof(_ORIENTATION, 1)
-        extra = tuple(int(e) for e in page.extrasamples)
-    pixels = _upright(_straight(_black_is_zero(pixels) if photometric == 0 else pixels, extra), orientation)
-    return pixels, *_tiff_metadata(file)
+        if page.photometric == _CMYK:
+            icc = None
+    return _upright(pixels, orientation), icc, exif
+
+
+def _check_layout(page: Any) -> None:
+    """Refuse what would not be understood in full."""
+    bits, samples, layout = page.bitspersample, int(page.samplesperpixel), int(page.sampleformat)
+    photometric, compression = int(page.photometric), int(page.compression)
+    whole = layout in (1, 4)  # unsigned or undefined; 2 is signed, 3 float
+    if bits not in {1: (1, 2, 4, 8, 16, 32), 2: (8, 16, 32), 3: (16, 32, 64)}.get(1 if whole else layout, ()):
+        raise LureError(f"numbers that are not understood ({bits} bits, sample format {layout})", CONVERT)
+    known = {_WHITE_IS_ZERO: (1, 2), _BLACK_IS_ZERO: (1, 2), _RGB: (3, 4), _PALETTE: (1,), _CMYK: (4,), _YCBCR: (3,)}
+    plain = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+    if samples not in known.get(photometric, ()) or not (plain or (whole and bits <= 8)):
+        raise LureError(f"{samples} channels of {bits} bits that are neither grey nor RGB", CONVERT)
+    as_jpeg = compression == _TIFF_JPEG and bits == 8 and photometric in (_BLACK_IS_ZERO, _RGB, _YCBCR)
+    if not (compression in _TIFF_COMPRESSIONS or (as_jpeg and samples in (1, 3) and page.planarconfig == 1)):
+        raise LureError(f"unsupported compression {compression}", "save it uncompressed, or with LZW or deflate")
+
+
+def _tiff_of_jpegs(file: BinaryIO, page: Any) -> np.ndarray:
+    """Every strip or tile is a JPEG, which Pillow refuses where it is cut short; tifffile's own codec fills it up."""
+    import numpy as np
+    from PIL import Image
+
+    width, height, samples = int(page.imagewidth), int(page.imagelength), int(page.samplesperpixel)
+    w, h = (page.tilewidth, page.tilelength) if page.is_tiled else (width, min(page.rowsperstrip, height))
+    tables = (page.jpegtables or b"\xff\xd8\xff\xd9")[2:-2]
+    # What the numbers are is said by the TIFF; inside the JPEG an Adobe marker does.
+    adobe = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([page.photometric == _YCBCR])
+    pixels = np.empty((height, width, samples), np.uint8)
+    across = -(-width // w)
+    for index, (start, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        top, left = index // across * h, index % across * w
+        file.seek(start)
+        with _quiet_pillow():
+            part = Image.open(io.BytesIO(b"\xff\xd8" + tables + adobe + file.read(count)[2:]), formats=("JPEG",))
+        room = pixels[top : top + h, left : left + w]
+        expected = (w, h) if page.is_tiled else (w, len(room))
+        if part.size != expected or part.mode != ("L" if samples == 1 else "RGB"):
+            raise LureError("damaged: a JPEG strip or tile of another size or kind", EXPORT_AGAIN)
+        room[:] = np.asarray(part).reshape(expected[1], w, samples)[: len(room), : room.shape[1]]
+    return pixels
+
+
+def _tiff_colours(pixels: np.ndarray, page: Any, icc: bytes | None) -> np.ndarray:
+    """Numbers as stored, (H, W, C) -> grey or RGB, with alpha if there is one."""
+    import numpy as np
+    from PIL import Image
+
+    photometric = int(page.photometric)
+    if photometric == _PALETTE:
+        colours = np.asarray(page.colormap)[:, : 2**page.bitspersample] >> 8  # 16 bits, of which files use the upper 8
+        return colours.T[pixels[..., 0]].astype(np.uint8)
+    if page.bitspersample < 8:
+        pixels = pixels.astype(np.uint8) * np.uint8(255 // (2**page.bitspersample - 1))
+    if photometric == _CMYK:
+        return np.asarray(_cmyk_to_rgb(Image.fromarray(pixels, "CMYK"), icc))
+    if photometric == _YCBCR and page.compression != _TIFF_JPEG:
+        return np.asarray(Image.fromarray(pixels, "YCbCr").convert("RGB"))
+    if photometric == _WHITE_IS_ZERO:
+        if pixels.dtype.kind == "f" or pixels.shape[2] > 1:
+            raise LureError("white as zero, with floats or alpha", CONVERT)
+        return ~pixels
+    return _straight(pixels, tuple(int(e) for e in page.extrasamples))
 
 
 def _check_segments(file: BinaryIO, page: Any) -> None:
@@ -142,12 +200,6 @@ def _check_segments(file: BinaryIO, page: Any) -> None:
     expected = 1 if page.is_contiguous else math.prod(page.chunked)
     if len(segments) < expected or any(start <= 0 or count <= 0 or start + count > size for start, count in segments):
         raise LureError("the file is cut short", EXPORT_AGAIN)
-
-
-def _black_is_zero(pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype.kind == "f":
-        raise LureError("floats whose zero is white", "save it with black as zero")
-    return ~pixels
 
 
 def _straight(pixels: np.ndarray, extra: tuple[int, ...]) -> np.ndarray:
@@ -197,8 +249,7 @@ def _decode_pillow(file: BinaryIO, head: bytes, max_pixels: int) -> _Found:
     try:
         with _quiet_pillow():
             image: Image.Image = Image.open(file, formats=_FORMATS)
-            still = image.format in ("MPO", "TIFF")  # a JPEG with previews; TIFF pages have been counted
-            frames = 1 if still else getattr(image, "n_frames", 1)
+            frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a JPEG with previews
     except UnidentifiedImageError as error:
         known = "known types: PNG, JPEG, TIFF, BMP, WebP, JPEG 2000"
         raise LureError("no image, or its header is damaged", known) from error
@@ -224,8 +275,7 @@ def _decode_pillow(file: BinaryIO, head: bytes, max_pixels: int) -> _Found:
     orientation, note = 1, None
     with _quiet_pillow(), suppress(Exception):  # the pixels are there; a damaged note does not spoil them
         exif = image.getexif()
-        # Pillow turns a TIFF upright itself.
-        orientation = 1 if image.format == "TIFF" else exif.get(_ORIENTATION, 1)
+        orientation = exif.get(_ORIENTATION, 1)
         note = _exif_to_keep(exif)
     return _upright(pixels, orientation), icc, note
 
@@ -422,7 +472,9 @@ def _exif_to_keep(found: Image.Exif) -> bytes | None:
     kept = Image.Exif()
     for tag in _EXIF_KEPT:
         if tag in found:
-            kept[tag] = found[tag]
+            value = found[tag]
+            # Read as Latin-1, whatever it is, but written as ASCII.
+            kept[tag] = value.encode("latin-1") if isinstance(value, str) else value
     for ifd in (_EXIF_IFD, _GPS_IFD):
         values = {tag: value for tag, value in found.get_ifd(ifd).items() if tag not in _EXIF_DROPPED}
         if values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.decode import png_chunk
@@ -89,8 +90,6 @@ def encode(pixels: np.ndarray, suffix: str, icc: bytes | None, exif: bytes | Non
 
 def _encode_png(pixels: np.ndarray, icc: bytes | None, exif: bytes | None) -> bytes:
     """With the Paeth filter and run lengths alone: a ninth of the time of Pillow's default, at 7 % more bytes."""
-    import zlib
-
     import imagecodecs
 
     options = imagecodecs.PNG
@@ -118,7 +117,7 @@ def _encode_deep_tiff(pixels: np.ndarray, icc: bytes | None, exif: bytes | None)
     notes = Image.Exif()
     if exif is not None:
         notes.load(exif)
-    texts = {tag: str(notes[tag]).encode() for tag in _TIFF_TEXTS if tag in notes}
+    texts = {tag: str(notes[tag]).encode("latin-1", "replace") for tag in _TIFF_TEXTS if tag in notes}
     channels = pixels.shape[2]
     buffer = io.BytesIO()
     tifffile.imwrite(

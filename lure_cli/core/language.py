@@ -104,15 +104,36 @@ class Language:
     Args:
         tensors: as in the file; `words` (UTF-8, one a line), `vectors` (words, D) int8 with `scales`, the rest float16.
         metadata: as in the file.
+
+    Raises:
+        KeyError, ValueError, TypeError, ...: tensors that do not belong together.
     """
 
     def __init__(self, tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
+        kinds = {k: {"words": "uint8", "vectors": "int8"}.get(k, "float16") for k in tensors}
+        if wrong := [k for k, kind in kinds.items() if tensors[k].dtype != kind]:
+            raise ValueError(f"{wrong[0]} is not {kinds[wrong[0]]}")
         self.tokenizer = Tokenizer(tensors["words"].tobytes().decode().split("\n"))
         self.metadata = metadata
         self._vectors, self._scales = tensors["vectors"], tensors["scales"].astype(np.float32)
         self._p = {k: v.astype(np.float32) for k, v in tensors.items() if k not in ("words", "vectors", "scales")}
         self.parameters = sum(v.size for k, v in tensors.items() if k != "words")
         self._heads, self._layers = int(metadata["heads"]), int(metadata["layers"])
+        self._check()
+
+    def _check(self) -> None:
+        """Read a word and a sign, so that a damaged file is found here and not by a user's prompt."""
+        words, blocks = len(self.tokenizer.words), {k.split(".")[1] for k in self._p if k.startswith("blocks.")}
+        if not words == len(self._vectors) == len(self._scales):
+            raise ValueError("words, vectors and scales differ in number")
+        if len(self._p["position"]) < LENGTH:
+            raise ValueError(f"positions for {len(self._p['position'])} tokens, not {LENGTH}")
+        if self._layers != len(blocks):
+            raise ValueError(f"{self._layers} layers, but tensors of {len(blocks)}")
+        with np.errstate(all="ignore"):
+            out = self._forward(np.array([0, len(SPECIAL)]))
+        if out.shape != (len(LABELS) * (1 + len(SEVERITIES)) + 1,) or not np.isfinite(out).all():
+            raise ValueError("the network has no finite answer")
 
     @classmethod
     def load(cls, path: Path) -> Language:
@@ -134,7 +155,15 @@ class Language:
                 return cls({k: f.get_tensor(k) for k in f.keys()}, metadata)  # noqa: SIM118 (safe_open is no dict)
         except OSError as e:
             raise LureError(f"{path}: cannot be read ({e.strerror or e})", hint) from e
-        except (SafetensorError, KeyError, ValueError) as e:
+        except (
+            SafetensorError,
+            LookupError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as e:
             raise LureError(f"{path}: damaged or not a text encoder ({e})", hint) from e
 
     def read(self, text: str, focus: Focus = "pair") -> Reading:

@@ -43,7 +43,7 @@ def examine() -> Iterator[Check]:
     yield _try("weights", _weights, "install lure-cli again")
     yield _try("text encoder", _text, "install lure-cli again")
     yield _try("detector", _detector, "install lure-cli again")
-    yield _try("image files", _images, "install imagecodecs, imageio, pillow and tifffile again")
+    yield _try("image files", _images, "install imagecodecs, pillow and tifffile again")
     yield _try("fusion", _fusion, "run it again with LURE_DEBUG=1 to see where it fails")
     yield _try("current folder", _folder, "change to a folder that you may write to", needed=False)
     yield Check("network", "ok", _network(), needed=False)
