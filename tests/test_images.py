@@ -520,6 +520,12 @@ def test_a_tiff_of_jpegs_by_libtiff() -> None:
     np.testing.assert_array_equal(read_picture(content, channels=3).x, expected / np.float32(255))
 
 
+def test_a_ycbcr_tiff_without_jpeg() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).convert("YCbCr").save(buffer, "TIFF")
+    np.testing.assert_allclose(read_picture(buffer.getvalue(), channels=3).x * 255, RGB, atol=3)
+
+
 def test_fax_and_other_codecs_inside_a_tiff_are_refused() -> None:
     for content in (encoded(GREY > 99, "TIFF", compression="group4"), tiff_file(RGB, compression="jpegxl")):
         with pytest.raises(LureError, match="unsupported compression") as caught:

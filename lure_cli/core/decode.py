@@ -182,10 +182,11 @@ def _tiff_colours(pixels: np.ndarray, page: Any, icc: bytes | None) -> np.ndarra
         return colours.T[pixels[..., 0]].astype(np.uint8)
     if page.bitspersample < 8:
         pixels = pixels.astype(np.uint8) * np.uint8(255 // (2**page.bitspersample - 1))
+    size = pixels.shape[1], pixels.shape[0]
     if photometric == _CMYK:
-        return np.asarray(_cmyk_to_rgb(Image.fromarray(pixels, "CMYK"), icc))
+        return np.asarray(_cmyk_to_rgb(Image.frombytes("CMYK", size, pixels.tobytes()), icc))
     if photometric == _YCBCR and page.compression != _TIFF_JPEG:
-        return np.asarray(Image.fromarray(pixels, "YCbCr").convert("RGB"))
+        return np.asarray(Image.frombytes("YCbCr", size, pixels.tobytes()).convert("RGB"))
     if photometric == _WHITE_IS_ZERO:
         if pixels.dtype.kind == "f" or pixels.shape[2] > 1:
             raise LureError("white as zero, with floats or alpha", CONVERT)
