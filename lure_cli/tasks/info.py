@@ -11,7 +11,17 @@ from lure_cli import __version__
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights import SHIPPED, TEXT, shipped_path, text_weights
 
-_PACKAGES = ("torch", "torchvision", "open_clip_torch", "safetensors", "huggingface_hub", "imagecodecs", "pillow", "tifffile", "typer")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "safetensors",
+    "huggingface_hub",
+    "imagecodecs",
+    "pillow",
+    "tifffile",
+    "typer",
+)
 
 
 @dataclass(frozen=True)
