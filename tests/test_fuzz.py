@@ -9,6 +9,7 @@ import sys
 import warnings
 import zlib
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +232,7 @@ def edited(whole: bytes, edits: list[tuple[bool, int, Any, str]], raw: tuple[int
         elif how == "double" and isinstance(parent, dict):
             parent[f"{last}x"] = parent[last]
         else:
-            parent[last] = value
+            parent[last] = deepcopy(value)  # a later edit may go into it
     texts = {k: json.dumps(v) for k, v in metadata.items()}
     if raw is not None and texts:
         texts[sorted(texts)[raw[0] % len(texts)]] = raw[1]
