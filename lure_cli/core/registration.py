@@ -11,7 +11,7 @@ numpy, scipy and SimpleITK (extra `align`) are imported where they are used.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +34,9 @@ _LONG_SIDES = (96, 192, 384)
 """Pixels along the longer side at each level of the search."""
 _STILL = 0.0015
 """Share of the width below which a movement is within the error of the estimate and is taken for none."""
+_TILE_REACH = 12
+_TILE_NEAR = 2.5
+"""Pixels of the finest level, see `_Level.votes`."""
 _RUNAWAY = 0.012
 """Share of the width that the last refinement may move."""
 _OTHERWISE = "give --align none, let several pairs share one transform, or register the pair by hand"
@@ -116,7 +119,7 @@ def estimate_once(pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, model: Mode
     if len(sizes) > 1:
         told = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
         raise LureError(f"the images to align differ in size: {told}", "resize them so that the views coincide")
-    found = _search([(ir[..., 0], vis[..., 0]) for ir, vis in pairs], model)
+    found = search(pairs, model)
     _check(found)
     if model == "auto" and found.moved < max(0.5, _STILL * found.size[0]):
         return Alignment(_IDENTITY, found.size, found.confidence)
@@ -193,21 +196,35 @@ class _Guess:
     dx: float
     dy: float
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """(2, 3), about the centres of both frames."""
+        import numpy as np
 
-def _search(pairs: list[tuple[np.ndarray, np.ndarray]], model: Model) -> Alignment:
+        c, s = self.scale * math.cos(self.angle), self.scale * math.sin(self.angle)
+        return np.array([[c, -s, self.dx], [s, c, self.dy]])
+
+
+def search(pairs: Sequence[tuple[np.ndarray, np.ndarray]], model: Model) -> Alignment:
+    """As `estimate_once` on at least one pair of one size, without its judgement of the result."""
     import numpy as np
 
-    height, width = pairs[0][0].shape
-    levels = [_Level(pairs, max(1.0, max(width, height) / side)) for side in _LONG_SIDES]
-    rotations, scales = np.radians(np.arange(-8, 9, 2)), 1.035 ** np.arange(-4, 5)
-    grid = [_Guess(0, float(a), float(s), 0, 0) for a in rotations for s in scales]
-    coarse, middle, fine = levels
+    height, width = pairs[0][0].shape[:2]
+    planes = [(ir[..., 0], vis[..., 0]) for ir, vis in pairs]
+    coarse, middle, fine = (_Level(planes, max(1.0, max(width, height) / side)) for side in _LONG_SIDES)
+    grid = [_Guess(0, math.radians(a), 1.035**k, 0, 0) for a in range(-8, 9, 2) for k in range(-4, 5)]
     guesses = coarse.best(grid, reach=round(WIDEST_SHIFT * coarse.shape[1]), keep=6)
     guesses = middle.best(_around(guesses, 1.0, 1.0175), reach=4, keep=2)
     guesses = fine.best(_around(guesses, 0.5, 1.009), reach=4, keep=1)
-    guesses = fine.best(_around(guesses, 0.25, 1.0045), reach=3, keep=1)
-    centred = np.median([_refine(ir, vis, fine.factor, guesses[0], model) for ir, vis in fine.images], 0)
-    confidence = float(np.clip(guesses[0].score * 5, 0, 1))
+    (guess,) = fine.best(_around(guesses, 0.25, 1.0045), reach=3, keep=1)
+    refined = np.array(
+        [[_refine(look(ir), look(vis), fine.factor, guess, model) for look in _LOOKS] for ir, vis in fine.images]
+    )
+    of_looks = np.median(refined, 0)
+    centred = np.median(of_looks, 0)
+    spread = np.mean([_distance(m, centred, fine.shape, fine.factor) for m in of_looks]) / width
+    votes = fine.votes(centred)
+    confidence = _confidence(guess.score, float(spread), votes)
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     (a, b), (d, e) = centred[:, :2].tolist()
     c, f = (centre + centred[:, 2] - centred[:, :2] @ centre).tolist()
@@ -242,9 +259,8 @@ class _Level:
         correlators = [_Correlator(vis, reach) for _, vis in self.directions]
         found = []
         for g in guesses:
-            shift = g.dx / self.factor, g.dy / self.factor
             surfaces = [
-                correlate(*_warp_directions(ir, g.angle, g.scale, shift))
+                correlate(*_warp_directions(ir, g.matrix / (1, 1, self.factor)))
                 for correlate, (ir, _) in zip(correlators, self.directions, strict=True)
             ]
             score, x, y = _peak(np.mean(surfaces, 0), reach)
@@ -252,6 +268,27 @@ class _Level:
             c, s = g.scale * math.cos(g.angle) * self.factor, g.scale * math.sin(g.angle) * self.factor
             found.append(_Guess(score, g.angle, g.scale, g.dx + c * x - s * y, g.dy + s * x + c * y))
         return sorted(found, key=lambda g: -g.score)[:keep]
+
+    def votes(self, centred: np.ndarray) -> float:
+        """The share of the frame, by what there is to see, where edges fit nowhere better than where a transform puts
+        them: 4 x 3 tiles each look for their best shift of up to `_TILE_REACH` pixels, and vote if it is near zero."""
+        import numpy as np
+
+        rows, columns, reach = 3, 4, _TILE_REACH
+        height, width = (n // k for n, k in zip(self.shape, (rows, columns), strict=True))
+        warped = [(_warp_directions(ir, centred / (1, 1, self.factor)), vis) for ir, vis in self.directions]
+        agreed = total = 0.0
+        for top in range(0, rows * height, height):
+            for left in range(0, columns * width, width):
+                surfaces, weight = [], 0.0
+                for (ir, inside), vis in warped:
+                    a, b, m = (np.pad(z[top : top + height, left : left + width], reach) for z in (ir, vis, inside))
+                    surfaces.append(_Correlator(b, reach)(a, m))
+                    weight += float((np.abs(a) * np.abs(b)).sum())
+                _, x, y = _peak(np.mean(surfaces, 0), reach)
+                total += weight
+                agreed += weight * (math.hypot(x, y) <= _TILE_NEAR)
+        return agreed / total if total else 0.0
 
 
 class _Correlator:
@@ -332,34 +369,55 @@ def _directions(x: np.ndarray) -> np.ndarray:
     return directions.astype(np.complex64)
 
 
-def _warp_directions(
-    z: np.ndarray, angle: float, scale: float, shift: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Edge directions of the image turned, scaled and shifted about its centre, and where that lies inside it."""
+def _warp_directions(z: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Edge directions (H, W) warped by a (2, 3) transform about the centre, and how far each pixel lies inside."""
     import numpy as np
     from scipy.ndimage import affine_transform
 
-    c, s = scale * math.cos(angle), scale * math.sin(angle)
-    turn = np.array([[c, s], [-s, c]])  # rows first: (y, x)
+    turn = matrix[::-1, 1::-1]  # rows first: (y, x)
     centre = (np.array(z.shape) - 1) / 2
-    offset = centre + shift[::-1] - turn @ centre
+    offset = centre + matrix[::-1, 2] - turn @ centre
 
     def warped(plane: np.ndarray) -> np.ndarray:
         result: np.ndarray = affine_transform(plane, turn, offset, order=1, mode="constant")
         return result
 
+    angle = math.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1])
     turned = (warped(z.real) + 1j * warped(z.imag)) * np.exp(-2j * angle)
     return turned.astype(np.complex64), warped(np.ones(z.shape, np.float32))
 
 
-def _strength(x: np.ndarray) -> np.ndarray:
+def _strength(x: np.ndarray, sigma: float) -> np.ndarray:
     """How strong an edge is among its surroundings, float32 (H, W) in [0, 1]."""
     import numpy as np
     from scipy.ndimage import gaussian_filter
 
-    power = np.hypot(*_gradient(x, 1.2))
+    power = np.hypot(*_gradient(x, sigma))
     strength: np.ndarray = power / (power + gaussian_filter(power, 6.0, mode="nearest") + 1e-3)
     return strength.astype(np.float32)
+
+
+def _relief(x: np.ndarray) -> np.ndarray:
+    """Grey values against the mean and spread of their surroundings, float32 (H, W) in [-3, 3]."""
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
+    x = gaussian_filter(x, 0.8, mode="nearest")
+    above = x - gaussian_filter(x, 6.0, mode="nearest")
+    relief: np.ndarray = above / np.sqrt(gaussian_filter(above * above, 6.0, mode="nearest") + 1e-4)
+    return np.clip(relief, -3, 3).astype(np.float32)
+
+
+_LOOKS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
+    lambda x: _strength(x, 1.2),
+    lambda x: _strength(x, 2.0),
+    _relief,
+)
+"""What the mutual information is taken of, each in a climb of its own; their median is the result."""
+
+
+def _confidence(score: float, spread: float, votes: float) -> float:
+    return votes
 
 
 def _refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: _Guess, model: Model) -> np.ndarray:
@@ -371,15 +429,13 @@ def _refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: _Guess, model
     import numpy as np
 
     sitk = _require_simpleitk()
-    centred = [_itk_image(_strength(x), factor) for x in (vis, ir)]
     radius = factor * max(vis.shape) / 2
     # Edges that move by one pixel for a step of one in every parameter.
     turn = 0.4 * radius * radius
-    c, s = guess.scale * math.cos(guess.angle), guess.scale * math.sin(guess.angle)
-    start = np.array([[c, -s, guess.dx], [s, c, guess.dy]])
+    start = guess.matrix
     if model == "affine":
         transform = sitk.AffineTransform(2)
-        transform.SetParameters((c, -s, s, c, guess.dx, guess.dy))
+        transform.SetParameters((*start[:, :2].ravel().tolist(), guess.dx, guess.dy))
         steps = [turn] * 4 + [1.0, 1.0]
     else:
         transform = sitk.Similarity2DTransform(guess.scale, guess.angle, (guess.dx, guess.dy), (0.0, 0.0))
@@ -391,7 +447,7 @@ def _refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: _Guess, model
     method.SetOptimizerAsRegularStepGradientDescent(0.5 * factor, 0.02 * factor, 60, 0.6)
     method.SetOptimizerScales(steps)
     method.SetInitialTransform(transform, inPlace=True)
-    method.Execute(*centred)
+    method.Execute(_itk_image(vis, factor), _itk_image(ir, factor))
     refined = np.column_stack([np.reshape(transform.GetMatrix(), (2, 2)), transform.GetTranslation()])
     return start if _distance(refined, start, vis.shape, factor) > _RUNAWAY * factor * vis.shape[1] else refined
 
