@@ -48,7 +48,7 @@ def align(
                 record |= {"error": result.error.message, "hint": result.error.hint}
             emit_json(record)
         elif found:
-            emit(f"{pair.name}: {task.describe(found)}, confidence {found.confidence:.2f}")
+            emit(f"{pair.name}: {task.describe(found)}")
     for error in failed:
         show_error(error)
     if len(plan.pairs) > 1:

@@ -27,12 +27,13 @@ WIDEST_ROTATION = 15.0
 WIDEST_SHIFT = 0.2
 """Limits of a plausible result: factor (and its inverse), degrees, share of the width."""
 LEAST_CONFIDENCE = 0.3
+LEAST_SIDE = 32
 MOST_PAIRS = 12
 """Of more pairs for one transform, this many are looked at, evenly spread."""
 
-_LONG_SIDES = (96, 192, 384)
+_LONG_SIDES = (128, 256, 384)
 """Pixels along the longer side at each level of the search."""
-_STILL = 0.0015
+STILL = 0.0015
 """Share of the width below which a movement is within the error of the estimate and is taken for none."""
 _TILE_REACH = 12
 _TILE_NEAR = 2.5
@@ -59,6 +60,11 @@ class Alignment:
     def is_identity(self) -> bool:
         """Whether nothing moves at all."""
         return self.matrix == _IDENTITY
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it moves no further than an estimate errs: `STILL` of the width, at least half a pixel."""
+        return self.moved <= max(0.5, STILL * self.size[0])
 
     @property
     def moved(self) -> float:
@@ -110,7 +116,7 @@ def estimate(ir: np.ndarray, vis: np.ndarray, *, model: Model = "auto") -> Align
 def estimate_once(pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, model: Model = "auto") -> Alignment:
     """As `estimate`, one transform for several pairs of a fixed rig: all pairs vote in the search, and the median of
     their refined transforms is taken. Of more than `MOST_PAIRS` pairs, that many are used, evenly spread."""
-    _require_simpleitk()
+    require_simpleitk()
     if not pairs:
         raise ValueError("no pairs")
     if len(pairs) > MOST_PAIRS:
@@ -119,9 +125,14 @@ def estimate_once(pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, model: Mode
     if len(sizes) > 1:
         told = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
         raise LureError(f"the images to align differ in size: {told}", "resize them so that the views coincide")
+    (size,) = sizes
+    if min(size) < LEAST_SIDE:
+        raise LureError(f"{size[0]}x{size[1]} is too small to align", f"at least {LEAST_SIDE} pixels a side are needed")
     found = search(pairs, model)
-    _check(found)
-    if model == "auto" and found.moved < max(0.5, _STILL * found.size[0]):
+    refusal = judge(found)
+    if refusal is not None:
+        raise refusal
+    if model == "auto" and found.is_still:
         return Alignment(_IDENTITY, found.size, found.confidence)
     return found
 
@@ -155,7 +166,8 @@ def warp(x: np.ndarray, alignment: Alignment) -> np.ndarray:
     return warped
 
 
-def _require_simpleitk() -> Any:
+def require_simpleitk() -> Any:
+    """The SimpleITK module; LureError with what to install where it is missing."""
     try:
         import SimpleITK
     except ImportError as error:
@@ -163,26 +175,27 @@ def _require_simpleitk() -> Any:
     return SimpleITK
 
 
-def _check(found: Alignment) -> None:
+def judge(found: Alignment) -> LureError | None:
+    """Why a result is not to be used; None where it is."""
     dx, dy = found.shift
     far = (
         not 1 / WIDEST_SCALE <= found.scale <= WIDEST_SCALE
         or abs(found.rotation) > WIDEST_ROTATION
         or math.hypot(dx, dy) > WIDEST_SHIFT * found.size[0]
     )
-    told = f"{describe(found)}, confidence {found.confidence:.2f}"
     if far:
-        raise LureError(f"the estimated movement is implausible: {told}", _OTHERWISE)
+        return LureError(f"the estimated movement is implausible: {describe(found)}", _OTHERWISE)
     if found.confidence < LEAST_CONFIDENCE:
-        raise LureError(f"the estimated movement is not to be trusted: {told}", _OTHERWISE)
+        return LureError(f"the estimated movement is not to be trusted: {describe(found)}", _OTHERWISE)
+    return None
 
 
 def describe(alignment: Alignment) -> str:
-    """For a person: 'moved 12.3 px (shift 11.9, -3.1; rotation 0.8 degrees; scale 1.010)'."""
+    """For a person: 'moved 12.3 px (shift 11.9, -3.1; rotation 0.8 degrees; scale 1.010), confidence 0.93'."""
     dx, dy = alignment.shift
     return (
         f"moved {alignment.moved:.1f} px (shift {dx:.1f}, {dy:.1f}; rotation {alignment.rotation:.1f} degrees; "
-        f"scale {alignment.scale:.3f})"
+        f"scale {alignment.scale:.3f}), confidence {alignment.confidence:.2f}"
     )
 
 
@@ -359,13 +372,16 @@ def _gradient(x: np.ndarray, sigma: float = 1.0) -> tuple[np.ndarray, np.ndarray
 
 
 def _directions(x: np.ndarray) -> np.ndarray:
-    """Squared complex gradient over its local strength, complex64 (H, W): equal for an edge and its negative."""
+    """Squared complex gradient over its local strength, complex64 (H, W): equal for an edge and its negative.
+
+    Taken of the logarithm, in which an edge in the shade counts as much as one in the light.
+    """
     import numpy as np
     from scipy.ndimage import gaussian_filter
 
-    gx, gy = _gradient(x)
+    gx, gy = _gradient(np.log(x + 0.02), 0.6)
     power = gx * gx + gy * gy
-    directions: np.ndarray = (gx + 1j * gy) ** 2 / (power + gaussian_filter(power, 6.0, mode="nearest") + 1e-6)
+    directions: np.ndarray = (gx + 1j * gy) ** 2 / (power + gaussian_filter(power, 6.0, mode="nearest") + 1e-3)
     return directions.astype(np.complex64)
 
 
@@ -428,7 +444,7 @@ def _refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: _Guess, model
     """
     import numpy as np
 
-    sitk = _require_simpleitk()
+    sitk = require_simpleitk()
     radius = factor * max(vis.shape) / 2
     # Edges that move by one pixel for a step of one in every parameter.
     turn = 0.4 * radius * radius
@@ -441,13 +457,16 @@ def _refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: _Guess, model
         transform = sitk.Similarity2DTransform(guess.scale, guess.angle, (guess.dx, guess.dy), (0.0, 0.0))
         steps = [turn] * 2 + [1.0, 1.0]
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # sums in another order would change the last digits
+    method.SetNumberOfWorkUnits(1)  # sums in another order would change the last digits
     method.SetMetricAsMattesMutualInformation(24)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(0.5 * factor, 0.02 * factor, 60, 0.6)
     method.SetOptimizerScales(steps)
     method.SetInitialTransform(transform, inPlace=True)
-    method.Execute(_itk_image(vis, factor), _itk_image(ir, factor))
+    try:
+        method.Execute(_itk_image(vis, factor), _itk_image(ir, factor))
+    except RuntimeError:  # nothing to climb: an image without edges, or no overlap left
+        return start
     refined = np.column_stack([np.reshape(transform.GetMatrix(), (2, 2)), transform.GetTranslation()])
     return start if _distance(refined, start, vis.shape, factor) > _RUNAWAY * factor * vis.shape[1] else refined
 
@@ -463,7 +482,7 @@ def _distance(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...], factor
 
 def _itk_image(x: np.ndarray, factor: float) -> Any:
     """As SimpleITK's image whose physical points are pixels of the full image, from its centre."""
-    sitk = _require_simpleitk()
+    sitk = require_simpleitk()
     image = sitk.GetImageFromArray(x)
     image.SetSpacing((factor, factor))
     image.SetOrigin([-factor * (n - 1) / 2 for n in x.shape[::-1]])

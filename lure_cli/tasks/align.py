@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lure_cli.core.images import read_image, write_image
-from lure_cli.core.registration import MOST_PAIRS, Alignment, Model, describe, estimate, estimate_once, warp
+from lure_cli.core.registration import (
+    MOST_PAIRS,
+    Alignment,
+    Model,
+    describe,
+    estimate,
+    estimate_once,
+    require_simpleitk,
+    warp,
+)
 from lure_cli.errors import LureError
 from lure_cli.tasks.pairing import Pair, find_pairs
 
@@ -86,13 +95,15 @@ def plan_align(options: AlignOptions) -> AlignPlan:
 
     Raises:
         LureError: an unknown model, options that exclude each other, inputs that do not pair, outputs that collide or
-            exist without `overwrite`, a transform file that cannot be used.
+            exist without `overwrite`, a transform file that cannot be used, SimpleITK is missing.
     """
     o = options
     if o.model not in MODELS:
         raise LureError(f"model '{o.model}' is not known", "give --model auto or --model affine")
     if o.apply is not None and (o.once or o.transform is not None or o.model != "auto"):
         raise LureError("--apply excludes --once, --transform and --model", "a known transform is not estimated")
+    if o.apply is None:
+        require_simpleitk()
     many = o.ir.is_dir()
     if o.once and not many:
         raise LureError("--once is for folders", "give two folders, or leave it out")
@@ -129,8 +140,7 @@ def align(plan: AlignPlan) -> Iterator[Aligned]:
     """Align every pair of a plan, one result at a time; a pair that fails does not stop the others.
 
     Raises:
-        LureError: SimpleITK is missing, or with `once` a pair to estimate from cannot be read or the estimate is
-            refused.
+        LureError: with `once`, a pair to estimate from cannot be read or the estimate is refused.
     """
     o = plan.options
     alignment = plan.known
