@@ -1,6 +1,6 @@
 """How well known movements of real pairs are undone, how far registered pairs move, and the confidence; not a test.
 
-    python tests/benchmark_align.py [--split test] [--trials 50] [--data ../shared/data] [--rows rows.csv]
+    python tests/benchmark_align.py [--split test] [--trials 50] [--strangers] [--data ../shared/data] [--rows rows.csv]
 
 Each trial moves the infrared of a pair by a random similarity (shift up to 5 % of the width, rotation up to 2 degrees,
 scale up to 3 %) and crops both images by a margin, so that what is seen at the borders is real. The error is the mean
@@ -24,7 +24,8 @@ import csv
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ class Trial:
     kept: bool
     moved: float
     refused_stranger: bool
-    stranger_confidence: float
+    stranger_confidence: float | None
     seconds: float
 
 
@@ -146,7 +147,7 @@ def run(data: Path, split: str, count: int, seed: int = 0, *, strangers: bool = 
                 rest.is_still,
                 rest.moved,
                 wrong is None or refused(wrong),
-                wrong.confidence if wrong else 0.0,
+                wrong.confidence if wrong else None,
                 seconds,
             )
 
@@ -170,7 +171,7 @@ def table(trials: list[Trial]) -> None:
     for name, others in (
         ("error > 1.5", [t.confidence for t in trials if t.undone > 1.5]),
         ("error > 5", [t.confidence for t in trials if t.undone > 5]),
-        ("strangers", [t.stranger_confidence for t in trials]),
+        ("strangers", [t.stranger_confidence for t in trials if t.stranger_confidence is not None]),
     ):
         if right and others:
             order = np.mean([[(r > o) + 0.5 * (r == o) for o in others] for r in right])
@@ -185,16 +186,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--split", default="test", choices=list(SETS))
     parser.add_argument("--trials", type=int, default=50, help="pairs a set at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--strangers", action="store_true", help="also pair with another scene's visible image")
     parser.add_argument("--data", type=Path, default=SHARED / "data")
     parser.add_argument("--rows", type=Path, help="write every trial to this CSV file")
     args = parser.parse_args()
-    trials = list(run(args.data, args.split, args.trials))
-    table(trials)
-    if args.rows:
-        with args.rows.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(asdict(trials[0])))
+    trials = []
+    with args.rows.open("w", newline="", buffering=1) if args.rows else nullcontext() as file:
+        writer = csv.DictWriter(file, [f.name for f in fields(Trial)]) if file else None
+        if writer:
             writer.writeheader()
-            writer.writerows(asdict(t) for t in trials)
+        for trial in run(args.data, args.split, args.trials, args.seed, strangers=args.strangers):
+            trials.append(trial)
+            if writer:
+                writer.writerow(asdict(trial))
+    table(trials)
 
 
 if __name__ == "__main__":

@@ -386,7 +386,7 @@ def _directions(x: np.ndarray) -> np.ndarray:
 
 
 def _warp_directions(z: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Edge directions (H, W) warped by a (2, 3) transform about the centre, and how far each pixel lies inside."""
+    """Edge directions (H, W) warped by a (2, 3) transform about the centre, and 1 where a pixel lies inside, else 0."""
     import numpy as np
     from scipy.ndimage import affine_transform
 
@@ -400,7 +400,12 @@ def _warp_directions(z: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.
 
     angle = math.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1])
     turned = (warped(z.real) + 1j * warped(z.imag)) * np.exp(-2j * angle)
-    return turned.astype(np.complex64), warped(np.ones(z.shape, np.float32))
+    y, x = (np.arange(n, dtype=np.float32) for n in z.shape)
+    inside = np.ones(z.shape, bool)
+    for row, start, n in zip(turn.astype(np.float32), offset, z.shape, strict=True):
+        at = (row[0] * y + np.float32(start))[:, None] + row[1] * x
+        inside &= (at >= 0) & (at <= n - 1)
+    return turned.astype(np.complex64), inside.astype(np.float32)
 
 
 def _strength(x: np.ndarray, sigma: float) -> np.ndarray:
