@@ -117,8 +117,10 @@ def refused(found: Alignment) -> bool:
     return judge(found) is not None
 
 
-def run(data: Path, split: str, count: int, seed: int = 0, *, strangers: bool = True) -> Iterator[Trial]:
-    """One trial for each of `count` pairs a set, evenly spread; without `strangers`, those count as refused."""
+def run(
+    data: Path, split: str, count: int, seed: int = 0, *, moves: int = 1, strangers: bool = True
+) -> Iterator[Trial]:
+    """`moves` trials for each of `count` pairs a set, evenly spread; without `strangers`, those count as refused."""
     for number, (group, folder) in enumerate(SETS[split].items()):
         rng = np.random.default_rng([seed, number])
         files = sorted((data / "fusion" / folder / "ir").iterdir())
@@ -126,32 +128,37 @@ def run(data: Path, split: str, count: int, seed: int = 0, *, strangers: bool = 
         before: np.ndarray | None = None
         for path in chosen:
             vis = read_image(data / "fusion" / folder / "vi" / path.name, channels=1)
-            still, moved, vis, true = crop_moved(read_image(path, channels=1), vis, rng)
-            size = vis.shape[1], vis.shape[0]
-            started = time.perf_counter()
-            found = search([(moved, vis)], "auto")
-            seconds = time.perf_counter() - started
-            rest = search([(still, vis)], "auto")
-            # The scene before, brought to this size; the first pair meets itself upside down.
-            other = vis[::-1] if before is None else resize(before, vis.shape, order=1).astype(np.float32)
-            # LLVIP's cameras stand still: its pairs are no strangers to each other.
-            wrong = search([(moved, other)], "auto") if strangers and group != "LLVIP" else None
+            ir = read_image(path, channels=1)
+            rest = None
+            for _ in range(moves):
+                still, moved, cut, true = crop_moved(ir, vis, rng)
+                size = cut.shape[1], cut.shape[0]
+                started = time.perf_counter()
+                found = search([(moved, cut)], "auto")
+                seconds = time.perf_counter() - started
+                rest = rest or search([(still, cut)], "auto")
+                # LLVIP's cameras stand still: its pairs are no strangers to each other.
+                wrong = None
+                if strangers and group != "LLVIP":
+                    # The scene before, brought to this size; the first pair meets itself upside down.
+                    other = cut[::-1] if before is None else resize(before, cut.shape, order=1).astype(np.float32)
+                    wrong = search([(moved, other)], "auto")
+                name = group if group != "MSRS" else f"MSRS {'night' if path.stem.endswith('N') else 'day'}"
+                yield Trial(
+                    name,
+                    path.stem,
+                    error(matrix(found), then(matrix(rest), true), size),
+                    error(matrix(found), true, size),
+                    found.confidence,
+                    refused(found),
+                    refused(rest),
+                    rest.is_still,
+                    rest.moved,
+                    wrong is None or refused(wrong),
+                    wrong.confidence if wrong else None,
+                    seconds,
+                )
             before = vis
-            name = group if group != "MSRS" else f"MSRS {'night' if path.stem.endswith('N') else 'day'}"
-            yield Trial(
-                name,
-                path.stem,
-                error(matrix(found), then(matrix(rest), true), size),
-                error(matrix(found), true, size),
-                found.confidence,
-                refused(found),
-                refused(rest),
-                rest.is_still,
-                rest.moved,
-                wrong is None or refused(wrong),
-                wrong.confidence if wrong else None,
-                seconds,
-            )
 
 
 def table(trials: list[Trial]) -> None:

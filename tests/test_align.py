@@ -43,17 +43,14 @@ def off(found: Alignment, true: np.ndarray) -> float:
 
 
 MOVES = {
-    "shift": (16.0, 0.0, 0.0, 1.0),
-    "up": (3.0, -14.0, 0.0, 1.0),
+    "shift": (3.0, -15.0, 0.0, 1.0),
     "turn": (4.0, 3.0, 2.0, 1.0),
-    "larger": (-6.0, 2.0, 0.0, 1.03),
     "smaller": (0.0, 0.0, -1.0, 0.97),
     "all": (-9.0, 8.0, -2.0, 1.03),
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("name, move", [*(("street", m) for m in MOVES), ("gate", "all"), ("drone", "all")])
 def test_known_movements_are_undone(name: str, move: str) -> None:
     ir, vis = pair(name)
     true = similarity(*MOVES[move], (ir.shape[1], ir.shape[0]))
@@ -123,17 +120,13 @@ def test_figures_of_a_transform() -> None:
 def test_one_transform_for_a_rig() -> None:
     true = similarity(-8, 6, 1, 1.02, (320, 240))
     pairs = [(shifted(ir, true), vis) for ir, vis in map(pair, NAMES)]
-    found = estimate_once(pairs)
-    assert off(found, true) < 1.0
-    # A pair that shows nothing does not spoil it.
-    blank = np.full_like(pairs[0][0], 0.5)
-    assert off(estimate_once([*pairs, (blank, blank)]), true) < 1.5
+    blank = np.full_like(pairs[0][0], 0.5)  # a pair that shows nothing does not spoil it
+    assert off(estimate_once([*pairs, (blank, blank)]), true) < 1.0
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_noise_against_a_scene_is_refused(seed: int) -> None:
+def test_noise_against_a_scene_is_refused() -> None:
     _, vis = pair("street")
-    noise = np.random.default_rng(seed).random(vis.shape, np.float32)
+    noise = np.random.default_rng(0).random(vis.shape, np.float32)
     with pytest.raises(LureError, match=r"not to be trusted|implausible") as caught:
         estimate(noise, vis)
     assert "--align none" in caught.value.hint
@@ -145,7 +138,7 @@ def test_an_image_without_edges_is_refused() -> None:
         estimate(np.full_like(vis, 0.5), vis)
 
 
-@pytest.mark.parametrize("ir, vis", [("gate", "street"), ("drone", "gate"), ("street", "drone")])
+@pytest.mark.parametrize("ir, vis", [("gate", "street"), ("street", "drone")])
 def test_another_scene_is_refused(ir: str, vis: str) -> None:
     with pytest.raises(LureError):
         estimate(pair(ir)[0], pair(vis)[1])
@@ -242,7 +235,8 @@ def test_command_leaves_a_registered_pair_alone(examples: Path, lure: Run) -> No
 def test_command_goes_on_after_a_pair_that_fails(examples: Path, lure: Run) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (240, 320), np.uint8)
     save_png(Path(IR), noise)
-    done = lure("align", "--ir", "examples/pairs/ir", "--vis", "examples/pairs/vis", "-o", "out/", "--json")
+    each = "--transform", "out/{stem}.json"
+    done = lure("align", "--ir", "examples/pairs/ir", "--vis", "examples/pairs/vis", "-o", "out/", *each, "--json")
     assert done.code == 1
     records = {r["name"]: r for r in map(json.loads, done.out.splitlines())}
     assert {name: r["status"] for name, r in records.items()} == {"drone": "done", "gate": "failed", "street": "done"}
@@ -250,7 +244,7 @@ def test_command_goes_on_after_a_pair_that_fails(examples: Path, lure: Run) -> N
     assert done.err.count("error: gate:") == 1
     assert done.err.count("hint:") == 1
     assert "2 of 3 pairs done, 1 failed" in done.err
-    assert sorted(p.name for p in Path("out").iterdir()) == ["drone.png", "street.png"]
+    assert sorted(p.name for p in Path("out").iterdir()) == ["drone.json", "drone.png", "street.json", "street.png"]
 
 
 def test_command_with_one_transform_for_the_folder(examples: Path, lure: Run) -> None:
@@ -263,9 +257,6 @@ def test_command_with_one_transform_for_the_folder(examples: Path, lure: Run) ->
     assert len({line.split(": ", 1)[1] for line in done.out.splitlines()}) == 1
     assert off(read_transform(Path("rig.json")), true) < 1
     assert len(list(Path("aligned").iterdir())) == 3
-    each = lure("align", *folders, "-o", "each/", "--transform", "each/{stem}.json")
-    assert each.code == 0
-    assert len(list(Path("each").glob("*.json"))) == 3
     applied = lure("align", *folders, "-o", "applied/", "--apply", "rig.json")
     assert applied.code == 0
     for name in NAMES:
@@ -348,6 +339,6 @@ def test_help_loads_nothing_heavy() -> None:
 @pytest.mark.shared
 def test_known_movements_of_real_pairs_are_undone() -> None:
     """A small sample; `benchmark_align.py` measures on all."""
-    trials = [t for seed in (0, 1) for t in run(SHARED / "data", "test", 3, seed, strangers=False)]
-    assert len(trials) == 24
+    trials = list(run(SHARED / "data", "test", 2, moves=2, strangers=False))
+    assert len(trials) == 16
     assert np.mean([t.undone <= 1.5 and not t.refused for t in trials]) >= 0.85
