@@ -25,13 +25,22 @@ def align(
         str | None, typer.Option(help="Write the transform here, as JSON; for folders 'out/{stem}.json'.")
     ] = None,
     apply: Annotated[Path | None, typer.Option(help="Warp by the transform in this file; estimate nothing.")] = None,
+    ir_range: Annotated[
+        str,
+        typer.Option(help="What of the infrared's numbers becomes black and white; full keeps them as they are."),
+    ] = "full",
+    resize_ir: Annotated[
+        bool, typer.Option("--resize-ir", help="Bring an infrared of another size to that of the visible first.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a pair on stdout.")] = False,
 ) -> None:
     """Lay infrared images onto their visible images, and tell how far they moved."""
     from lure_cli.tasks import align as task
 
-    plan = task.plan_align(task.AlignOptions(ir, vis, output, model, once, transform, apply, overwrite))
+    plan = task.plan_align(
+        task.AlignOptions(ir, vis, output, model, once, transform, apply, ir_range, resize_ir, overwrite)
+    )
     for path in plan.unmatched:
         note(f"unmatched: {path}")
     failed = []
@@ -48,7 +57,7 @@ def align(
                 record |= {"error": result.error.message, "hint": result.error.hint}
             emit_json(record)
         elif found:
-            emit(f"{pair.name}: {task.describe(found)}, confidence {found.confidence:.2f}")
+            emit(f"{pair.name}: {task.describe(found)}")
     for error in failed:
         show_error(error)
     if len(plan.pairs) > 1:

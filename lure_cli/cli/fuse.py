@@ -168,7 +168,7 @@ def _carry_out(plan: Plan, results: Any, standard: Path, *, as_json: bool, quiet
                 note(f"{result.pair.name}: {sides}")
             for said in result.notes:
                 kinds[said.kind] += 1
-                if kinds[said.kind] <= _SHOWN:
+                if kinds[said.kind] <= (1 if said.kind == "rig" else _SHOWN):
                     note(f"note: {said.text}")
         if result.data is not None:
             sys.stdout.buffer.write(result.data)
@@ -184,7 +184,7 @@ def _carry_out(plan: Plan, results: Any, standard: Path, *, as_json: bool, quiet
     seconds = time.perf_counter() - started
     if not quiet:
         for kind, count in kinds.items():
-            if count > _SHOWN:
+            if count > _SHOWN and kind != "rig":
                 note(f"note: {count - _SHOWN} more pairs with such a note ({kind})")
     for result in failed:
         assert result.error is not None

@@ -2,7 +2,7 @@
 
 Infrared and visible images share edges, not grey values, so the search runs on the direction of edges (a squared
 complex gradient, which is blind to the sign of the contrast) over all shifts at once by FFT, coarse to fine; Mattes
-mutual information (Mattes et al., IEEE TMI 2003; SimpleITK) of the edge strengths then settles the last pixels.
+mutual information (Mattes et al., IEEE TMI 2003; SimpleITK) of three looks at the pair then settles the last pixels.
 Everything is deterministic: fixed grids, every pixel sampled, one thread.
 
 numpy, scipy and SimpleITK (extra `align`) are imported where they are used.
@@ -11,7 +11,7 @@ numpy, scipy and SimpleITK (extra `align`) are imported where they are used.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -27,17 +27,23 @@ WIDEST_SCALE = 1.25
 WIDEST_ROTATION = 15.0
 WIDEST_SHIFT = 0.2
 """Limits of a plausible result: factor (and its inverse), degrees, share of the width."""
-LEAST_CONFIDENCE = 0.3
+LEAST_CONFIDENCE = 0.4
+"""On 36 training pairs right estimates have 0.49 or more, estimates for two different scenes 0.31 or less."""
+STILL = 0.0015
+"""Share of the width below which a movement is within the error of the estimate and is taken for none."""
+LEAST_SIDE = 32
+"""Pixels."""
 MOST_PAIRS = 12
 """Of more pairs for one transform, this many are looked at, evenly spread."""
 
-_LONG_SIDES = (96, 192, 384)
+_LONG_SIDES = (128, 256, 384)
 """Pixels along the longer side at each level of the search."""
-_STILL = 0.0015
-"""Share of the width below which a movement is within the error of the estimate and is taken for none."""
+_TILE_REACH = 12
+_TILE_NEAR = 2.5
+"""Pixels of the finest level, see `_Level.votes`."""
 _RUNAWAY = 0.012
 """Share of the width that the last refinement may move."""
-_OTHERWISE = "give --align none, let several pairs share one transform, or register the pair by hand"
+_OTHERWISE = "give --align none, let all pairs of a fixed rig share one transform (once), or register the pair by hand"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,11 @@ class Alignment:
     def is_identity(self) -> bool:
         """Whether nothing moves at all."""
         return self.matrix == _IDENTITY
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it moves no further than an estimate errs: `STILL` of the width, at least half a pixel."""
+        return self.moved <= max(0.5, STILL * self.size[0])
 
     @property
     def moved(self) -> float:
@@ -126,9 +137,14 @@ def estimate(ir: np.ndarray, vis: np.ndarray, *, model: Model = "auto") -> Align
         model: `auto` is a shift, rotation and uniform scale, and no movement at all where the estimate is no further
             from it than its own error (0.15 % of the width); `affine` is any affine transform.
 
+    Returns:
+        With its confidence: the share of the frame, by what there is to see, where edges fit nowhere within 3 % of
+        the width better than where the transform puts them.
+
     Raises:
-        LureError: SimpleITK is missing, the sizes differ, or the result is implausible: scale, rotation or shift
-            beyond `WIDEST_SCALE`, `WIDEST_ROTATION`, `WIDEST_SHIFT`, or confidence below `LEAST_CONFIDENCE`.
+        LureError: SimpleITK is missing, the sizes differ or are below `LEAST_SIDE`, or the result is implausible:
+            scale, rotation or shift beyond `WIDEST_SCALE`, `WIDEST_ROTATION`, `WIDEST_SHIFT`, or confidence below
+            `LEAST_CONFIDENCE`.
     """
     return estimate_once([(ir, vis)], model=model)
 
@@ -136,7 +152,7 @@ def estimate(ir: np.ndarray, vis: np.ndarray, *, model: Model = "auto") -> Align
 def estimate_once(pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, model: Model = "auto") -> Alignment:
     """As `estimate`, one transform for several pairs of a fixed rig: all pairs vote in the search, and the median of
     their refined transforms is taken. Of more than `MOST_PAIRS` pairs, that many are used, evenly spread."""
-    _require_simpleitk()
+    require_simpleitk()
     if not pairs:
         raise ValueError("no pairs")
     if len(pairs) > MOST_PAIRS:
@@ -145,9 +161,14 @@ def estimate_once(pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, model: Mode
     if len(sizes) > 1:
         told = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
         raise LureError(f"the images to align differ in size: {told}", "resize them so that the views coincide")
-    found = _search([(ir[..., 0], vis[..., 0]) for ir, vis in pairs], model)
-    _check(found)
-    if model == "auto" and found.moved < max(0.5, _STILL * found.size[0]):
+    (size,) = sizes
+    if min(size) < LEAST_SIDE:
+        raise LureError(f"{size[0]}x{size[1]} is too small to align", f"at least {LEAST_SIDE} pixels a side are needed")
+    found = search(pairs, model)
+    refusal = judge(found)
+    if refusal is not None:
+        raise refusal
+    if model == "auto" and found.is_still:
         return Alignment(_IDENTITY, found.size, found.confidence)
     return found
 
@@ -191,7 +212,8 @@ def resize(x: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.clip(np.stack(resized, 2), 0, 1)
 
 
-def _require_simpleitk() -> Any:
+def require_simpleitk() -> Any:
+    """The SimpleITK module; LureError with what to install where it is missing."""
     try:
         import SimpleITK
     except ImportError as error:
@@ -199,26 +221,27 @@ def _require_simpleitk() -> Any:
     return SimpleITK
 
 
-def _check(found: Alignment) -> None:
+def judge(found: Alignment) -> LureError | None:
+    """Why a result is not to be used; None where it is."""
     dx, dy = found.shift
     far = (
         not 1 / WIDEST_SCALE <= found.scale <= WIDEST_SCALE
         or abs(found.rotation) > WIDEST_ROTATION
         or math.hypot(dx, dy) > WIDEST_SHIFT * found.size[0]
     )
-    told = f"{describe(found)}, confidence {found.confidence:.2f}"
     if far:
-        raise LureError(f"the estimated movement is implausible: {told}", _OTHERWISE)
+        return LureError(f"the estimated movement is implausible: {describe(found)}", _OTHERWISE)
     if found.confidence < LEAST_CONFIDENCE:
-        raise LureError(f"the estimated movement is not to be trusted: {told}", _OTHERWISE)
+        return LureError(f"the estimated movement is not to be trusted: {describe(found)}", _OTHERWISE)
+    return None
 
 
 def describe(alignment: Alignment) -> str:
-    """For a person: 'moved 12.3 px (shift 11.9, -3.1; rotation 0.8 degrees; scale 1.010)'."""
+    """For a person: 'moved 12.3 px (shift 11.9, -3.1; rotation 0.8 degrees; scale 1.010), confidence 0.93'."""
     dx, dy = alignment.shift
     return (
         f"moved {alignment.moved:.1f} px (shift {dx:.1f}, {dy:.1f}; rotation {alignment.rotation:.1f} degrees; "
-        f"scale {alignment.scale:.3f})"
+        f"scale {alignment.scale:.3f}), confidence {alignment.confidence:.2f}"
     )
 
 
@@ -232,21 +255,32 @@ class _Guess:
     dx: float
     dy: float
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """(2, 3), about the centres of both frames."""
+        import numpy as np
 
-def _search(pairs: list[tuple[np.ndarray, np.ndarray]], model: Model) -> Alignment:
+        c, s = self.scale * math.cos(self.angle), self.scale * math.sin(self.angle)
+        return np.array([[c, -s, self.dx], [s, c, self.dy]])
+
+
+def search(pairs: Sequence[tuple[np.ndarray, np.ndarray]], model: Model) -> Alignment:
+    """As `estimate_once` on at least one pair of one size, without its judgement of the result."""
     import numpy as np
 
-    height, width = pairs[0][0].shape
-    levels = [_Level(pairs, max(1.0, max(width, height) / side)) for side in _LONG_SIDES]
-    rotations, scales = np.radians(np.arange(-8, 9, 2)), 1.035 ** np.arange(-4, 5)
-    grid = [_Guess(0, float(a), float(s), 0, 0) for a in rotations for s in scales]
-    coarse, middle, fine = levels
+    height, width = pairs[0][0].shape[:2]
+    planes = [(ir[..., 0], vis[..., 0]) for ir, vis in pairs]
+    coarse, middle, fine = (_Level(planes, max(1.0, max(width, height) / side)) for side in _LONG_SIDES)
+    grid = [_Guess(0, math.radians(a), 1.035**k, 0, 0) for a in range(-8, 9, 2) for k in range(-4, 5)]
     guesses = coarse.best(grid, reach=round(WIDEST_SHIFT * coarse.shape[1]), keep=6)
     guesses = middle.best(_around(guesses, 1.0, 1.0175), reach=4, keep=2)
     guesses = fine.best(_around(guesses, 0.5, 1.009), reach=4, keep=1)
-    guesses = fine.best(_around(guesses, 0.25, 1.0045), reach=3, keep=1)
-    centred = np.median([_refine(ir, vis, fine.factor, guesses[0], model) for ir, vis in fine.images], 0)
-    confidence = float(np.clip(guesses[0].score * 5, 0, 1))
+    (guess,) = fine.best(_around(guesses, 0.25, 1.0045), reach=3, keep=1)
+    refined = np.array(
+        [[_refine(look(ir), look(vis), fine.factor, guess, model) for look in _LOOKS] for ir, vis in fine.images]
+    )
+    centred = np.median(refined, (0, 1))
+    confidence = fine.votes(centred)
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     (a, b), (d, e) = centred[:, :2].tolist()
     c, f = (centre + centred[:, 2] - centred[:, :2] @ centre).tolist()
@@ -281,9 +315,8 @@ class _Level:
         correlators = [_Correlator(vis, reach) for _, vis in self.directions]
         found = []
         for g in guesses:
-            shift = g.dx / self.factor, g.dy / self.factor
             surfaces = [
-                correlate(*_warp_directions(ir, g.angle, g.scale, shift))
+                correlate(*_warp_directions(ir, g.matrix / (1, 1, self.factor)))
                 for correlate, (ir, _) in zip(correlators, self.directions, strict=True)
             ]
             score, x, y = _peak(np.mean(surfaces, 0), reach)
@@ -291,6 +324,27 @@ class _Level:
             c, s = g.scale * math.cos(g.angle) * self.factor, g.scale * math.sin(g.angle) * self.factor
             found.append(_Guess(score, g.angle, g.scale, g.dx + c * x - s * y, g.dy + s * x + c * y))
         return sorted(found, key=lambda g: -g.score)[:keep]
+
+    def votes(self, centred: np.ndarray) -> float:
+        """The share of the frame, by what there is to see, where edges fit nowhere better than where a transform puts
+        them: 4 x 3 tiles each look for their best shift of up to `_TILE_REACH` pixels, and vote if it is near zero."""
+        import numpy as np
+
+        rows, columns, reach = 3, 4, _TILE_REACH
+        height, width = (n // k for n, k in zip(self.shape, (rows, columns), strict=True))
+        warped = [(_warp_directions(ir, centred / (1, 1, self.factor)), vis) for ir, vis in self.directions]
+        agreed = total = 0.0
+        for top in range(0, rows * height, height):
+            for left in range(0, columns * width, width):
+                surfaces, weight = [], 0.0
+                for (ir, inside), vis in warped:
+                    a, b, m = (np.pad(z[top : top + height, left : left + width], reach) for z in (ir, vis, inside))
+                    surfaces.append(_Correlator(b, reach)(a, m))
+                    weight += float((np.abs(a) * np.abs(b)).sum())
+                _, x, y = _peak(np.mean(surfaces, 0), reach)
+                total += weight
+                agreed += weight * (math.hypot(x, y) <= _TILE_NEAR)
+        return agreed / total if total else 0.0
 
 
 class _Correlator:
@@ -361,44 +415,69 @@ def _gradient(x: np.ndarray, sigma: float = 1.0) -> tuple[np.ndarray, np.ndarray
 
 
 def _directions(x: np.ndarray) -> np.ndarray:
-    """Squared complex gradient over its local strength, complex64 (H, W): equal for an edge and its negative."""
+    """Squared complex gradient over its local strength, complex64 (H, W): equal for an edge and its negative.
+
+    Taken of the logarithm, in which an edge in the shade counts as much as one in the light.
+    """
     import numpy as np
     from scipy.ndimage import gaussian_filter
 
-    gx, gy = _gradient(x)
+    gx, gy = _gradient(np.log(x + 0.02), 0.6)
     power = gx * gx + gy * gy
-    directions: np.ndarray = (gx + 1j * gy) ** 2 / (power + gaussian_filter(power, 6.0, mode="nearest") + 1e-6)
+    directions: np.ndarray = (gx + 1j * gy) ** 2 / (power + gaussian_filter(power, 6.0, mode="nearest") + 1e-3)
     return directions.astype(np.complex64)
 
 
-def _warp_directions(
-    z: np.ndarray, angle: float, scale: float, shift: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Edge directions of the image turned, scaled and shifted about its centre, and where that lies inside it."""
+def _warp_directions(z: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Edge directions (H, W) warped by a (2, 3) transform about the centre, and 1 where a pixel lies inside, else 0."""
     import numpy as np
     from scipy.ndimage import affine_transform
 
-    c, s = scale * math.cos(angle), scale * math.sin(angle)
-    turn = np.array([[c, s], [-s, c]])  # rows first: (y, x)
+    turn = matrix[::-1, 1::-1]  # rows first: (y, x)
     centre = (np.array(z.shape) - 1) / 2
-    offset = centre + shift[::-1] - turn @ centre
+    offset = centre + matrix[::-1, 2] - turn @ centre
 
     def warped(plane: np.ndarray) -> np.ndarray:
         result: np.ndarray = affine_transform(plane, turn, offset, order=1, mode="constant")
         return result
 
+    angle = math.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1])
     turned = (warped(z.real) + 1j * warped(z.imag)) * np.exp(-2j * angle)
-    return turned.astype(np.complex64), warped(np.ones(z.shape, np.float32))
+    y, x = (np.arange(n, dtype=np.float32) for n in z.shape)
+    inside = np.ones(z.shape, bool)
+    for row, start, n in zip(turn.astype(np.float32), offset, z.shape, strict=True):
+        at = (row[0] * y + np.float32(start))[:, None] + row[1] * x
+        inside &= (at >= 0) & (at <= n - 1)
+    return turned.astype(np.complex64), inside.astype(np.float32)
 
 
-def _strength(x: np.ndarray) -> np.ndarray:
+def _strength(x: np.ndarray, sigma: float) -> np.ndarray:
     """How strong an edge is among its surroundings, float32 (H, W) in [0, 1]."""
     import numpy as np
     from scipy.ndimage import gaussian_filter
 
-    power = np.hypot(*_gradient(x, 1.2))
+    power = np.hypot(*_gradient(x, sigma))
     strength: np.ndarray = power / (power + gaussian_filter(power, 6.0, mode="nearest") + 1e-3)
     return strength.astype(np.float32)
+
+
+def _relief(x: np.ndarray) -> np.ndarray:
+    """Grey values against the mean and spread of their surroundings, float32 (H, W) in [-3, 3]."""
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
+    x = gaussian_filter(x, 0.8, mode="nearest")
+    above = x - gaussian_filter(x, 6.0, mode="nearest")
+    relief: np.ndarray = above / np.sqrt(gaussian_filter(above * above, 6.0, mode="nearest") + 1e-4)
+    return np.clip(relief, -3, 3).astype(np.float32)
+
+
+_LOOKS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
+    lambda x: _strength(x, 1.2),
+    lambda x: _strength(x, 2.0),
+    _relief,
+)
+"""What the mutual information is taken of, each in a climb of its own; their median is the result."""
 
 
 def _refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: _Guess, model: Model) -> np.ndarray:
@@ -409,28 +488,29 @@ def _refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: _Guess, model
     """
     import numpy as np
 
-    sitk = _require_simpleitk()
-    centred = [_itk_image(_strength(x), factor) for x in (vis, ir)]
+    sitk = require_simpleitk()
     radius = factor * max(vis.shape) / 2
     # Edges that move by one pixel for a step of one in every parameter.
     turn = 0.4 * radius * radius
-    c, s = guess.scale * math.cos(guess.angle), guess.scale * math.sin(guess.angle)
-    start = np.array([[c, -s, guess.dx], [s, c, guess.dy]])
+    start = guess.matrix
     if model == "affine":
         transform = sitk.AffineTransform(2)
-        transform.SetParameters((c, -s, s, c, guess.dx, guess.dy))
+        transform.SetParameters((*start[:, :2].ravel().tolist(), guess.dx, guess.dy))
         steps = [turn] * 4 + [1.0, 1.0]
     else:
         transform = sitk.Similarity2DTransform(guess.scale, guess.angle, (guess.dx, guess.dy), (0.0, 0.0))
         steps = [turn] * 2 + [1.0, 1.0]
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # sums in another order would change the last digits
+    method.SetNumberOfWorkUnits(1)  # sums in another order would change the last digits
     method.SetMetricAsMattesMutualInformation(24)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(0.5 * factor, 0.02 * factor, 60, 0.6)
     method.SetOptimizerScales(steps)
     method.SetInitialTransform(transform, inPlace=True)
-    method.Execute(*centred)
+    try:
+        method.Execute(_itk_image(vis, factor), _itk_image(ir, factor))
+    except RuntimeError:  # nothing to climb: an image without edges, or no overlap left
+        return start
     refined = np.column_stack([np.reshape(transform.GetMatrix(), (2, 2)), transform.GetTranslation()])
     return start if _distance(refined, start, vis.shape, factor) > _RUNAWAY * factor * vis.shape[1] else refined
 
@@ -446,7 +526,7 @@ def _distance(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...], factor
 
 def _itk_image(x: np.ndarray, factor: float) -> Any:
     """As SimpleITK's image whose physical points are pixels of the full image, from its centre."""
-    sitk = _require_simpleitk()
+    sitk = require_simpleitk()
     image = sitk.GetImageFromArray(x)
     image.SetSpacing((factor, factor))
     image.SetOrigin([-factor * (n - 1) / 2 for n in x.shape[::-1]])

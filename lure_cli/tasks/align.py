@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from lure_cli.core.files import write_file
-from lure_cli.core.images import read_image, write_image
-from lure_cli.core.registration import MODELS, MOST_PAIRS, Alignment, Model, describe, estimate, estimate_once, warp
+from lure_cli.core.images import write_image
+from lure_cli.core.registration import MODELS, Alignment, describe, require_simpleitk
 from lure_cli.errors import LureError
-from lure_cli.tasks.pairing import Pair, find_pairs
+from lure_cli.tasks.inputs import ReadOptions, common_alignment, read_inputs
+from lure_cli.tasks.pairing import Pair, find_pairs, is_many
 
-if TYPE_CHECKING:
-    import numpy as np
-
-__all__ = ["AlignOptions", "Aligned", "Alignment", "align", "align_pair", "describe", "estimate_once", "plan_align"]
-
-
-def align_pair(ir: np.ndarray, vis: np.ndarray, model: Model = "auto") -> tuple[np.ndarray, Alignment]:
-    """Lay an infrared image onto its visible image.
-
-    Args:
-        ir: float32 (H, W, 1) in [0, 1].
-        vis: float32 (H, W, 1) or (H, W, 3) in [0, 1], of the same size.
-        model: `auto` or `affine`, see `estimate`.
-
-    Returns:
-        The warped infrared image, the very same array where nothing moves, and the transform.
-
-    Raises:
-        LureError: as `estimate`.
-    """
-    from lure_cli.core.images import to_channels
-
-    alignment = estimate(ir, to_channels(vis, 1), model=model)
-    return warp(ir, alignment), alignment
+__all__ = ["AlignOptions", "Aligned", "Alignment", "align", "describe", "plan_align"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +30,14 @@ class AlignOptions:
     once: bool = False
     transform: str | None = None
     apply: Path | None = None
+    ir_range: str = "full"
+    resize_ir: bool = False
     overwrite: bool = False
+
+    @property
+    def read(self) -> ReadOptions:
+        """How the pairs are read."""
+        return ReadOptions(self.ir_range, self.resize_ir, align=self.model, align_once=self.once)
 
 
 @dataclass(frozen=True)
@@ -82,14 +67,17 @@ def plan_align(options: AlignOptions) -> AlignPlan:
 
     Raises:
         LureError: an unknown model, options that exclude each other, inputs that do not pair, outputs that collide or
-            exist without `overwrite`, a transform file that cannot be used.
+            exist without `overwrite`, a transform file that cannot be used, SimpleITK is missing.
     """
     o = options
     if o.model not in MODELS:
         raise LureError(f"model '{o.model}' is not known", "give --model auto or --model affine")
     if o.apply is not None and (o.once or o.transform is not None or o.model != "auto"):
         raise LureError("--apply excludes --once, --transform and --model", "a known transform is not estimated")
-    many = o.ir.is_dir()
+    if o.apply is None:
+        require_simpleitk()
+    o.read.check()
+    many = is_many(o.ir)
     if o.once and not many:
         raise LureError("--once is for folders", "give two folders, or leave it out")
     output = o.output
@@ -102,7 +90,7 @@ def plan_align(options: AlignOptions) -> AlignPlan:
     known = None if o.apply is None else read_transform(o.apply)
     if not o.overwrite:
         for path in (*(pair.output for pair in pairs), *transforms):
-            if path.exists():
+            if os.path.lexists(path):
                 raise LureError(f"{path} exists already", "give --overwrite, or another name")
     return AlignPlan(o, tuple(pairs), tuple(unmatched), transforms, known)
 
@@ -125,53 +113,27 @@ def align(plan: AlignPlan) -> Iterator[Aligned]:
     """Align every pair of a plan, one result at a time; a pair that fails does not stop the others.
 
     Raises:
-        LureError: SimpleITK is missing, or with `once` a pair to estimate from cannot be read or the estimate is
-            refused.
+        LureError: with `once`, none of the pairs to estimate from can be read, or the estimate is refused.
     """
     o = plan.options
     alignment = plan.known
     if o.once:
-        alignment = _estimate_folder(plan)
-        if plan.transforms:
+        alignment = common_alignment(plan.pairs, o.read)
+        if plan.transforms and alignment is not None:
             write_transform(plan.transforms[0], alignment)
     for i, pair in enumerate(plan.pairs):
         started = time.perf_counter()
         try:
-            ir, vis = read_image(pair.ir, channels=1), read_image(pair.vis, channels=1)
-            _check_size(pair, ir, vis)
-            found = alignment or estimate(ir, vis, model=cast(Model, o.model))
-            _write_warped(pair.output, warp(ir, found))
+            inputs = read_inputs(pair, o.read, alignment)
+            deep = inputs.ir_bits > 8 and pair.output.suffix.lower() in (".png", ".tif", ".tiff")
+            write_image(pair.output, inputs.ir, bits=16 if deep else 8)
             if plan.transforms and not o.once:
-                write_transform(plan.transforms[i], found)
+                assert inputs.alignment is not None
+                write_transform(plan.transforms[i], inputs.alignment)
         except LureError as error:
-            told = error if str(pair.ir) in error.message else LureError(f"{pair.name}: {error.message}", error.hint)
-            yield Aligned(pair, seconds=time.perf_counter() - started, error=told)
+            yield Aligned(pair, seconds=time.perf_counter() - started, error=error)
             continue
-        yield Aligned(pair, found, time.perf_counter() - started)
-
-
-def _estimate_folder(plan: AlignPlan) -> Alignment:
-    """One transform for the pairs, from `MOST_PAIRS` of them, evenly spread."""
-    count = min(len(plan.pairs), MOST_PAIRS)
-    chosen = [plan.pairs[round(i * (len(plan.pairs) - 1) / max(count - 1, 1))] for i in range(count)]
-    images = []
-    for pair in chosen:
-        ir, vis = read_image(pair.ir, channels=1), read_image(pair.vis, channels=1)
-        _check_size(pair, ir, vis)
-        images.append((ir, vis))
-    return estimate_once(images, model=cast(Model, plan.options.model))
-
-
-def _check_size(pair: Pair, ir: np.ndarray, vis: np.ndarray) -> None:
-    if ir.shape != vis.shape:
-        (h, w), (hv, wv) = ir.shape[:2], vis.shape[:2]
-        raise LureError(
-            f"{pair.ir} is {w}x{h} but {pair.vis} is {wv}x{hv}", "resize one of them so that the two views coincide"
-        )
-
-
-def _write_warped(path: Path, x: np.ndarray) -> None:
-    write_image(path, x)
+        yield Aligned(pair, inputs.alignment, time.perf_counter() - started)
 
 
 def write_transform(path: Path, alignment: Alignment) -> None:

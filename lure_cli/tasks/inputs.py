@@ -55,13 +55,14 @@ class ReadOptions:
 class Note:
     """Something about a pair that its owner may want to know; notes of one kind say the same of several pairs."""
 
-    kind: Literal["swapped", "colour", "range", "resized", "aligned"]
+    kind: Literal["swapped", "colour", "range", "resized", "aligned", "rig"]
     text: str
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]; the rest goes to the result."""
+    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]. Transparency and metadata, of the
+    visible image, go into the result."""
 
     ir: np.ndarray
     vis: np.ndarray
@@ -69,6 +70,7 @@ class Inputs:
     metadata: Metadata
     notes: tuple[Note, ...] = ()
     alignment: Alignment | None = None
+    ir_bits: int = 8
     seconds: float = 0.0
 
 
@@ -121,9 +123,8 @@ def read_inputs(pair: Pair, options: ReadOptions, alignment: Alignment | None = 
                 "align folders with one size of images, or each pair on its own (without --align-once)",
             )
         x = warp(x, alignment)
-        if own:
-            notes.append(Note("aligned", f"{pair.ir}: {describe(alignment)}, confidence {alignment.confidence:.2f}"))
-    return Inputs(x, vis.x, vis.alpha, vis.metadata, tuple(notes), alignment)
+        notes.append(Note("aligned" if own else "rig", f"{pair.ir if own else 'all pairs'}: {describe(alignment)}"))
+    return Inputs(x, vis.x, vis.alpha, vis.metadata, tuple(notes), alignment, ir.bits)
 
 
 def common_alignment(

@@ -131,7 +131,7 @@ def find_pairs(
         LureError: a path is missing, a file meets a folder, both inputs are the same, nothing pairs, two files of a
             side have one name, the pairing or the template is malformed, or an output is ambiguous or is an input.
     """
-    many = [_is_many(path) for path in (ir, vis)]
+    many = [is_many(path) for path in (ir, vis)]
     if many[0] != many[1]:
         folder, file = (ir, vis) if many[0] else (vis, ir)
         raise LureError(f"{folder} is a folder but {file} is a file", "give two files or two folders")
@@ -152,7 +152,8 @@ def _is_glob(path: Path) -> bool:
     return bool(_WILD.search(str(path))) and not os.path.lexists(path)
 
 
-def _is_many(path: Path) -> bool:
+def is_many(path: Path) -> bool:
+    """Whether a source is a folder or a pattern, not one file; LureError if there is no such thing."""
     if path == STANDARD:
         return False
     if _is_glob(path):
