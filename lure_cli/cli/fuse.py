@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -180,7 +181,8 @@ def _carry_out(plan: Plan, results: Any, standard: Path, *, as_json: bool, quiet
         elif not quiet and result.status == "skipped":
             note(f"skipped: {result.pair.output} exists")
         if not quiet and total > 1:
-            note(f"{sum(counts.values())}/{total} {result.pair.name}: {result.status}")
+            left = _time_left(counts, total, time.perf_counter() - started)
+            note(f"{sum(counts.values())}/{total} {result.pair.name}: {result.status}{left}")
     seconds = time.perf_counter() - started
     if not quiet:
         for kind, count in kinds.items():
@@ -194,3 +196,11 @@ def _carry_out(plan: Plan, results: Any, standard: Path, *, as_json: bool, quiet
         rate = f"; {counts['done'] / seconds:.2f} pairs a second" if counts["done"] else ""
         note(f"{parts} of {total} pairs{rate}")
     return counts, bool(failed)
+
+
+def _time_left(counts: Counter[str], total: int, seconds: float) -> str:
+    """', about 1:23:45 left', once there is enough to judge from; pairs that were skipped took no time."""
+    worked, left = counts["done"] + counts["failed"], total - sum(counts.values())
+    if worked < 10 or not left:
+        return ""
+    return f", about {timedelta(seconds=round(seconds / worked * left))} left"

@@ -318,7 +318,7 @@ def fuse(plan: Plan, stop: Stop = lambda: False) -> Iterator[Result]:
         LureError: the weights, the device, the engine or a common alignment cannot be used at all.
     """
     options, alignment = plan.options, None
-    for folder in {pair.output.parent for pair in plan.pairs}:
+    for folder in {pair.output.parent for pair in plan.pairs if pair.output != STANDARD}:
         sweep(folder)
     if options.read.align_once and not all(finished(pair, options) for pair in plan.pairs):
         alignment = common_alignment(plan.pairs, options.read, stop)
