@@ -388,8 +388,7 @@ class Lure(nn.Module):
         f_ir = self.encode(pad_to_multiple(ir, self.multiple), t_ir, "ir", strength_ir, e_ir)
         f_vis = self.encode(pad_to_multiple(vis, self.multiple), t_vis, "vis", strength_vis, e_vis)
         y = self.decode(self.fusion(f_ir, f_vis))[..., :h, :w].float().clamp(0, 1)
-        grey = is_grey(vis)
-        return torch.where(grey, luma(y).expand_as(y), y) if grey.any() else y
+        return torch.where(is_grey(vis), luma(y).expand_as(y), y)
 
 
 def is_grey(x: Tensor) -> Tensor:
