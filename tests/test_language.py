@@ -23,7 +23,7 @@ from lure_cli.tasks.train_text import Tower, encode_samples, judge, read_prompts
 from lure_cli.tasks.weights import text_weights
 
 Run = Callable[..., Outcome]
-HAND, HELD, TRAIN = 0.95, 0.40, 0.95
+HAND, HELD, TRAIN = 0.95, 0.62, 0.95
 """Shares understood exactly that must not be lost; the model card has the figures."""
 CANONICAL = [
     ("haze", "haze", ""),
@@ -60,6 +60,7 @@ CANONICAL = [
     ("noise in the infrared, not in the visible image", "", "noise"),
     ("hazee", "haze", ""),
     ("HAZE, NOT NOISE", "haze", ""),
+    ("can hardly see anything because there is no light", "lowlight", ""),
 ]
 """Prompts that must be understood exactly."""
 
@@ -120,7 +121,7 @@ def test_severity() -> None:
         ("visible image", "does not say what is wrong"),
         ("нет", "does not say what is wrong"),
         ("", "empty"),
-        ("can hardly see anything because there is no light", "it may mean 'lowlight'"),
+        ("compression artefacts", "it may mean 'lowres'"),
         ("haze in the infrared image", "'haze' is not known for the infrared image"),
         ("stripes in the visible image", "'stripe' is not known for the visible image"),
     ],

@@ -1,8 +1,8 @@
 """Prompts as people might write them, with what they mean: training and test data of the text encoder.
 
-Words and sentence patterns come in two parts, `train` and `held`: the second is never trained on and serves to measure
-how well other wording is understood. Plain lists and a small grammar; everything random comes from the caller's
-generator.
+Words and sentence patterns come in two parts, `train` (of which `common` is the everyday part) and `held`: the second
+is never trained on and serves to measure how well other wording is understood. Plain lists and a small grammar;
+everything random comes from the caller's generator.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from lure_cli.core.text import HEAVY, MEDIUM, SLIGHT, Focus
 
-Split = Literal["train", "held"]
+Split = Literal["common", "train", "held"]
 Label = tuple[str, str]
 """(modality, degradation)."""
 
@@ -40,8 +40,9 @@ class Sample:
 
 
 class Pool(NamedTuple):
-    """Alternatives; the second part is for testing only."""
+    """Alternatives: the common ones, all that are trained on, and those for testing only."""
 
+    common: tuple[str, ...]
     train: tuple[str, ...]
     held: tuple[str, ...]
 
@@ -72,7 +73,7 @@ def _load() -> tuple[dict[str, Wording], dict[str, Pool], tuple[tuple[str, str, 
 
 
 def _pool(pool: Mapping[str, Sequence[str]]) -> Pool:
-    return Pool(tuple(pool["train"]), tuple(pool["held"]))
+    return Pool(tuple(pool["train"]), (*pool["train"], *pool.get("more", ())), tuple(pool["held"]))
 
 
 WORDS, _PATTERNS, FIXED = _load()
@@ -84,6 +85,91 @@ _DEGREES = {
     (HEAVY, "adjectives"): _PATTERNS["heavy_adjective"],
 }
 _AND = (" and ", ", ", " and ", " + ", " & ", ", and ", "/")
+_NOT_THERE = (
+    ", not in {M}",
+    " but not in {M}",
+    ", but not the {m}",
+    " and not in {M}",
+    " only, {M} is fine",
+    ", {M} has none",
+    ", never in {M}",
+    ", not the {m}",
+    ", not {M}",
+    " (not in {M})",
+    " and not {M}",
+    " though not in {M}",
+    ", just not in {M}",
+    ", {M} does not",
+    ", {M} hasn't",
+    ", {M} isn't affected",
+    ", {M} is not affected",
+    ", but {M} does not have it",
+    ", but {M} doesn't",
+    ", but {M} is unaffected",
+    ", but nothing of it in {M}",
+    ", unlike {M}",
+    " unlike {M}",
+    ", in contrast to {M}",
+    ", as opposed to {M}",
+    " rather than {M}",
+    " rather than in {M}",
+    " instead of {M}",
+    ", not so {M}",
+    ", not so in {M}",
+    "; not in {M}",
+    ". Not in {M}",
+    ". Not {M}",
+    ". {M} has none",
+    ". {M} does not have it",
+    ". {M} is without it",
+    ", while {M} has none",
+    ", whereas {M} has none",
+    ", whereas {M} does not",
+    ", nothing like that in {M}",
+    ", none of it in {M}",
+    ", none in {M}",
+    ", no such problem in {M}",
+    ", {m} free of it",
+    ", leave {M} alone",
+    ", leave {M} as it is",
+    ", don't touch {M}",
+)
+"""Said of a degradation: that the other image does not have it."""
+_AGAIN = (
+    ". It is also {A}",
+    ", it is {A} too",
+    ". It is {A} as well",
+    " and it also has {N}",
+    ". There is {N} in it as well",
+    ", it also has {N}",
+    ", it's also {A}",
+    " and it's {A}",
+    " and it is {A}",
+    " and is {A}",
+    " and {A}",
+    " and has {N}",
+    " and shows {N}",
+    " and also {N}",
+    ", with {N}",
+    ", with {N} too",
+    ", plus {N}",
+    ", also {A}",
+    ", moreover it is {A}",
+    ", besides it has {N}",
+    ", and there is {N} in it",
+    ", on top of that it is {A}",
+    ". Also it is {A}",
+    ". Also {N}",
+    ". It has {N} too",
+    ". It has {N}, too",
+    ". It also suffers from {N}",
+    ". It also shows {N}",
+    ". On top of that, it has {N}",
+    ". And it's {A}",
+    "; it also has {N}",
+    "; it is also {A}",
+)
+"""Said of the same image again."""
 
 
 class _Clause(NamedTuple):
@@ -99,14 +185,14 @@ def sample(rng: random.Random, split: Split = "train", words: Sequence[str] = ()
 
     Args:
         rng: where chance comes from.
-        split: which words and patterns; "held" takes the degradations' wording and the sentence patterns from the part
-            that is never trained on, small words (images, joints, severities) from both.
+        split: which words and patterns; "common" is a part of "train". "held" takes the degradations' wording and the
+            sentence patterns from the part that is never trained on, small words (images, joints, severities) from all.
         words: any English words, for off-topic texts.
     """
     kind = rng.random()
     if kind < 0.22:
         return off_topic(rng, split, words)
-    if split == "train" and kind < 0.24:
+    if split != "held" and kind < 0.24:
         return _fixed(rng)
     if kind < 0.27:
         focus: Focus = rng.choice(("pair", "pair", "vis", "ir"))
@@ -198,19 +284,19 @@ def lexicon(split: Split | None = None) -> set[str]:
     pools = [p for wording in WORDS.values() for p in wording]
     pools += [p for name, p in _PATTERNS.items() if name not in chatter]
     for pool in pools:
-        for text in (*(pool.train if split != "held" else ()), *(pool.held if split != "train" else ())):
+        for text in (*(pool.train if split != "held" else ()), *(pool.held if split in (None, "held") else ())):
             found |= set(re.findall(r"[a-z]+", re.sub(r"\{.\}", " ", text.lower().replace("'", ""))))
     return found
 
 
-def telling_words() -> set[str]:
-    """Words of the training part that are said of one degradation only."""
+def telling_words() -> dict[str, str]:
+    """Words of the training part that are said of one degradation only, with its name."""
     where: dict[str, set[str]] = {}
     for name, wording in WORDS.items():
         for pool in wording:
             for w in re.findall(r"[a-z]{4,}", " ".join(pool.train).lower()):
                 where.setdefault(w, set()).add(name)
-    return {w for w, names in where.items() if len(names) == 1}
+    return {w: min(names) for w, names in where.items() if len(names) == 1}
 
 
 def _pick(rng: random.Random, pool: Pool, split: Split, small: bool = False) -> str:
@@ -239,16 +325,7 @@ def _about_pair(rng: random.Random, split: Split) -> Sample:
         image = rng.choice(("vis", "ir"))
         a, b = rng.sample([n for n in WORDS if image in HOMES[n]], 2)
         first = _tell(rng, _Clause((a,), image), split, labels)
-        again = rng.choice(
-            (
-                ". It is also {A}",
-                ", it is {A} too",
-                ". It is {A} as well",
-                " and it also has {N}",
-                ". There is {N} in it as well",
-            )
-        )
-        text = first + _fill(rng, again, _Clause((b,), image), split, labels)
+        text = first + _fill(rng, rng.choice(_AGAIN), _Clause((b,), image), split, labels)
     return _finish(rng, split, text, "pair", labels)
 
 
@@ -308,17 +385,7 @@ def _contrast(rng: random.Random, split: Split, labels: dict[Label, float]) -> s
         shared = [n for n in WORDS if len(HOMES[n]) == 2]
         text = _tell(rng, _Clause((rng.choice(shared),), here), split, labels)
         other = _image(rng, there, split)
-        how = rng.choice(
-            (
-                ", not in {M}",
-                " but not in {M}",
-                ", but not the {m}",
-                " and not in {M}",
-                " only, {M} is fine",
-                ", {M} has none",
-                ", never in {M}",
-            )
-        )
+        how = rng.choice(_NOT_THERE)
         return text + how.replace("{M}", f"the {other}").replace("{m}", other)
     if kind < 0.6:  # one image is clean
         here, there = rng.sample(("vis", "ir"), 2)
@@ -364,7 +431,7 @@ def _tell(
     forms = ["nouns", "nouns", "adjectives"]
     if len(names) == 1 and not clause.denied and severity is None:
         forms += ["clauses", "verbs"]
-        if image is None and WORDS[names[0]].bare.train:
+        if image is None and getattr(WORDS[names[0]].bare, split):
             forms += ["bare"]
     form = rng.choice(forms)
     if form in ("nouns", "adjectives"):

@@ -17,31 +17,33 @@ import random
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lure_cli.core.language import FORMAT, LABELS, LENGTH, SPECIAL, Language, Tokenizer
-from lure_cli.core.paraphrase import Sample, Split, lexicon, sample, telling_words, typo
+from lure_cli.core.paraphrase import WORDS, Sample, Split, lexicon, sample, telling_words, typo
 from lure_cli.core.text import SEVERITIES
 
 CONTEXTS = ("{}", "the image is {}", "{} in the picture")
 """What the teacher reads a word in; the vectors of all are joined."""
 SIZES: dict[str, Any] = {
-    "size": 96,  # principal components of the teacher's vectors
+    "size": 88,  # principal components of the teacher's vectors
+    "likeness": 1.0,  # weight of the likenesses to the degradations that are appended to them (`likeness`)
     "width": 128,
     "layers": 2,
     "heads": 4,
     "lr": 2e-3,
     "batch": 128,
-    "noise": 0.25,  # added to the vectors (of unit variance) in training: words nearby mean the same
+    "noise": 0.2,  # added to the vectors (of unit variance) in training: words nearby mean the same
+    "common": 0.45,  # share of texts in common wording only
     "typos": 0.15,  # share of texts with a typing error
-    "vary": 0.3,  # share of telling words replaced by neighbours, in every second text
+    "vary": 0.25,  # share of telling words replaced by neighbours, in two of five texts
 }
 
 
@@ -118,11 +120,23 @@ def draw(seed: int, count: int, split: Split, words: Sequence[str], typos: float
     return found
 
 
-def load_vectors(path: Path, size: int) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The teacher's vectors, reduced to their `size` principal components: words, int8 (N, size), scale a word (N,).
+class Words(NamedTuple):
+    """The word list and what the teacher knows of it."""
 
-    The words of the training texts come first: a typing error is corrected to one of them if it can be.
-    """
+    words: list[str]
+    """Those of the training texts come first: a typing error is corrected to one of them if it can be."""
+    vectors: np.ndarray
+    """(N, D) int8."""
+    scales: np.ndarray
+    """(N,) float16."""
+    near: dict[str, list[str]]
+    """For each word that tells one degradation only, the words most alike to the teacher that tell the same."""
+    plain: list[str]
+    """Frequent words that are unlike all telling words: for off-topic texts."""
+
+
+def load_words(path: Path, cfg: Mapping[str, Any], seed: int = 0) -> Words:
+    """The teacher's vectors, reduced to their principal components and completed by `likeness`."""
     from safetensors.numpy import load_file
 
     data = load_file(path)
@@ -130,32 +144,110 @@ def load_vectors(path: Path, size: int) -> tuple[list[str], np.ndarray, np.ndarr
     v = data["vectors"].astype(np.float32)
     v = (v - v.mean(0)).reshape(len(v), -1)
     _, axes = np.linalg.eigh(v.T @ v)
-    v = v @ axes[:, : -size - 1 : -1]
-    v /= v.std()
+    v = v @ axes[:, : -_REDUCED - 1 : -1]
+    like, meant, alike = likeness(words, v, seed)
+    near, plain = _neighbours(words, like, meant, alike)
+    v = v[:, : cfg["size"]]
+    v = np.concatenate((v / v.std(), cfg["likeness"] * like), 1)
     mine = lexicon("train")
     order = sorted(range(len(words)), key=lambda i: words[i] not in mine)
     words, v = [words[i] for i in order], v[order]
     scales = (np.abs(v).max(1) / 127).astype(np.float16)
-    return words, np.round(v / scales[:, None].astype(np.float32)).astype(np.int8), scales
+    v8 = np.round(v / np.maximum(scales[:, None].astype(np.float32), 1e-6)).astype(np.int8)
+    return Words(words, v8, scales, near, plain)
 
 
-def neighbours(words: Sequence[str], v: np.ndarray, count: int = 6, least: float = 0.45) -> dict[str, list[str]]:
-    """For each word that tells one degradation only, the words most alike to the teacher.
+_REDUCED = 256
+"""Components in which words are compared."""
+_NAMES = tuple(WORDS)
 
-    No word of a training text, nor of the part kept for testing, is among them.
+
+def likeness(words: Sequence[str], v: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """How alike each word is to what is said of each degradation, in the teacher's eyes.
+
+    A telling word is never compared with itself or words of the same stem, so that its likenesses are as sure as those
+    of a word that is met for the first time.
+
+    Returns:
+        (N, 19) of unit variance: logits of a linear classifier (nine degradations, none), then the mean cosine of the
+        three telling words most alike, for each degradation; (N,) the degradation that both together speak for; the
+        cosines (N,) of each telling word.
     """
-    mine, held = lexicon("train"), lexicon("held")
-    telling = telling_words()
-    v = v / np.linalg.norm(v, axis=1, keepdims=True)
-    found = {}
-    for i, w in enumerate(words):
-        if w in telling:
-            alike = v @ v[i]
-            best = np.argsort(-alike)[1 : 8 * count].tolist()
-            near = [words[j] for j in best if alike[j] > least and words[j] not in mine and words[j] not in held]
-            if near:
-                found[w] = near[:count]
-    return found
+    telling, mine, rng = telling_words(), lexicon("train"), random.Random(seed)
+    index = {w: i for i, w in enumerate(words)}
+    telling = {w: n for w, n in telling.items() if w in index}
+    unit = v / np.linalg.norm(v, axis=1, keepdims=True)
+    rest = [i for i, w in enumerate(words[:40_000]) if w not in mine]
+    rows = [index[w] for w in telling]
+    rows += [index[w] for w in sorted(mine) if w in index and w not in telling]
+    rows += rng.sample(rest, min(6_000, len(rest)))
+    meant = np.array([_NAMES.index(telling[words[i]]) if words[i] in telling else len(_NAMES) for i in rows])
+    parts = {stem: rng.randrange(5) for stem in sorted({_stem(words[i]) for i in rows})}
+    part = np.array([parts[_stem(words[i])] for i in rows])
+    picked, logits = np.array(rows), np.zeros((len(words), len(_NAMES) + 1), np.float32)
+    own = np.zeros_like(logits)
+    for k in range(5):
+        z = _linear(4 * unit, picked[part != k], meant[part != k])
+        logits += z / 5
+        own[picked[part == k]] = z[picked[part == k]]
+    logits[picked] = own[picked]
+    stems = np.array([_stem(w) for w in words])
+    cosines = {w: unit @ unit[index[w]] for w in telling}
+    nearest = np.zeros((len(words), len(_NAMES)), np.float32)
+    for c, name in enumerate(_NAMES):
+        those = np.stack([np.where(stems == _stem(w), -1, cosines[w]) for w, n in telling.items() if n == name], 1)
+        nearest[:, c] = np.sort(those, 1)[:, -3:].mean(1)
+    logits = (logits - logits.mean(0)) / logits.std()
+    nearest = (nearest - nearest.mean(0)) / nearest.std(0).mean()
+    best = (logits[:, :-1] / logits[:, :-1].std() + nearest).argmax(1)
+    return np.concatenate((logits, nearest), 1), best, cosines
+
+
+def _stem(word: str) -> str:
+    return word[:5]
+
+
+def _linear(v: np.ndarray, rows: np.ndarray, meant: np.ndarray, steps: int = 150) -> np.ndarray:
+    """Logits of all words by logistic regression on those of `rows`."""
+    x, y = torch.from_numpy(v[rows].astype(np.float32)), torch.from_numpy(meant)
+    w = torch.zeros(v.shape[1], len(_NAMES) + 1, requires_grad=True)
+    b = torch.zeros(len(_NAMES) + 1, requires_grad=True)
+    optimizer = torch.optim.Adam([w, b], lr=0.05)
+    for _ in range(steps):
+        loss = nn.functional.cross_entropy(x @ w + b, y) + 1e-3 * (w**2).sum()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    result: np.ndarray = v.astype(np.float32) @ w.detach().numpy() + b.detach().numpy()
+    return result
+
+
+def _neighbours(
+    words: Sequence[str],
+    like: np.ndarray,
+    meant: np.ndarray,
+    cosines: Mapping[str, np.ndarray],
+    count: int = 12,
+    least: float = 0.4,
+    unlike: float = 0.5,
+) -> tuple[dict[str, list[str]], list[str]]:
+    """`near` and `plain` of `Words`; no word of the part kept for testing is a neighbour."""
+    mine, held, telling = lexicon("train"), lexicon("held"), telling_words()
+    near = {}
+    closest = np.zeros(len(words), np.float32)
+    for w, alike in cosines.items():
+        closest = np.maximum(closest, alike)
+        name = _NAMES.index(telling[w])
+        found = [
+            words[j]
+            for j in np.argsort(-alike)[1:60].tolist()
+            if alike[j] > least and meant[j] == name and words[j] not in mine and words[j] not in held
+        ]
+        if found:
+            near[w] = found[:count]
+    none = like[:, : len(_NAMES) + 1].argmax(1) == len(_NAMES)
+    frequent = [i for i, w in enumerate(words) if w not in mine][:20_000]
+    return near, [words[i] for i in frequent if closest[i] < unlike and none[i]]
 
 
 def vary(rng: random.Random, text: str, near: dict[str, list[str]], share: float) -> str:
@@ -167,11 +259,10 @@ def vary(rng: random.Random, text: str, near: dict[str, list[str]], share: float
 def train(vectors: Path, out: Path, seed: int, count: int, steps: int, cfg: dict[str, Any]) -> None:
     """Draw texts, train on them, write the file."""
     torch.manual_seed(seed)
-    words, v8, scales = load_vectors(vectors, cfg["size"])
-    v = torch.from_numpy(v8.astype(np.float32) * scales.astype(np.float32)[:, None])
-    near = neighbours(words, v.numpy())
+    list_ = load_words(vectors, cfg)
+    v = torch.from_numpy(list_.vectors.astype(np.float32) * list_.scales.astype(np.float32)[:, None])
     with ProcessPoolExecutor(2) as pool:
-        shares = list(pool.map(_encode_share, [(seed * 1000 + i, count // 16, words, near, cfg) for i in range(16)]))
+        shares = list(pool.map(_encode_share, [(seed * 1000 + i, count // 16, list_, cfg) for i in range(16)]))
     tokens, labels, severities = (torch.from_numpy(np.concatenate(part)) for part in zip(*shares, strict=True))
     print(f"{len(tokens)} texts, {(tokens >= 0).sum(1).float().mean():.1f} tokens each", file=sys.stderr)
     tower = Tower(v, cfg["width"], cfg["layers"], cfg["heads"])
@@ -204,30 +295,27 @@ def train(vectors: Path, out: Path, seed: int, count: int, steps: int, cfg: dict
         schedule.step()
         if step % 500 == 499:
             print(f"step {step + 1}: loss {loss:.4f}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    _save(out, tower, words, v8, scales, seed, cfg)
+    _save(out, tower, list_, seed, cfg)
 
 
-def _encode_share(
-    job: tuple[int, int, list[str], dict[str, list[str]], dict[str, Any]],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    seed, count, words, near, cfg = job
+def _encode_share(job: tuple[int, int, Words, dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    seed, count, list_, cfg = job
     rng = random.Random(seed)
-    plain = words[len(lexicon("train")) :][:20_000]
     samples = []
-    for s in draw(seed, count, "train", plain, 0):
-        text = vary(rng, s.text, near, cfg["vary"]) if not s.off_topic and rng.random() < 0.5 else s.text
+    common = draw(seed, int(count * cfg["common"]), "common", list_.plain, 0)
+    for s in common + draw(seed + 500, count - len(common), "train", list_.plain, 0):
+        text = vary(rng, s.text, list_.near, cfg["vary"]) if not s.off_topic and rng.random() < 0.4 else s.text
         text = typo(rng, text) if rng.random() < cfg["typos"] else text
         samples.append(Sample(text, s.focus, s.labels, s.off_topic))
-    return encode_samples(samples, Tokenizer(words))
+    return encode_samples(samples, Tokenizer(list_.words))
 
 
-def _save(
-    out: Path, tower: Tower, words: list[str], v8: np.ndarray, scales: np.ndarray, seed: int, cfg: dict[str, Any]
-) -> None:
+def _save(out: Path, tower: Tower, list_: Words, seed: int, cfg: dict[str, Any]) -> None:
     from safetensors.numpy import save_file
 
     tensors = {k: p.detach().numpy().astype(np.float16) for k, p in tower.state_dict().items()}
-    tensors |= {"words": np.frombuffer("\n".join(words).encode(), np.uint8), "vectors": v8, "scales": scales}
+    tensors |= {"words": np.frombuffer("\n".join(list_.words).encode(), np.uint8)}
+    tensors |= {"vectors": list_.vectors, "scales": list_.scales}
     metadata = {
         "format": FORMAT,
         "kind": "text",
@@ -285,7 +373,7 @@ def make_vectors(teacher: Path, words: Path, count: int, out: Path) -> None:
     Args:
         teacher: folder with model and tokenizer.
         words: one word a line (more behind a space is ignored), the most frequent first.
-        count: how many of them; the words of the training and test texts are added.
+        count: how many of them; the words of the training texts are added.
     """
     from safetensors.numpy import save_file
     from transformers import AutoModel, AutoTokenizer
@@ -293,7 +381,7 @@ def make_vectors(teacher: Path, words: Path, count: int, out: Path) -> None:
     tokenizer, model = AutoTokenizer.from_pretrained(teacher), AutoModel.from_pretrained(teacher).eval()
     lines = words.read_text(encoding="utf-8-sig").splitlines()
     listed = [w for w in (line.split(" ")[0] for line in lines) if w.isascii() and w.isalpha()][:count]
-    listed = list(dict.fromkeys((*listed, *sorted(lexicon()))))
+    listed = list(dict.fromkeys((*listed, *sorted(lexicon("train")))))
     found = np.zeros((len(listed), len(CONTEXTS), model.config.hidden_size), np.float16)
     order = sorted(range(len(listed)), key=lambda i: len(listed[i]))
     with torch.inference_mode():
@@ -341,8 +429,8 @@ def main() -> None:
     p.add_argument("--vectors", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--texts", type=int, default=480_000)
-    p.add_argument("--steps", type=int, default=14_000)
+    p.add_argument("--texts", type=int, default=1_500_000)
+    p.add_argument("--steps", type=int, default=36_000)
     p.add_argument("--threads", type=int, default=1)
     p = commands.add_parser("test")
     p.add_argument("--weights", type=Path, required=True)

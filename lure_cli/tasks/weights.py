@@ -35,7 +35,7 @@ DETECTOR = Record(
 
 TEXT = Record(
     file="lure-text.safetensors",
-    sha256="d5e131d319ec94e05f5a04b41fbdb0db2d10a82a5f12999dd8ebdbdf66c4d802",
+    sha256="be36cd59bf345c7cf0f8b2de11d8fe0b26c9681f0720272bc2f65197cb589634",
 )
 """The text encoder that understands prompts."""
 
