@@ -223,8 +223,7 @@ def test_generator() -> None:
     assert samples[:50] == [sample(r2) for r2 in [random.Random(0)] for _ in range(50)]
     for wording in WORDS.values():
         for pool in wording:
-            assert not set(pool.train) & set(pool.held)
-    assert len(lexicon("held") - lexicon("train")) > 100
+            assert not set(pool.common) & set(pool.held)
     for _ in range(200):
         text = paraphrase(rng, ["haze"], ["noise", "stripe"])
         assert "{" not in text
@@ -308,7 +307,7 @@ def test_training_command(tmp_path: Path) -> None:
     """One step on invented vectors: the file can be loaded and read with."""
     from safetensors.numpy import load_file, save_file
 
-    words = sorted(lexicon("train"))
+    words = sorted(lexicon())
     vectors = np.random.default_rng(0).normal(size=(len(words), 1, 128)).astype(np.float16)
     save_file(
         {"words": np.frombuffer("\n".join(words).encode(), np.uint8), "vectors": vectors}, tmp_path / "v.safetensors"

@@ -1,8 +1,8 @@
 """Prompts as people might write them, with what they mean: training and test data of the text encoder.
 
 Words and sentence patterns come in two parts, `train` (of which `common` is the everyday part) and `held`: the second
-is never trained on and serves to measure how well other wording is understood. Plain lists and a small grammar;
-everything random comes from the caller's generator.
+was written apart, without knowledge of the rarer part of the first, and serves to measure how well wording of others
+is understood. Plain lists and a small grammar; everything random comes from the caller's generator.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def sample(rng: random.Random, split: Split = "train", words: Sequence[str] = ()
     Args:
         rng: where chance comes from.
         split: which words and patterns; "common" is a part of "train". "held" takes the degradations' wording and the
-            sentence patterns from the part that is never trained on, small words (images, joints, severities) from all.
+            sentence patterns from the part for testing, small words (images, joints, severities) from all.
         words: any English words, for off-topic texts.
     """
     kind = rng.random()
@@ -277,14 +277,14 @@ def typo(rng: random.Random, text: str) -> str:
     return " ".join((*words[:i], w, *words[i + 1 :]))
 
 
-def lexicon(split: Split | None = None) -> set[str]:
-    """All words that texts about degradations are made of (of one part, or of both)."""
+def lexicon() -> set[str]:
+    """All words that the texts about degradations that are trained on are made of."""
     found: set[str] = set()
     chatter = ("off_topic", "things", "doings", "colours", "languages", "before", "after")
     pools = [p for wording in WORDS.values() for p in wording]
     pools += [p for name, p in _PATTERNS.items() if name not in chatter]
     for pool in pools:
-        for text in (*(pool.train if split != "held" else ()), *(pool.held if split in (None, "held") else ())):
+        for text in pool.train:
             found |= set(re.findall(r"[a-z]+", re.sub(r"\{.\}", " ", text.lower().replace("'", ""))))
     return found
 

@@ -271,9 +271,9 @@ class Worker:
         try:
             if pair.output == STANDARD:
                 data = encode_image(made.fused, ".png", **kept)
-            elif finished(pair, self.options):  # by another process on the same folder
-                return replace(made.result, status="skipped")
-            elif not self.options.overwrite and os.path.lexists(pair.output):
+            elif not self.options.overwrite and os.path.lexists(pair.output):  # made by another process meanwhile
+                if self.options.skip_existing:
+                    return replace(made.result, status="skipped")
                 raise LureError(f"{pair.output} has come into being meanwhile", "give --overwrite to replace it")
             else:
                 write_image(pair.output, made.fused, **kept)

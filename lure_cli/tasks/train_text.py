@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import re
 import sys
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lure_cli.core.files import whole_file
 from lure_cli.core.language import FORMAT, LABELS, LENGTH, SPECIAL, Language, Tokenizer
 from lure_cli.core.paraphrase import WORDS, Sample, Split, lexicon, sample, telling_words, typo
 from lure_cli.core.text import SEVERITIES
@@ -149,7 +149,7 @@ def load_words(path: Path, cfg: Mapping[str, Any], seed: int = 0) -> Words:
     near, plain = _neighbours(words, like, meant, alike)
     v = v[:, : cfg["size"]]
     v = np.concatenate((v / v.std(), cfg["likeness"] * like), 1)
-    mine = lexicon("train")
+    mine = lexicon()
     order = sorted(range(len(words)), key=lambda i: words[i] not in mine)
     words, v = [words[i] for i in order], v[order]
     scales = (np.abs(v).max(1) / 127).astype(np.float16)
@@ -173,7 +173,7 @@ def likeness(words: Sequence[str], v: np.ndarray, seed: int) -> tuple[np.ndarray
         three telling words most alike, for each degradation; (N,) the degradation that both together speak for; the
         cosines (N,) of each telling word.
     """
-    telling, mine, rng = telling_words(), lexicon("train"), random.Random(seed)
+    telling, mine, rng = telling_words(), lexicon(), random.Random(seed)
     index = {w: i for i, w in enumerate(words)}
     telling = {w: n for w, n in telling.items() if w in index}
     unit = v / np.linalg.norm(v, axis=1, keepdims=True)
@@ -231,8 +231,8 @@ def _neighbours(
     least: float = 0.4,
     unlike: float = 0.5,
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """`near` and `plain` of `Words`; no word of the part kept for testing is a neighbour."""
-    mine, held, telling = lexicon("train"), lexicon("held"), telling_words()
+    """`near` and `plain` of `Words`."""
+    mine, telling = lexicon(), telling_words()
     near = {}
     closest = np.zeros(len(words), np.float32)
     for w, alike in cosines.items():
@@ -241,7 +241,7 @@ def _neighbours(
         found = [
             words[j]
             for j in np.argsort(-alike)[1:60].tolist()
-            if alike[j] > least and meant[j] == name and words[j] not in mine and words[j] not in held
+            if alike[j] > least and meant[j] == name and words[j] not in mine
         ]
         if found:
             near[w] = found[:count]
@@ -324,11 +324,9 @@ def _save(out: Path, tower: Tower, list_: Words, seed: int, cfg: dict[str, Any])
         "provenance": {"seed": seed, **cfg, "teacher": "all-MiniLM-L6-v2 (Apache-2.0)"},
         "licence": "Apache-2.0",
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    save_file(tensors, temporary, {k: json.dumps(x) for k, x in metadata.items()})
-    temporary.chmod(0o644)
-    os.replace(temporary, out)
+    with whole_file(out) as temporary:
+        save_file(tensors, temporary, {k: json.dumps(x) for k, x in metadata.items()})
+        temporary.chmod(0o644)  # safetensors writes files for the owner alone
 
 
 def judge(language: Language, samples: Iterable[Sample]) -> tuple[dict[str, float], list[str]]:
@@ -381,7 +379,7 @@ def make_vectors(teacher: Path, words: Path, count: int, out: Path) -> None:
     tokenizer, model = AutoTokenizer.from_pretrained(teacher), AutoModel.from_pretrained(teacher).eval()
     lines = words.read_text(encoding="utf-8-sig").splitlines()
     listed = [w for w in (line.split(" ")[0] for line in lines) if w.isascii() and w.isalpha()][:count]
-    listed = list(dict.fromkeys((*listed, *sorted(lexicon("train")))))
+    listed = list(dict.fromkeys((*listed, *sorted(lexicon()))))
     found = np.zeros((len(listed), len(CONTEXTS), model.config.hidden_size), np.float16)
     order = sorted(range(len(listed)), key=lambda i: len(listed[i]))
     with torch.inference_mode():
