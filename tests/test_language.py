@@ -23,7 +23,7 @@ from lure_cli.tasks.train_text import Tower, encode_samples, judge, read_prompts
 from lure_cli.tasks.weights import text_weights
 
 Run = Callable[..., Outcome]
-HAND, HELD, TRAIN = 0.95, 0.62, 0.95
+HAND, OTHER, HELD, TRAIN = 0.95, 0.9, 0.86, 0.95
 """Shares understood exactly that must not be lost; the model card has the figures."""
 CANONICAL = [
     ("haze", "haze", ""),
@@ -121,7 +121,7 @@ def test_severity() -> None:
         ("visible image", "does not say what is wrong"),
         ("нет", "does not say what is wrong"),
         ("", "empty"),
-        ("compression artefacts", "it may mean 'lowres'"),
+        ("compression artefacts", "it may mean"),
         ("haze in the infrared image", "'haze' is not known for the infrared image"),
         ("stripes in the visible image", "'stripe' is not known for the visible image"),
     ],
@@ -140,13 +140,19 @@ def test_a_modality_refuses_what_it_does_not_know(ir: str | None, vis: str | Non
 
 
 def test_texts_written_by_hand() -> None:
-    """Never trained or tuned on."""
+    """Never trained on."""
     shares, wrong = judge(language(), read_prompts(ROOT / "tests" / "prompts.tsv"))
     assert shares["exact"] >= HAND, "\n".join(wrong)
     assert shares["refused"] >= 0.9
 
 
-def test_held_out_wording() -> None:
+def test_texts_of_another_author() -> None:
+    shares, _ = judge(language(), read_prompts(ROOT / "tests" / "prompts_other.tsv"))
+    assert shares["exact"] >= OTHER
+    assert shares["refused"] >= 0.88
+
+
+def test_wording_for_testing() -> None:
     rng = random.Random(1)
     shares, _ = judge(language(), [sample(rng, "held") for _ in range(600)])
     assert shares["exact"] >= HELD

@@ -35,7 +35,7 @@ DETECTOR = Record(
 
 TEXT = Record(
     file="lure-text.safetensors",
-    sha256="be36cd59bf345c7cf0f8b2de11d8fe0b26c9681f0720272bc2f65197cb589634",
+    sha256="42e13bfad8102858977ebe13d05e09ba7fd3072f543eee055a1c010adab3dcfa",
 )
 """The text encoder that understands prompts."""
 
