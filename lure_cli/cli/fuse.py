@@ -144,8 +144,8 @@ def fuse(
         return
     with interruptible() as stop:
         counts, failed = _carry_out(plan, task.fuse(plan, stop), STANDARD, as_json=as_json, quiet=quiet)
-        if stop():
-            left = len(plan.pairs) - sum(counts.values())
+        left = len(plan.pairs) - sum(counts.values())
+        if stop() and left:
             note(f"interrupted: {left} of {len(plan.pairs)} pairs are left; --skip-existing goes on from here")
             raise typer.Exit(130)
     if failed:

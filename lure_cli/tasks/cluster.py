@@ -19,6 +19,9 @@ from lure_cli.tasks.pairing import STANDARD, Pair
 if TYPE_CHECKING:
     from lure_cli.core.registration import Alignment
 
+_BLOCKS = 1000
+"""A job is handed out in up to as many parts; each is known to be done when all of its pairs are."""
+
 
 class _Actor:
     """One worker process: fuses the pairs whose numbers it is given."""
@@ -88,7 +91,8 @@ def _run(
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
     workers = min(plan.options.workers or gpus or cpus, len(plan.pairs))
     kind = {"num_gpus": 1} if gpus and plan.options.device in ("auto", "cuda") else {"num_cpus": 1}
-    rows = data.from_items([{"number": i} for i in range(len(plan.pairs))], override_num_blocks=len(plan.pairs))
+    numbers, count = [{"number": i} for i in range(len(plan.pairs))], len(plan.pairs)
+    rows = data.from_items(numbers, override_num_blocks=min(count, _BLOCKS))
     done = rows.map(_Actor, fn_constructor_args=(_absolute(plan), alignment, threads), concurrency=workers, **kind)
     jobs = list(plan.jobs)
     for row in done.iter_rows():
