@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -93,7 +94,7 @@ def fuse(
     """
     from lure_cli.tasks import fuse as task
     from lure_cli.tasks.inputs import ReadOptions
-    from lure_cli.tasks.pairing import STANDARD, Pairing
+    from lure_cli.tasks.pairing import Pairing
 
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
@@ -143,7 +144,7 @@ def fuse(
                 emit(f"{status}: {planned.ir} + {planned.vis} -> {planned.output}")
         return
     with interruptible() as stop:
-        counts, failed = _carry_out(plan, task.fuse(plan, stop), STANDARD, as_json=as_json, quiet=quiet)
+        counts, failed = _carry_out(plan, task.fuse(plan, stop), as_json=as_json, quiet=quiet)
         left = len(plan.pairs) - sum(counts.values())
         if stop() and left:
             note(f"interrupted: {left} of {len(plan.pairs)} pairs are left; --skip-existing goes on from here")
@@ -152,13 +153,12 @@ def fuse(
         raise typer.Exit(1)
 
 
-def _carry_out(plan: Plan, results: Any, standard: Path, *, as_json: bool, quiet: bool) -> tuple[Counter[str], bool]:
+def _carry_out(plan: Plan, results: Iterator[Result], *, as_json: bool, quiet: bool) -> tuple[Counter[str], bool]:
     """Show each result as it comes and the sum at the end; how many there were of each status."""
     failed: list[Result] = []
     counts: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     total, started = len(plan.pairs), time.perf_counter()
-    result: Result
     for result in results:
         counts[result.status] += 1
         if result.status == "failed":

@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
     import numpy as np
 
+T = TypeVar("T")
 Model = Literal["auto", "affine"]
 MODELS: tuple[str, ...] = get_args(Model)
 
@@ -155,8 +156,7 @@ def estimate_once(pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, model: Mode
     require_simpleitk()
     if not pairs:
         raise ValueError("no pairs")
-    if len(pairs) > MOST_PAIRS:
-        pairs = [pairs[round(i * (len(pairs) - 1) / (MOST_PAIRS - 1))] for i in range(MOST_PAIRS)]
+    pairs = spread(pairs)
     sizes = {x.shape[1::-1] for pair in pairs for x in pair}
     if len(sizes) > 1:
         told = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
@@ -171,6 +171,13 @@ def estimate_once(pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, model: Mode
     if model == "auto" and found.is_still:
         return Alignment(_IDENTITY, found.size, found.confidence)
     return found
+
+
+def spread(items: Sequence[T]) -> Sequence[T]:
+    """All of them, or `MOST_PAIRS`, evenly spread from the first to the last."""
+    if len(items) <= MOST_PAIRS:
+        return items
+    return [items[round(i * (len(items) - 1) / (MOST_PAIRS - 1))] for i in range(MOST_PAIRS)]
 
 
 def warp(x: np.ndarray, alignment: Alignment) -> np.ndarray:

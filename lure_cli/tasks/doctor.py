@@ -8,11 +8,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.info import collect_info
+from lure_cli.tasks.info import Info, collect_info
 from lure_cli.tasks.weights import DEFAULT, shipped_path
 
 State = Literal["ok", "missing", "broken"]
@@ -38,9 +39,10 @@ class Check:
 
 def examine() -> Iterator[Check]:
     """Try everything, one check at a time; nothing is downloaded, no error is raised."""
+    info = cache(collect_info)
     yield _try("python", _python, "install Python 3.11 or newer")
-    yield _try("torch", _torch, "install PyTorch: https://pytorch.org/get-started/locally")
-    yield _try("weights", _weights, "install lure-cli again")
+    yield _try("torch", lambda: _torch(info()), "install PyTorch: https://pytorch.org/get-started/locally")
+    yield _try("weights", lambda: _weights(info()), "install lure-cli again")
     yield _try("text encoder", _text, "install lure-cli again")
     yield _try("detector", _detector, "install lure-cli again")
     yield _try("image files", _images, "install imagecodecs, pillow and tifffile again")
@@ -66,15 +68,14 @@ def _python() -> str:
     return f"{sys.version.split()[0]} ({sys.executable})"
 
 
-def _torch() -> str:
-    info = collect_info()
+def _torch(info: Info) -> str:
     devices = "; ".join(f"{name}: {what}" for name, what in info.devices.items())
     return f"{info.packages['torch']}, {info.threads} threads; {devices}"
 
 
-def _weights() -> str:
+def _weights(info: Info) -> str:
     path = shipped_path(DEFAULT)
-    bad = [w for w in collect_info().weights if w.checksum != "ok"]
+    bad = [w for w in info.weights if w.checksum != "ok"]
     if bad or path is None:
         raise LureError(", ".join(f"{w.name}: checksum {w.checksum}" for w in bad), "install lure-cli again")
     return f"{DEFAULT}, checksum ok ({path})"

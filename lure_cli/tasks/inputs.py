@@ -130,18 +130,17 @@ def read_inputs(pair: Pair, options: ReadOptions, alignment: Alignment | None = 
 def common_alignment(
     pairs: tuple[Pair, ...], options: ReadOptions, stop: Callable[[], bool] = lambda: False
 ) -> Alignment | None:
-    """One transform for all pairs, from up to twelve of them, evenly spread; those that cannot be read are left out.
+    """One transform for all pairs, estimated on those that `spread` picks; what cannot be read is left out.
     None: `stop` said yes before.
 
     Raises:
         LureError: none of them can be read, or they do not agree on a plausible transform.
     """
-    from lure_cli.core.registration import estimate_once
+    from lure_cli.core.registration import estimate_once, spread
 
     plain = ReadOptions(options.ir_range, options.resize_ir, max_pixels=options.max_pixels)
-    step = max(1, len(pairs) // 12)
     read, last = [], None
-    for pair in pairs[::step][:12]:
+    for pair in spread(pairs):
         if stop():
             return None
         try:

@@ -138,11 +138,13 @@ def find_pairs(
     if ir == vis or (STANDARD not in (ir, vis) and not any(map(_is_glob, (ir, vis))) and ir.samefile(vis)):
         raise LureError(f"{ir} is given as both the infrared and the visible input", "give two different inputs")
     _check_pairing(pairing, many[0])
-    if many[0]:
-        skip = _output_folder(output)
-        matched, unmatched = (_from_table if pairing.by == "csv" else _match)(ir, vis, pairing, skip)
+    unmatched: list[Path] = []
+    if not many[0]:
+        matched = [_Match(_name_of_two(ir, vis), (), ir, vis)]
+    elif pairing.by == "csv":
+        matched = _from_table(ir, vis, pairing)
     else:
-        matched, unmatched = [_Match(_name_of_two(ir, vis), (), ir, vis)], []
+        matched, unmatched = _match(ir, vis, pairing, _output_folder(output))
     pairs = [Pair(m.name, m.ir, m.vis, _output(output, m, many[0])) for m in matched]
     _check_outputs(pairs, unmatched)
     return pairs, unmatched
@@ -292,7 +294,7 @@ def _key(file: _File, pairing: Pairing) -> tuple[str, ...] | None:
     return (text.replace("/", "_"),) if text else None
 
 
-def _from_table(ir: Path, vis: Path, pairing: Pairing, skip: str | None) -> tuple[list[_Match], list[Path]]:
+def _from_table(ir: Path, vis: Path, pairing: Pairing) -> list[_Match]:
     """Pairs as a CSV file lists them; whether the files are there shows when they are fused."""
     assert pairing.table is not None
     file, hint = pairing.table, "CSV with the header ir,vis or ir,vis,name; paths relative to the two folders"
@@ -318,7 +320,7 @@ def _from_table(ir: Path, vis: Path, pairing: Pairing, skip: str | None) -> tupl
             raise LureError(f"{file}, line {number}: '{name}' is no name of a file", "names hold no '/'")
         seen = _File(vis / b, Path() if os.path.isabs(b) or ".." in Path(b).parts else Path(b))
         matched.append(_Match(name or pair_stem(Path(b).stem), seen.folder, ir / a, vis / b))
-    return sorted(matched, key=lambda m: m.name), []
+    return sorted(matched, key=lambda m: m.name)
 
 
 def _examples(keys: dict[tuple[str, ...], _File]) -> str:
