@@ -75,8 +75,9 @@ def new_model(cfg: ModelConfig, text: TextEncoder) -> Lure:
 
 
 def save_model(path: Path, model: Lure, text: TextEncoder, provenance: Provenance, dtype: torch.dtype) -> None:
-    """Write a model's weights; floating values are stored as `dtype`."""
-    tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    """Write a model's weights; the parameters are stored as `dtype`, buffers as they are: the pseudo prompt must be the
+    text encoder's to the last bit, as what differs from it is a request."""
+    tensors = {k: v.to(dtype) for k, v in model.named_parameters()} | dict(model.named_buffers())
     metadata = {
         "format": FORMAT,
         "kind": "model",

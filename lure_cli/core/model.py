@@ -16,7 +16,7 @@ for; under the pseudo prompt the encoders stay the identity by construction.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -36,6 +36,44 @@ PIXELS = 12
 """Channels of the finest scale that hold the pixels themselves: 2x2 of R, G and B (infrared: three times the same)."""
 THUMBNAIL = 32
 """Side in pixels of the view from which the global context is drawn; the same for every image size."""
+
+
+BAND = 2**18
+"""Values at a time that `pixelwise` handles: few enough for its intermediate results to stay in a CPU's cache."""
+
+
+def pixelwise(f: Callable[..., Tensor], *xs: Tensor, width: int) -> Tensor:
+    """f, which treats each pixel by itself, over maps of one size.
+
+    On a CPU without gradients it is computed a band of pixels at a time, so that what lies between its steps never
+    leaves the cache: otherwise most of the time would go into moving such tensors, not into arithmetic.
+
+    Args:
+        f: takes tensors (B, P, C_i), as many as there are maps, and gives (B, P, C), for any number P of pixels.
+        xs: maps (B, C_i, H, W).
+        width: the most channels that f has between its steps.
+
+    Returns:
+        (B, C, H, W).
+    """
+    b, _, h, w = xs[0].shape
+    flat = [x.permute(0, 2, 3, 1).flatten(1, 2) for x in xs]  # views, where the maps are channels_last
+    band = max(1, BAND // (b * width))
+    whole = torch.is_grad_enabled() or torch.compiler.is_compiling() or xs[0].device.type != "cpu"
+    if whole or h * w <= band:
+        y = f(*flat)
+    else:
+        first = f(*(x[:, :band] for x in flat))
+        y = first.new_empty(b, h * w, first.shape[2])
+        y[:, :band] = first
+        for i in range(band, h * w, band):
+            y[:, i : i + band] = f(*(x[:, i : i + band] for x in flat))
+    return y.unflatten(1, (h, w)).permute(0, 3, 1, 2)
+
+
+def _linear(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution on (B, P, C)."""
+    return F.linear(x, conv.weight.flatten(1), conv.bias)
 
 
 class ChannelNorm(nn.Module):
@@ -73,17 +111,24 @@ class InnerResidualBlock(nn.Module):
         if self.gain is not None:
             nn.init.normal_(self.gain.weight, std=0.3)  # each text starts with hidden channels of its own
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """x (B, C, H, W), condition (B, K) -> (B, C, H, W)."""
+    def forward(
+        self, x: Tensor, condition: Tensor | None = None, then: Callable[..., Tensor] | None = None, *more: Tensor
+    ) -> Tensor:
+        """x (B, C, H, W), condition (B, K) -> (B, C, H, W).
+
+        `then` is done to each pixel of the result, together with those of the maps `more`; see `pixelwise`.
+        """
+        gain = None if self.gain is None or condition is None else 1 + self.gain(condition)[:, None]
         h = self.norm(x)
-        z = self.mix(h)
-        if self.inner_residual:
-            z = z + h
-        a, b = self.expand(z).chunk(2, dim=1)
-        z = a * b
-        if self.gain is not None and condition is not None:
-            z = z * (1 + self.gain(condition))[:, :, None, None].to(z.dtype)
-        return x + self.project(z)
+
+        def tail(x: Tensor, z: Tensor, h: Tensor, *more: Tensor) -> Tensor:
+            z = z + h if self.inner_residual else z
+            a, b = (z if isinstance(self.expand, nn.Identity) else _linear(self.expand, z)).chunk(2, dim=2)
+            z = a * b if gain is None else a * b * gain.to(a.dtype)
+            y = _linear(self.project, z).add_(x)
+            return y if then is None else then(y, *more)
+
+        return pixelwise(tail, x, self.mix(h), h, *more, width=2 * self.project.in_channels)
 
 
 class TextGuidedAttention(nn.Module):
@@ -106,23 +151,27 @@ class TextGuidedAttention(nn.Module):
         nn.init.zeros_(self.gamma.weight)
         nn.init.zeros_(self.beta.weight)
 
-    def attention(self, y: Tensor, condition: Tensor) -> Tensor:
-        """The attention map (B, 1, H, W), in [0, 1]."""
-        b, c, h, w = y.shape
-        pixels = y.permute(0, 2, 3, 1).reshape(b, h * w, c)
-        score = torch.bmm(pixels, self.key(condition).to(y.dtype).unsqueeze(2)).float()
-        power = torch.linalg.vector_norm(pixels, dim=2, keepdim=True, dtype=torch.float32).square()
-        a = torch.sigmoid(score * torch.rsqrt(power + 1e-6 * c))  # <key, y / rms(y)> / sqrt(c)
-        return a.view(b, h, w, 1).permute(0, 3, 1, 2)
+    def attention(self, y: Tensor, key: Tensor) -> Tensor:
+        """Layer output y (B, P, C), key(c) (B, C) -> the attention map (B, P, 1), in [0, 1]."""
+        score = torch.bmm(y, key.to(y.dtype).unsqueeze(2)).float()
+        power = y.float().square().sum(2, keepdim=True)
+        return torch.sigmoid(score * torch.rsqrt(power + 1e-6 * y.shape[2]))  # <key, y / rms(y)> / sqrt(c)
+
+    def change(self, condition: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """condition (B, K) -> a function of layer output and input, for `pixelwise`."""
+        key, gamma, beta = self.key(condition), self.gamma(condition)[:, None], self.beta(condition)[:, None]
+        presence = condition[:, None, :1]
+
+        def changed(y: Tensor, x: Tensor) -> Tensor:
+            u, g, b = (v.to(y.dtype) for v in (presence, gamma, beta))
+            a = self.attention(y, key).to(y.dtype)
+            return torch.addcmul(torch.addcmul(x, torch.addcmul(u, a, g), y - x), a, b)
+
+        return changed
 
     def forward(self, x: Tensor, y: Tensor, condition: Tensor) -> Tensor:
         """Layer input x and output y (B, C, H, W), condition (B, K) -> (B, C, H, W)."""
-        gamma = self.gamma(condition)[:, :, None, None].to(y.dtype)
-        beta = self.beta(condition)[:, :, None, None].to(y.dtype)
-        presence = condition[:, :1, None, None].to(y.dtype)
-        change = y - x
-        asked = torch.addcmul(x, presence, change)
-        return torch.addcmul(asked, self.attention(y, condition).to(y.dtype), torch.addcmul(beta, gamma, change))
+        return pixelwise(self.change(condition), y, x, width=x.shape[1])
 
 
 class EncoderLayer(nn.Module):
@@ -138,9 +187,10 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, condition: Tensor, lifted: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), condition (B, K), and what comes up from the coarser scale, as x -> (B, C, H, W)."""
         y = x if lifted is None else x + lifted
-        for block in self.blocks:
+        *first, last = self.blocks
+        for block in first:
             y = block(y, condition)
-        return y if self.tga is None else self.tga(x, y, condition)
+        return last(y, condition) if self.tga is None else last(y, condition, self.tga.change(condition), x)
 
 
 class GlobalContext(nn.Module):
@@ -228,16 +278,20 @@ class Encoder(nn.Module):
         """What the text t (B, D) asks for in the image x (B, C, H, W), as one vector an image (B, K); 0 for p0."""
         return self.condition(t, p0.expand_as(t), None if self.context is None else self.context(x))
 
-    def forward(self, x: Tensor, edit: Tensor) -> Latent:
-        x = F.pixel_unshuffle(x, 2)
+    def forward(self, x: Tensor, edit: Tensor | None) -> Latent:
+        """x (B, C, H, W), sides a multiple of 2 to the number of scales; edit (B, K), or None where nothing is asked
+        for: then the layers, which would not change anything, are left out."""
+        x = F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)
         learned = self.stem(x)
-        pixels = x if x.shape[1] == PIXELS else x.repeat(1, PIXELS // x.shape[1], 1, 1)  # infrared as a grey picture
+        pixels = torch.cat([x] * (PIXELS // x.shape[1]), dim=1)  # infrared as a grey picture
         f = torch.cat((pixels.to(learned.dtype), learned), dim=1)
         features: list[Tensor] = []
         for i, layer in enumerate(self.layers):
-            features.append(layer(f, edit))
+            features.append(f if edit is None else layer(f, edit))
             if i < len(self.down):
                 f = self.down[i](features[-1])
+        if edit is None:
+            return tuple(features)
         for i in reversed(range(len(self.refine))):
             lifted = _upsample(self.up[i](features[i + 1]), features[i])
             features[i] = self.refine[i](features[i], edit, lifted)
@@ -291,12 +345,29 @@ class FusionModule(nn.Module):
         fused: list[Tensor] = []
         z: Tensor | None = None
         for i in reversed(range(len(ir))):
-            joined = self.join[i](torch.cat((ir[i], vis[i]), dim=1))
-            z = joined if z is None else joined + _upsample(self.lift[i](z), joined)
+            z = self._join(i, ir[i], vis[i], None if z is None else _upsample(self.lift[i](z), vis[i]))
             z = self.blocks[i](z)
-            weight = torch.sigmoid(self.select[i](z))
-            fused.insert(0, vis[i] + weight * (ir[i] - vis[i]) + self.add[i](z))
+            fused.insert(0, self._choose(i, ir[i], vis[i], z))
         return tuple(fused)
+
+
+    def _join(self, i: int, ir: Tensor, vis: Tensor, lifted: Tensor | None) -> Tensor:
+        join: nn.Conv2d = self.join[i]  # type: ignore[assignment]
+
+        def joined(ir: Tensor, vis: Tensor, *lifted: Tensor) -> Tensor:
+            z = _linear(join, torch.cat((ir, vis), dim=2))
+            return z + lifted[0] if lifted else z
+
+        return pixelwise(joined, ir, vis, *(() if lifted is None else (lifted,)), width=join.in_channels)
+
+    def _choose(self, i: int, ir: Tensor, vis: Tensor, z: Tensor) -> Tensor:
+        select, add = self.select[i], self.add[i]
+
+        def chosen(ir: Tensor, vis: Tensor, z: Tensor) -> Tensor:
+            weight = torch.sigmoid(_linear(select, z))  # type: ignore[arg-type]
+            return vis + weight * (ir - vis) + _linear(add, z)  # type: ignore[arg-type]
+
+        return pixelwise(chosen, ir, vis, z, width=2 * z.shape[1])
 
 
 class Lure(nn.Module):
@@ -350,11 +421,18 @@ class Lure(nn.Module):
         `edit` is what `edit` gave for the whole image, where x is a part of it.
         """
         encoder: Encoder = self.encoders[modality]  # type: ignore[assignment]
-        latent: Latent = encoder(x, encoder.edit(x, t, self.pseudo_prompt) if edit is None else edit)
+        edit = encoder.edit(x, t, self.pseudo_prompt) if edit is None else edit
+        latent: Latent = encoder(x, None if self._is_nothing(edit) else edit)
         if strength == 1:
             return latent
         plain = self.encode(x, self.pseudo_prompt.expand_as(t), modality)  # its edit is zero whatever x is
         return tuple(a + strength * (b - a) for a, b in zip(plain, latent, strict=True))
+
+    def _is_nothing(self, edit: Tensor) -> bool:
+        """Whether the encoder would be the identity; never said in training, where shapes must not depend on values."""
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not self.cfg.text_guided_attention:
+            return False
+        return not bool(edit.any())
 
     def decode(self, latent: Latent, modality: Modality | None = None) -> Tensor:
         """D(F): (B, 3, H, W), or (B, 1, H, W) for the infrared modality (the mean of the three planes)."""
@@ -388,7 +466,10 @@ class Lure(nn.Module):
         f_ir = self.encode(pad_to_multiple(ir, self.multiple), t_ir, "ir", strength_ir, e_ir)
         f_vis = self.encode(pad_to_multiple(vis, self.multiple), t_vis, "vis", strength_vis, e_vis)
         y = self.decode(self.fusion(f_ir, f_vis))[..., :h, :w].float().clamp(0, 1)
-        return torch.where(is_grey(vis), luma(y).expand_as(y), y)
+        grey = is_grey(vis)
+        if not torch.compiler.is_compiling() and not grey.any():
+            return y
+        return torch.where(grey, luma(y).expand_as(y), y)
 
 
 def is_grey(x: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ class Record:
 SHIPPED: dict[str, Record] = {
     "lure-small": Record(
         file="lure-small.safetensors",
-        sha256="27ad14f603399ab30316d65f60bb89d9cbbbf16fa1fd412cf043f8bbfe3be10d",
+        sha256="ac394e7007607e79f54869976919c3f824b989d7082aacb5c36c1322885554cf",
     ),
 }
 
