@@ -106,8 +106,8 @@ def test_attention_is_a_map_in_the_unit_interval_and_vanishes_without_condition(
     for p in tga.parameters():
         torch.nn.init.normal_(p)
     x, y = torch.randn(2, 8, 5, 6), torch.randn(2, 8, 5, 6)
-    a = tga.attention(y, torch.randn(2, 4))
-    assert a.shape == (2, 1, 5, 6)
+    a = tga.attention(y.permute(0, 2, 3, 1).flatten(1, 2), tga.key(torch.randn(2, 4)))
+    assert a.shape == (2, 30, 1)
     assert 0 <= a.min() < a.max() <= 1
     assert torch.equal(tga(x, y, torch.zeros(2, 4)), x)
     assert not torch.allclose(tga(x, y, torch.ones(2, 4)), x, atol=1e-2)

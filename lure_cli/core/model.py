@@ -67,8 +67,8 @@ def pixelwise(f: Callable[..., Tensor], *xs: Tensor, width: int) -> Tensor:
         y = first.new_empty(b, h * w, first.shape[2])
         y[:, :band] = first
         for i in range(band, h * w, band):
-            y[:, i : i + band] = f(*(x[:, i : i + band] for x in flat))
-    return y.unflatten(1, (h, w)).permute(0, 3, 1, 2)
+            f(*(x[:, i : i + band] for x in flat), out=y[:, i : i + band])
+    return y.view(b, h, w, -1).permute(0, 3, 1, 2)
 
 
 def _linear(conv: nn.Conv2d, x: Tensor) -> Tensor:
@@ -121,12 +121,12 @@ class InnerResidualBlock(nn.Module):
         gain = None if self.gain is None or condition is None else 1 + self.gain(condition)[:, None]
         h = self.norm(x)
 
-        def tail(x: Tensor, z: Tensor, h: Tensor, *more: Tensor) -> Tensor:
-            z = z + h if self.inner_residual else z
+        def tail(x: Tensor, z: Tensor, h: Tensor, *more: Tensor, out: Tensor | None = None) -> Tensor:
+            z = z.add_(h) if self.inner_residual else z
             a, b = (z if isinstance(self.expand, nn.Identity) else _linear(self.expand, z)).chunk(2, dim=2)
             z = a * b if gain is None else a * b * gain.to(a.dtype)
-            y = _linear(self.project, z).add_(x)
-            return y if then is None else then(y, *more)
+            y = torch.add(x, _linear(self.project, z), out=out if then is None else None)
+            return y if then is None else then(y, *more, out=out)
 
         return pixelwise(tail, x, self.mix(h), h, *more, width=2 * self.project.in_channels)
 
@@ -162,10 +162,10 @@ class TextGuidedAttention(nn.Module):
         key, gamma, beta = self.key(condition), self.gamma(condition)[:, None], self.beta(condition)[:, None]
         presence = condition[:, None, :1]
 
-        def changed(y: Tensor, x: Tensor) -> Tensor:
+        def changed(y: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
             u, g, b = (v.to(y.dtype) for v in (presence, gamma, beta))
             a = self.attention(y, key).to(y.dtype)
-            return torch.addcmul(torch.addcmul(x, torch.addcmul(u, a, g), y - x), a, b)
+            return torch.addcmul(torch.addcmul(x, torch.addcmul(u, a, g), y - x), a, b, out=out)
 
         return changed
 
@@ -354,18 +354,18 @@ class FusionModule(nn.Module):
     def _join(self, i: int, ir: Tensor, vis: Tensor, lifted: Tensor | None) -> Tensor:
         join: nn.Conv2d = self.join[i]  # type: ignore[assignment]
 
-        def joined(ir: Tensor, vis: Tensor, *lifted: Tensor) -> Tensor:
+        def joined(ir: Tensor, vis: Tensor, *lifted: Tensor, out: Tensor | None = None) -> Tensor:
             z = _linear(join, torch.cat((ir, vis), dim=2))
-            return z + lifted[0] if lifted else z
+            return torch.add(z, lifted[0] if lifted else 0, out=out)
 
         return pixelwise(joined, ir, vis, *(() if lifted is None else (lifted,)), width=join.in_channels)
 
     def _choose(self, i: int, ir: Tensor, vis: Tensor, z: Tensor) -> Tensor:
         select, add = self.select[i], self.add[i]
 
-        def chosen(ir: Tensor, vis: Tensor, z: Tensor) -> Tensor:
+        def chosen(ir: Tensor, vis: Tensor, z: Tensor, out: Tensor | None = None) -> Tensor:
             weight = torch.sigmoid(_linear(select, z))  # type: ignore[arg-type]
-            return vis + weight * (ir - vis) + _linear(add, z)  # type: ignore[arg-type]
+            return torch.add(torch.lerp(vis, ir, weight), _linear(add, z), out=out)  # type: ignore[arg-type]
 
         return pixelwise(chosen, ir, vis, z, width=2 * z.shape[1])
 
@@ -429,10 +429,9 @@ class Lure(nn.Module):
         return tuple(a + strength * (b - a) for a, b in zip(plain, latent, strict=True))
 
     def _is_nothing(self, edit: Tensor) -> bool:
-        """Whether the encoder would be the identity; never said in training, where shapes must not depend on values."""
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not self.cfg.text_guided_attention:
-            return False
-        return not bool(edit.any())
+        """Whether the encoder would be the identity; never said where gradients are wanted."""
+        known = _has_values(edit) and not torch.is_grad_enabled()
+        return known and self.cfg.text_guided_attention and not bool(edit.any())
 
     def decode(self, latent: Latent, modality: Modality | None = None) -> Tensor:
         """D(F): (B, 3, H, W), or (B, 1, H, W) for the infrared modality (the mean of the three planes)."""
@@ -467,9 +466,14 @@ class Lure(nn.Module):
         f_vis = self.encode(pad_to_multiple(vis, self.multiple), t_vis, "vis", strength_vis, e_vis)
         y = self.decode(self.fusion(f_ir, f_vis))[..., :h, :w].float().clamp(0, 1)
         grey = is_grey(vis)
-        if not torch.compiler.is_compiling() and not grey.any():
+        if _has_values(grey) and not grey.any():
             return y
         return torch.where(grey, luma(y).expand_as(y), y)
+
+
+def _has_values(x: Tensor) -> bool:
+    """Whether what is done may depend on the values of x: not while the model is traced, or only its shapes are."""
+    return not (torch.compiler.is_compiling() or x.is_meta)
 
 
 def is_grey(x: Tensor) -> Tensor:
