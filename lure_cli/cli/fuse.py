@@ -75,6 +75,10 @@ def fuse(
     weights: Annotated[str, typer.Option(help="Name of shipped weights, or a .safetensors file.")] = "lure-small",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads to compute with; the default is torch's.")] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the network first (torch.compile): a minute, for long jobs.")
+    ] = False,
     engine: Annotated[str, typer.Option(help="local, or ray: on a Ray cluster.")] = "local",
     workers: Annotated[int | None, typer.Option(help="Worker processes of the engine ray.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
@@ -117,6 +121,8 @@ def fuse(
             weights=weights,
             device=device,
             dtype=dtype,
+            threads=threads,
+            compiled=compiled,
             tile=tile,
             overlap=overlap,
             overwrite=overwrite,

@@ -57,13 +57,13 @@ def fuse_tiled(
 
     Args:
         model: the model.
-        ir, vis, t_ir, t_vis, strength_ir, strength_vis: as `Lure.forward` takes them; one pair (B = 1).
+        ir, vis, t_ir, t_vis, strength_ir, strength_vis: as `Lure.forward` takes them.
         tile: side of a tile in pixels, without the overlap; 0 is one piece.
         overlap: pixels that each tile sees beyond its edges; None: `model.reach`, which leaves no seam. Less is
             faster, and seams may show.
 
     Returns:
-        (1, 3, H, W) in [0, 1].
+        (B, 3, H, W) in [0, 1].
     """
     if not tile:
         return model(ir, vis, t_ir, t_vis, strength_ir, strength_vis)
@@ -76,6 +76,5 @@ def fuse_tiled(
             seen = (..., slice(top, bottom), slice(left, right))
             part = model(ir[seen], vis[seen], t_ir, t_vis, strength_ir, strength_vis, edits)
             fused[..., y0:y1, x0:x1] = part[..., y0 - top : y1 - top, x0 - left : x1 - left]
-    if is_grey(vis).all():  # a tile may be grey where the whole is not; the other way round it can't be
-        fused = luma(fused).expand_as(fused)
-    return fused
+    # A tile may be grey where the whole is not; the other way round it can't be.
+    return torch.where(is_grey(vis), luma(fused).expand_as(fused), fused)

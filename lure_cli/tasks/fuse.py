@@ -56,6 +56,8 @@ class FuseOptions:
     weights: str = DEFAULT
     device: str = "auto"
     dtype: str = "auto"
+    threads: int | None = None
+    compiled: bool = False
     tile: str = "auto"
     overlap: int | None = None
     overwrite: bool = False
@@ -139,6 +141,8 @@ def plan_fuse(options: FuseOptions) -> Plan:
         raise LureError("--workers needs --engine ray and a number from 1 on", "leave it out, or add --engine ray")
     if o.limit is not None and o.limit < 1:
         raise LureError(f"--limit {o.limit} leaves nothing to do", "give a number from 1 on")
+    if o.threads is not None and o.threads < 1:
+        raise LureError(f"--threads {o.threads} cannot compute anything", "give a number from 1 on")
     o.read.check()
     tile_of(o)
     request = request_of(*said, o.strength, o.strength_ir, o.strength_vis)
@@ -216,7 +220,7 @@ class Worker:
     def fuser(self) -> Fuser:
         """The model; LureError if the weights or the device cannot be used."""
         o = self.options
-        return Fuser.from_pretrained(self.weights, o.device, o.dtype, tile_of(o), o.overlap)
+        return Fuser.from_pretrained(self.weights, o.device, o.dtype, tile_of(o), o.overlap, o.threads, o.compiled)
 
     def run(self, job: Job) -> Result:
         """All of one pair; LureError only for what holds for all pairs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -77,6 +77,8 @@ class Fuser:
 
     >>> fuser = Fuser.from_pretrained("lure-small")
     >>> fused = fuser("ir.png", "vis.png", prompt="haze")  # (H, W, 3) float32 in [0, 1]
+
+    One fuser may serve several threads at a time: fusing changes nothing in it.
     """
 
     def __init__(
@@ -89,8 +91,10 @@ class Fuser:
         tile: TileSize = "auto",
         overlap: int | None = None,
     ) -> None:
-        from lure_cli.core.devices import place
+        from lure_cli.core.devices import keep_buffers, place
 
+        if device.type == "cpu":
+            keep_buffers()
         self.model = place(model, device).eval()
         self.text, self.provenance, self.device, self.dtype = text, provenance, device, dtype
         self.tile, self.overlap = tile, overlap
@@ -103,27 +107,44 @@ class Fuser:
         dtype: str = "auto",
         tile: TileSize = "auto",
         overlap: int | None = None,
+        threads: int | None = None,
+        compiled: bool = False,
     ) -> Fuser:
         """Load weights.
 
         Args:
             weights: a shipped name (`lure-small`) or a .safetensors file.
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-            dtype: `auto`, `fp32`, `bf16` or `fp16`; what the network computes in.
+            dtype: `auto`, `fp32`, `bf16` or `fp16`; what the network computes in. `auto` takes a short type only where
+                the device has it in hardware and the picture agrees with that of fp32 by at least 45 dB.
             tile: side of the tiles in pixels in which large images are fused; 0: always in one piece; `auto`: tiles of
                 1024 from 1.6 megapixels on. The picture is the same, the memory less.
             overlap: pixels that a tile sees beyond its edges; None: as many as leave no seam.
+            threads: how many CPU threads torch uses, in the whole process; None: as many as before.
+            compiled: compile the network with `torch.compile` at the first picture, and again for another kind of size;
+                takes a minute and needs a C++ compiler on the CPU.
 
         Raises:
-            LureError: unknown or damaged weights, a device that is not there.
+            LureError: unknown or damaged weights, a device that is not there, no compiler.
         """
-        from lure_cli.core.checkpoint import load_model
-        from lure_cli.core.devices import pick_device, pick_dtype
+        import torch
 
-        place = pick_device(device)
-        number = pick_dtype(dtype, place)
+        from lure_cli.core.checkpoint import load_model
+        from lure_cli.core.devices import pick_device, pick_dtype, place
+        from lure_cli.core.precision import settle_dtype
+
+        if threads is not None:
+            if threads < 1:
+                raise LureError(f"{threads} threads cannot compute anything", "give a number from 1 on")
+            torch.set_num_threads(threads)
+        where = pick_device(device)
+        pick_dtype(dtype, where)  # a wrong one shows before anything is loaded
         model, text, provenance = load_model(resolve_weights(str(weights)))
-        return cls(model, text, provenance, place, number, tile, overlap)
+        model = place(model, where)
+        fuser = cls(model, text, provenance, where, settle_dtype(dtype, model, text), tile, overlap)
+        if compiled:
+            compile_parts(model)
+        return fuser
 
     def __call__(
         self,
@@ -156,6 +177,55 @@ class Fuser:
         """
         return self.fulfil(ir, vis, request_of(prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis))[0]
 
+    def batch(
+        self,
+        ir: torch.Tensor,
+        vis: torch.Tensor,
+        prompt: str | Sequence[str | None] | None = None,
+        prompt_ir: str | Sequence[str | None] | None = None,
+        prompt_vis: str | Sequence[str | None] | None = None,
+        strength: float = 1.0,
+        strength_ir: float | None = None,
+        strength_vis: float | None = None,
+    ) -> torch.Tensor:
+        """Fuse a batch of registered pairs of one size, on the fuser's device and without leaving it.
+
+        Args:
+            ir: infrared images (B, 1, H, W), uint8 or float in [0, 1], on any device.
+            vis: visible images (B, 3, H, W), in the same forms.
+            prompt, prompt_ir, prompt_vis: as calling the fuser; one for all pairs, or a sequence with one for each.
+            strength, strength_ir, strength_vis: as calling the fuser; for all pairs.
+
+        Returns:
+            float32 (B, 3, H, W) in [0, 1], on the fuser's device; grey where the visible image is.
+
+        Raises:
+            LureError: shapes or types that do not fit, or a prompt that is not understood.
+        """
+        x_ir, x_vis = self._batch(ir, 1, "infrared"), self._batch(vis, 3, "visible")
+        if x_ir.shape[0] != x_vis.shape[0] or x_ir.shape[2:] != x_vis.shape[2:]:
+            raise LureError(
+                f"the batches do not fit each other: infrared {tuple(ir.shape)}, visible {tuple(vis.shape)}",
+                "give as many images of both, and of one size",
+            )
+        count = x_vis.shape[0]
+        said = zip(*(_for_each(p, count) for p in (prompt, prompt_ir, prompt_vis)), strict=True)
+        requests = [request_of(*each, strength, strength_ir, strength_vis) for each in said]
+        prompts = [
+            replace(
+                r.prompt,
+                **{
+                    m: tuple(f.degradation for f in self._examine((x_ir if m == "ir" else x_vis)[i : i + 1], m))
+                    for m in r.auto
+                },
+            )
+            for i, r in enumerate(requests)
+        ]
+        s_ir, s_vis = requests[0].strength_ir, requests[0].strength_vis
+        t_ir = self._text(*(p.ir if s_ir else () for p in prompts))
+        t_vis = self._text(*(p.vis if s_vis else () for p in prompts))
+        return self._run(lambda: self._fuse_tensors(x_ir, x_vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0), "")
+
     def fuse(self, ir: Source, vis: Source, prompt: Prompt) -> np.ndarray:
         """As calling it, for a prompt that is already understood."""
         return self.fulfil(ir, vis, Request(prompt))[0]
@@ -179,7 +249,7 @@ class Fuser:
         s_ir, s_vis = (request.strength_ir if prompt.ir else 0.0), (request.strength_vis if prompt.vis else 0.0)
         t_ir, t_vis = self._text(prompt.ir if s_ir else ()), self._text(prompt.vis if s_vis else ())
         fused = self._run(lambda: self._fuse_tensors(x_ir, x_vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0), _file(vis))
-        return fused, prompt, found
+        return _to_array(fused), prompt, found
 
     def _fuse_tensors(
         self, ir: torch.Tensor, vis: torch.Tensor, t_ir: torch.Tensor, t_vis: torch.Tensor, s_ir: float, s_vis: float
@@ -210,27 +280,41 @@ class Fuser:
             if _is_auto(prompt)
             else getattr(parse_prompt(**{modality: prompt}), modality)
         )
-        return self._run(lambda: self.model.restore(x, self._text(names), modality), _file(image))
+        return _to_array(self._run(lambda: self.model.restore(x, self._text(names), modality), _file(image)))
 
-    def _run(self, compute: Callable[[], torch.Tensor], name: str) -> np.ndarray:
+    def _run(self, compute: Callable[[], torch.Tensor], name: str) -> torch.Tensor:
         import torch
 
         from lure_cli.core.devices import autocast
 
         try:
-            with torch.inference_mode(), autocast(self.device, self.dtype):
-                y = compute()
+            with torch.no_grad(), autocast(self.device, self.dtype):
+                return compute().float()
         except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
             if isinstance(error, MemoryError) or "memory" in str(error):
                 raise LureError(
                     f"{name}not enough memory for this size", "fuse it in tiles: --tile 512, or 256 for still less"
                 ) from error
             raise
-        result: np.ndarray = y[0].float().permute(1, 2, 0).cpu().numpy()
-        return result
 
-    def _text(self, names: tuple[str, ...]) -> torch.Tensor:
-        return self.text.encode([names]).to(self.device)
+    def _text(self, *names: tuple[str, ...]) -> torch.Tensor:
+        return self.text.encode(names).to(self.device)
+
+    def _batch(self, x: torch.Tensor, channels: int, name: str) -> torch.Tensor:
+        """A user's tensor -> (B, C, H, W) float32 in [0, 1] on the fuser's device."""
+        import torch
+
+        if x.ndim != 4 or x.shape[1] != channels or 0 in x.shape:
+            raise LureError(
+                f"a tensor of shape {tuple(x.shape)} is no batch of {name} images", f"give (B, {channels}, H, W)"
+            )
+        if x.dtype != torch.uint8 and not x.is_floating_point():
+            raise LureError(f"tensors of type {x.dtype} are not understood", "give uint8 or float in [0, 1]")
+        y = x.to(self.device)
+        y = y.float() / 255 if y.dtype == torch.uint8 else y.float()
+        if not bool(((y >= 0) & (y <= 1)).all()):
+            raise LureError(f"the {name} tensor holds values outside [0, 1]", "divide it by the range of your sensor")
+        return y.contiguous(memory_format=torch.channels_last)
 
     def _tensor(self, source: Source, channels: Literal[1, 3]) -> torch.Tensor:
         import torch
@@ -241,6 +325,41 @@ class Fuser:
             pixels = _from_array(source, channels)
         x = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         return x.to(self.device).contiguous(memory_format=torch.channels_last)
+
+
+def compile_parts(model: Lure) -> None:
+    """Have the encoders, the fusion module and the decoder compiled at their first use; what chooses between them by
+    the images' values stays as it is.
+
+    Raises:
+        LureError: compiling does not work here; it is tried on a sum.
+    """
+    import torch
+
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(2, device=model.pseudo_prompt.device))
+    except Exception as error:  # whatever the compiler's many parts raise
+        raise LureError(
+            f"torch.compile does not work here ({str(error).splitlines()[0]})",
+            "on a CPU it needs a C++ compiler (g++ or clang); or leave --compile out",
+        ) from error
+    for part in (*model.encoders.values(), model.fusion, model.decoder):
+        part.compile()
+
+
+def _for_each(said: str | Sequence[str | None] | None, count: int) -> list[str | None]:
+    """One for all, or one for each -> one for each."""
+    if said is None or isinstance(said, str):
+        return [said] * count
+    if len(said) != count:
+        raise LureError(f"{len(said)} prompts for {count} pairs", "give one, or one for each pair")
+    return list(said)
+
+
+def _to_array(y: torch.Tensor) -> np.ndarray:
+    """(1, C, H, W) -> (H, W, C)."""
+    array: np.ndarray = y[0].permute(1, 2, 0).cpu().numpy()
+    return array
 
 
 def _from_array(array: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:
