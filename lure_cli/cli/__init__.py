@@ -48,7 +48,7 @@ def _root(
 
 app.command()(fuse)
 app.command("eval")(evaluate)
-app.command()(bench)
+app.add_typer(bench, name="bench")
 app.command()(detect)
 app.command()(align)
 app.add_typer(train, name="train")

@@ -1,16 +1,39 @@
-"""`lure bench`."""
+"""`lure bench CASES` and `lure bench speed`."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from lure_cli.cli.interrupt import interruptible
 from lure_cli.cli.output import emit_json, note, show_error
 
 
-def bench(
+class _Bench(TyperGroup):
+    """`lure bench CASES` is `lure bench cases CASES`; a folder called `speed` is `./speed`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = args[0] if args else "--help"
+        if first not in self.commands and first not in ctx.help_option_names:
+            args = ["cases", *args]
+        return super().parse_args(ctx, args)
+
+
+bench = typer.Typer(
+    cls=_Bench,
+    help="Compare methods on degraded pairs (lure bench CASES), or the speed of this machine (lure bench speed).",
+    no_args_is_help=True,
+    subcommand_metavar="CASES | speed ...",
+    rich_markup_mode=None,
+)
+
+
+@bench.command("cases")
+def bench_cases(
     cases: Annotated[Path, typer.Argument(help="Folder with cases.json and CASE/ir, CASE/vi; one is called clean.")],
     weights: Annotated[
         list[str] | None, typer.Option(help="Shipped name or .safetensors file; may be repeated; 'none' runs no model.")
@@ -80,4 +103,60 @@ def bench(
     for error in found.failed:
         show_error(error)
     if found.failed:
+        raise typer.Exit(1)
+
+
+@bench.command("speed")
+def bench_speed(
+    sizes: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels, several with commas.")] = "640x480,1280x720",
+    backends: Annotated[str, typer.Option(help="torch, compile (torch.compile), onnx (onnxruntime).")] = "torch",
+    dtypes: Annotated[str, typer.Option(help="fp32, bf16, fp16.")] = "fp32",
+    prompts: Annotated[
+        str, typer.Option(help="What is asked for: none, vis (of the visible image), both (of both images).")
+    ] = "none,vis,both",
+    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a .safetensors file.")] = "lure-small",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads to compute with; the default is torch's.")] = None,
+    runs: Annotated[int, typer.Option(help="Pairs that count; the table shows medians.")] = 9,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a row on stdout.")] = False,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table as Markdown.")] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")] = False,
+) -> None:
+    """Measure seconds, memory and arithmetic of each way to run the model here.
+
+    The pictures are rendered. Give the machine nothing else to do meanwhile.
+    """
+    from lure_cli.cli.tables import show_table
+    from lure_cli.tasks import speed as task
+    from lure_cli.tasks.report import markdown_table, write_text
+
+    def names(text: str) -> tuple[str, ...]:
+        return tuple(name.strip() for name in text.split(","))
+
+    options = task.SpeedOptions(
+        names(sizes), names(backends), names(dtypes), names(prompts), weights, device, threads, runs
+    )
+    rows = task.plan_speed(options)
+    machine = task.machine(options)
+    found = []
+    with interruptible() as stop:
+        for each in task.speed(options, rows, stop):
+            found.append(each)
+            if as_json:
+                emit_json(each.record() | {"machine": asdict(machine)})
+            if not quiet:
+                note(f"{len(found)}/{len(rows)} {each.row.describe()}: {'failed' if each.error else 'measured'}")
+        stopped = stop()
+    table = task.table(machine, found)
+    if not as_json:
+        show_table(table)
+    if markdown:
+        write_text(markdown, markdown_table(table))
+    failed = [each for each in found if each.error]
+    for each in failed:
+        assert each.error is not None
+        show_error(each.error)
+    if stopped:
+        raise typer.Exit(130)
+    if failed:
         raise typer.Exit(1)

@@ -29,7 +29,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     """The means: methods x columns, or one row a column if there is only one method."""
     table = table_of_means(evaluation)
     if len(evaluation.methods) > 1:
-        _show(table)
+        show_table(table)
         return
     (method,) = evaluation.methods
     rows: list[list[Text]] = []
@@ -50,10 +50,10 @@ def show_bench(found: Bench) -> None:
     from lure_cli.tasks.bench import tables
 
     for table in tables(found):
-        _show(table)
+        show_table(table)
 
 
-def _show(table: Table) -> None:
+def show_table(table: Table) -> None:
     """Any table of cells."""
     console = _console()
     rows = [[_plain(name), *map(_text, cells)] for name, cells in table.rows]

@@ -350,7 +350,6 @@ class FusionModule(nn.Module):
             fused.insert(0, self._choose(i, ir[i], vis[i], z))
         return tuple(fused)
 
-
     def _join(self, i: int, ir: Tensor, vis: Tensor, lifted: Tensor | None) -> Tensor:
         join: nn.Conv2d = self.join[i]  # type: ignore[assignment]
 

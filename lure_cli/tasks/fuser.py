@@ -211,20 +211,8 @@ class Fuser:
         count = x_vis.shape[0]
         said = zip(*(_for_each(p, count) for p in (prompt, prompt_ir, prompt_vis)), strict=True)
         requests = [request_of(*each, strength, strength_ir, strength_vis) for each in said]
-        prompts = [
-            replace(
-                r.prompt,
-                **{
-                    m: tuple(f.degradation for f in self._examine((x_ir if m == "ir" else x_vis)[i : i + 1], m))
-                    for m in r.auto
-                },
-            )
-            for i, r in enumerate(requests)
-        ]
-        s_ir, s_vis = requests[0].strength_ir, requests[0].strength_vis
-        t_ir = self._text(*(p.ir if s_ir else () for p in prompts))
-        t_vis = self._text(*(p.vis if s_vis else () for p in prompts))
-        return self._run(lambda: self._fuse_tensors(x_ir, x_vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0), "")
+        pairs = zip(requests, x_ir.split(1), x_vis.split(1), strict=True)
+        return self.compute(x_ir, x_vis, [self._settle(*pair)[0] for pair in pairs], requests[0])
 
     def fuse(self, ir: Source, vis: Source, prompt: Prompt) -> np.ndarray:
         """As calling it, for a prompt that is already understood."""
@@ -235,34 +223,52 @@ class Fuser:
     ) -> tuple[np.ndarray, Prompt, Mapping[str, tuple[Finding, ...]]]:
         """As calling it, for a request that is already understood; also gives the prompt that was used, and what was
         found in each image that was examined (keys `vis`, `ir`)."""
-        x_ir, x_vis = self._tensor(ir, 1), self._tensor(vis, 3)
+        x_ir, x_vis = self.tensor(ir, 1), self.tensor(vis, 3)
         if x_ir.shape[2:] != x_vis.shape[2:]:
             (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
             raise LureError(
                 f"{_name(ir, 'the infrared image')} is {w}x{h} but {_name(vis, 'the visible image')} is {wv}x{hv}",
                 "resize one of them so that the two views coincide",
             )
-        found = {m: self._examine(x_ir if m == "ir" else x_vis, m) for m in request.auto}
-        names = {m: tuple(f.degradation for f in each) for m, each in found.items()}
-        prompt = replace(request.prompt, **names)
-        # Nothing to restore, or not at all: the pseudo prompt, so that this is the plain fusion to the last bit.
-        s_ir, s_vis = (request.strength_ir if prompt.ir else 0.0), (request.strength_vis if prompt.vis else 0.0)
-        t_ir, t_vis = self._text(prompt.ir if s_ir else ()), self._text(prompt.vis if s_vis else ())
-        fused = self._run(lambda: self._fuse_tensors(x_ir, x_vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0), _file(vis))
-        return _to_array(fused), prompt, found
+        prompt, found = self._settle(request, x_ir, x_vis)
+        return _to_array(self.compute(x_ir, x_vis, [prompt], request, _file(vis))), prompt, found
 
-    def _fuse_tensors(
-        self, ir: torch.Tensor, vis: torch.Tensor, t_ir: torch.Tensor, t_vis: torch.Tensor, s_ir: float, s_vis: float
+    def compute(
+        self, ir: torch.Tensor, vis: torch.Tensor, prompts: Sequence[Prompt], request: Request, name: str = ""
     ) -> torch.Tensor:
+        """The inmost step: tensors -> tensor (B, 3, H, W), float32 in [0, 1].
+
+        Args:
+            ir, vis: from `tensor`, joined to batches (B, 1, H, W) and (B, 3, H, W).
+            prompts: one for each pair; that of the request is not looked at.
+            request: whose strengths count.
+            name: the beginning of an error.
+        """
         from lure_cli.core.tiling import fuse_tiled, tile_side
 
-        height, width = vis.shape[2:]
-        side = tile_side(height, width, self.tile)
-        return fuse_tiled(self.model, ir, vis, t_ir, t_vis, s_ir, s_vis, tile=side, overlap=self.overlap)
+        # Nothing to restore, or not at all: the pseudo prompt, so that this is the plain fusion to the last bit.
+        s_ir = request.strength_ir if any(p.ir for p in prompts) else 0.0
+        s_vis = request.strength_vis if any(p.vis for p in prompts) else 0.0
+        t_ir, t_vis = (
+            self._text(*(getattr(p, m) if s else () for p in prompts)) for m, s in (("ir", s_ir), ("vis", s_vis))
+        )
+        side = tile_side(*vis.shape[2:], self.tile)
+        strengths = s_ir or 1.0, s_vis or 1.0
+        return self._run(
+            lambda: fuse_tiled(self.model, ir, vis, t_ir, t_vis, *strengths, tile=side, overlap=self.overlap), name
+        )
+
+    def _settle(
+        self, request: Request, ir: torch.Tensor, vis: torch.Tensor
+    ) -> tuple[Prompt, dict[str, tuple[Finding, ...]]]:
+        """The prompt of a pair, examined where the request wants that, and what was found."""
+        found = {m: self._examine(ir if m == "ir" else vis, m) for m in request.auto}
+        names = {m: tuple(f.degradation for f in each) for m, each in found.items()}
+        return replace(request.prompt, **names), found
 
     def detect(self, image: Source, modality: Literal["ir", "vis"]) -> tuple[Finding, ...]:
         """Which degradations an image shows, each with score and severity in [0, 1]; empty for a clean one."""
-        return self._examine(self._tensor(image, 1 if modality == "ir" else 3), modality)
+        return self._examine(self.tensor(image, 1 if modality == "ir" else 3), modality)
 
     def _examine(self, x: torch.Tensor, modality: str) -> tuple[Finding, ...]:
         from lure_cli.tasks.detect import shipped_detector
@@ -274,7 +280,7 @@ class Fuser:
 
         Weights of stage II still restore, but their decoder was tuned for fused features last.
         """
-        x = self._tensor(image, 1 if modality == "ir" else 3)
+        x = self.tensor(image, 1 if modality == "ir" else 3)
         names = (
             tuple(f.degradation for f in self._examine(x, modality))
             if _is_auto(prompt)
@@ -316,7 +322,8 @@ class Fuser:
             raise LureError(f"the {name} tensor holds values outside [0, 1]", "divide it by the range of your sensor")
         return y.contiguous(memory_format=torch.channels_last)
 
-    def _tensor(self, source: Source, channels: Literal[1, 3]) -> torch.Tensor:
+    def tensor(self, source: Source, channels: Literal[1, 3]) -> torch.Tensor:
+        """An image as the model takes it: (1, C, H, W) float32 in [0, 1], on the fuser's device."""
         import torch
 
         if isinstance(source, (str, Path)):
