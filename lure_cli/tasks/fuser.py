@@ -211,8 +211,8 @@ class Fuser:
         count = x_vis.shape[0]
         said = zip(*(_for_each(p, count) for p in (prompt, prompt_ir, prompt_vis)), strict=True)
         requests = [request_of(*each, strength, strength_ir, strength_vis) for each in said]
-        pairs = zip(requests, x_ir.split(1), x_vis.split(1), strict=True)
-        return self.compute(x_ir, x_vis, [self._settle(*pair)[0] for pair in pairs], requests[0])
+        prompts = [self._settle(r, x_ir[i : i + 1], x_vis[i : i + 1])[0] for i, r in enumerate(requests)]
+        return self.compute(x_ir, x_vis, prompts, requests[0])
 
     def fuse(self, ir: Source, vis: Source, prompt: Prompt) -> np.ndarray:
         """As calling it, for a prompt that is already understood."""
@@ -252,7 +252,7 @@ class Fuser:
         t_ir, t_vis = (
             self._text(*(getattr(p, m) if s else () for p in prompts)) for m, s in (("ir", s_ir), ("vis", s_vis))
         )
-        side = tile_side(*vis.shape[2:], self.tile)
+        side = tile_side(vis.shape[2], vis.shape[3], self.tile)
         strengths = s_ir or 1.0, s_vis or 1.0
         return self._run(
             lambda: fuse_tiled(self.model, ir, vis, t_ir, t_vis, *strengths, tile=side, overlap=self.overlap), name
