@@ -94,6 +94,8 @@ def test_readme_python(examples: Path) -> None:
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(block, names)
     assert names["fused"].shape == (480, 640, 3)  # type: ignore[attr-defined]
+    assert names["batch"].shape == (4, 3, 96, 128)  # type: ignore[attr-defined]
+    assert len(names["pictures"]) == 3  # type: ignore[arg-type]
     assert 0 < names["of_ir"] < 1  # type: ignore[operator]
 
 

@@ -223,13 +223,12 @@ def test_parts_that_are_compiled_are_traced_whole_and_make_the_same_picture(monk
     from lure_cli.tasks.fuser import compile_parts
 
     compiler = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda f: compiler(f, backend="eager", fullgraph=True, dynamic=True))
+    monkeypatch.setattr(torch, "compile", lambda f: compiler(f, backend="eager", fullgraph=True))
     plain, compiled = tiny(), tiny()
     compile_parts(compiled)
     with torch.no_grad():
-        for names in (("noise",), ()):
-            args = *PAIR, texts(*names, batch=2), texts(*names, batch=2)
-            torch.testing.assert_close(compiled(*args), plain(*args), atol=1e-5, rtol=1e-4)
+        args = *PAIR, texts("noise", batch=2), texts(batch=2)
+        torch.testing.assert_close(compiled(*args), plain(*args), atol=1e-5, rtol=1e-4)
 
 
 def test_bench_speed_rows_and_figures(lure: Run, tmp_path: Path) -> None:
