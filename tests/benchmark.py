@@ -1,4 +1,4 @@
-"""Parameters, GFLOP, model seconds and training throughput of a named size, on this machine; not a test.
+"""Training throughput of a named size, on this machine; not a test. Of fusing: `lure bench speed`.
 
     python tests/benchmark.py [--model lure-small] [--runs 15]
 
@@ -16,17 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from conftest import make_data
 
 from lure_cli.config import MODELS, TrainConfig
-from lure_cli.core.checkpoint import new_model
-from lure_cli.core.devices import autocast, place
-from lure_cli.core.model import parameter_count
-from lure_cli.core.text import VocabularyEncoder
 from lure_cli.tasks.train import Trainer
 
 
@@ -48,21 +43,7 @@ def main() -> None:
     parser.add_argument("--model", default="lure-small", choices=list(MODELS))
     parser.add_argument("--runs", type=int, default=15)
     args = parser.parse_args()
-    cfg, cpu = MODELS[args.model], torch.device("cpu")
-    text = VocabularyEncoder(cfg.text_dim)
-    model = place(new_model(cfg, text), cpu).eval()
-    ir, vis = torch.rand(1, 1, 480, 640), torch.rand(1, 3, 480, 640)
-    t_ir, t_vis = text.encode([("stripe",)]), text.encode([("haze",)])
     print(f"{args.model}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print(f"parameters          {parameter_count(model) / 1e6:.3f} M")
-    with torch.inference_mode():
-        with FlopCounterMode(display=False) as counter:
-            model(ir, vis, t_ir, t_vis)
-        print(f"640x480 pair        {counter.get_total_flops() / 1e9:.1f} GFLOP")
-        for dtype in (torch.float32, torch.bfloat16):
-            with autocast(cpu, dtype):
-                seconds = median_seconds(lambda: model(ir, vis, t_ir, t_vis), args.runs)
-            print(f"640x480 pair        {seconds:.3f} s {str(dtype).removeprefix('torch.')}")
     with tempfile.TemporaryDirectory() as folder:
         data = make_data(Path(folder) / "data")
         threads = torch.get_num_threads()

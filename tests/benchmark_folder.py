@@ -45,7 +45,7 @@ def throughput(pairs: int, rounds: int, dtype: str) -> None:
         plan = plan_fuse(FuseOptions(root / "ir", root / "vis", f"{root}/out/", dtype=dtype, overwrite=True))
         worker = Worker(plan.options, plan.weights)
         fuser = worker.fuser
-        ir, vis = fuser._tensor(STREET / "ir.png", 1), fuser._tensor(STREET / "vis.png", 3)
+        ir, vis = fuser.tensor(STREET / "ir.png", 1), fuser.tensor(STREET / "vis.png", 3)
         t = fuser._text(())
 
         def model() -> float:
