@@ -51,6 +51,11 @@ PAIR = ["fuse", "--ir", IR, "--vis", VIS]
         ([*PAIR, "--weights", "lure-smal"], 2, "lure-small"),
         ([*PAIR, "--weights", "lure-base"], 2, "no weights"),
         ([*PAIR, "--weights", "none.safetensors"], 2, "no such weight file"),
+        ([*PAIR, "--weights", "examples/pairs"], 2, "a folder without model.safetensors"),
+        ([*PAIR, "--weights", "owner/repo@../x"], 2, "no revision"),
+        (["weights", "--help"], 0, "download"),
+        (["weights", "info", "lure-smal"], 2, "lure-small"),
+        (["weights", "push", VIS, "owner/repo"], 2, "damaged or not a safetensors file"),
         ([*PAIR, "--weights", VIS], 2, "damaged or not a safetensors file"),
         ([*PAIR, "--device", "toaster"], 2, "toaster"),
         ([*PAIR, "--dtype", "int3"], 2, "int3"),
@@ -156,7 +161,7 @@ def test_debug_keeps_the_traceback(examples: Path) -> None:
 
 @pytest.mark.parametrize(
     "args",
-    [[*c, "--help"] for c in ([], ["fuse"], ["eval"], ["bench"], ["train", "stage1"])]
+    [[*c, "--help"] for c in ([], ["fuse"], ["eval"], ["bench"], ["train", "stage1"], ["weights"], ["weights", "push"])]
     + [["--version"], ["prompt", "--list"]],
 )
 def test_help_imports_neither_torch_nor_numpy(args: list[str]) -> None:
@@ -174,9 +179,10 @@ def test_a_refused_prompt_or_path_does_not_wait_for_torch(examples: Path) -> Non
         "import sys\nfrom lure_cli.cli import main\n"
         "try: main(sys.argv[1:])\nexcept SystemExit: print('torch' in sys.modules)"
     )
-    for args in ([*PAIR, "--prompt", "cat"], ["fuse", "--ir", "x", "--vis", "y"], ["prompt", "haze"]):
+    repo = [*PAIR, "--weights", "no-such-owner/no-such-repo"]
+    for args in ([*PAIR, "--prompt", "cat"], ["fuse", "--ir", "x", "--vis", "y"], ["prompt", "haze"], repo):
         command = [sys.executable, "-c", code, *args]
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "False"
 

@@ -19,6 +19,7 @@ from lure_cli.cli.info import info
 from lure_cli.cli.output import emit, note, show_error
 from lure_cli.cli.prompt import prompt
 from lure_cli.cli.train import train
+from lure_cli.cli.weights import weights
 from lure_cli.errors import LureError
 
 app = typer.Typer(
@@ -53,6 +54,7 @@ app.command()(detect)
 app.command()(align)
 app.add_typer(train, name="train")
 app.command()(prompt)
+app.add_typer(weights, name="weights")
 app.command()(info)
 app.command()(doctor)
 

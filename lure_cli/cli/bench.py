@@ -36,7 +36,8 @@ bench = typer.Typer(
 def bench_cases(
     cases: Annotated[Path, typer.Argument(help="Folder with cases.json and CASE/ir, CASE/vi; one is called clean.")],
     weights: Annotated[
-        list[str] | None, typer.Option(help="Shipped name or .safetensors file; may be repeated; 'none' runs no model.")
+        list[str] | None,
+        typer.Option(help="Shipped name, file or owner/repo[@revision]; may be repeated; 'none': no model."),
     ] = None,
     fused: Annotated[
         list[str] | None,

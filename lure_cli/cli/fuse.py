@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lure_cli.cli.interrupt import interruptible
-from lure_cli.cli.output import describe, emit, emit_json, note, show_error
+from lure_cli.cli.output import describe, emit, emit_json, no_progress_bars, note, show_error
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def fuse(
         int | None, typer.Option(help="Pixels that tiles see beyond their edges; the default leaves no seam.")
     ] = None,
     max_pixels: Annotated[int, typer.Option(help="Larger images (width x height) are refused.")] = 200_000_000,
-    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a .safetensors file.")] = "lure-small",
+    weights: Annotated[
+        str, typer.Option(help="Shipped name, .safetensors file, or owner/repo[@revision].")
+    ] = "lure-small",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads to compute with; the default is torch's.")] = None,
@@ -102,6 +104,8 @@ def fuse(
 
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
+    if quiet:
+        no_progress_bars()
     by = pair or ("regex" if pair_regex is not None else "csv" if pair_file is not None else "stem")
     plan = task.plan_fuse(
         task.FuseOptions(
@@ -132,7 +136,8 @@ def fuse(
             fail_fast=fail_fast,
             engine=engine,
             workers=workers,
-        )
+        ),
+        None if quiet else note,
     )
     for path in plan.unmatched:
         note(f"unmatched: {path}")

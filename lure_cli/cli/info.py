@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lure_cli.cli.output import emit, emit_json
+from lure_cli.cli.output import emit, emit_json, show_weights
 
 
 def info(as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False) -> None:
@@ -25,8 +25,4 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.
             emit(f"  {key:16} {value}")
     emit("weights:")
     for w in found.weights:
-        emit(f"  {w.name:16} checksum {w.checksum}, {w.parameters / 1e6:.2f} M parameters")
-        emit(f"  {'':16} {w.path}")
-        emit(f"  {'':16} sha256 {w.sha256}")
-        for key, value in w.provenance.items():
-            emit(f"  {'':16} {key}: {', '.join(value) if isinstance(value, (list, tuple)) else value}")
+        show_weights(asdict(w))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,29 @@ def describe(findings: Sequence[Finding]) -> str:
     return ", ".join(f"{f.degradation} (severity {f.severity:.2f})" for f in findings) or "none"
 
 
+def show_weights(found: dict[str, Any]) -> None:
+    """A weight file and what it says of itself (`WeightsInfo` as a dict); control characters in it are escaped."""
+    emit(f"  {found['name']:16} checksum {found['checksum']}, {found['parameters'] / 1e6:.2f} M parameters")
+    lines = [found["path"], f"sha256 {found['sha256']}" if found["sha256"] else ""]
+    for part in ("text_encoder", "config", "provenance"):
+        values = found[part] if isinstance(found[part], dict) else {part: found[part]}
+        lines += [f"{k}: {', '.join(map(str, v)) if isinstance(v, (list, tuple)) else v}" for k, v in values.items()]
+    for line in lines:
+        if line:
+            emit(f"  {'':16} {printable(line)}")
+
+
+def printable(text: str) -> str:
+    """Text of a foreign file as a terminal may see it."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def no_progress_bars() -> None:
+    """From now on the hub's client shows none (if it has not been used before)."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
 def show_error(error: LureError) -> None:
-    """The two lines of an error, on stderr; line breaks inside them (from file names) are escaped."""
+    """The two lines of an error, on stderr; control characters inside them (from file names) are escaped."""
     for label, text in (("error", error.message), ("hint", error.hint)):
-        note(f"{label}: {' '.join(text.splitlines())}")
+        note(f"{label}: {printable(' '.join(text.splitlines()))}")

@@ -6,7 +6,6 @@ Never pickle. Training state (optimiser, step) is a safetensors file as well.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -17,15 +16,13 @@ import torch
 from torch import Tensor
 
 from lure_cli.config import ModelConfig, Provenance, from_mapping
-from lure_cli.core.files import whole_file
+from lure_cli.core.files import MAX_WEIGHTS, whole_file
 from lure_cli.core.model import Lure
 from lure_cli.core.text import NONE, TextEncoder, build_text_encoder
 from lure_cli.errors import LureError
 
 FORMAT = 1
 """Version of the file format; a newer one is refused."""
-MAX_BYTES = 4 << 30
-"""Larger files are refused before they are read."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -51,8 +48,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     hint = "give a .safetensors file written by lure, or the name of shipped weights"
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise LureError(f"{path}: larger than {MAX_BYTES >> 30} GiB", hint)
+        if path.stat().st_size > MAX_WEIGHTS:
+            raise LureError(f"{path}: larger than {MAX_WEIGHTS >> 30} GiB", hint)
         with safe_open(path, "pt") as f:
             raw = f.metadata() or {}
             if "format" not in raw:
@@ -95,8 +92,10 @@ def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
         LureError: as `load_tensors`, or the tensors do not fit the config that the file names.
     """
     tensors, metadata = load_tensors(path)
-    if metadata.get("kind") != "model":
+    if metadata.get("kind") == "state":
         raise LureError(f"{path}: training state, not weights", "give the file named weights.safetensors beside it")
+    if metadata.get("kind") != "model":
+        raise LureError(f"{path}: holds no fusion model", "give a file that `lure train` wrote as weights.safetensors")
     try:
         cfg = from_mapping(ModelConfig, metadata["config"], str(path))
         text = build_text_encoder(metadata["text_encoder"], cfg.text_dim)
@@ -112,9 +111,3 @@ def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
             f"{path}: weights do not fit their config ({reason})", "the file is damaged: get it again"
         ) from e
     return model.eval(), text, provenance
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()

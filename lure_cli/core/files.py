@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from lure_cli.errors import LureError
 
+MAX_WEIGHTS = 4 << 30
+"""Bytes; larger weight files are refused before they are downloaded or read."""
 _LEFT = re.compile(r"\.lure-[0-9a-f]{32}(\.\w+)?")
 _OLD = 3600.0
 """Seconds after which a temporary file cannot belong to a process that is still writing it."""
@@ -51,6 +54,16 @@ def write_file(path: Path, content: bytes) -> None:
             f"{path}: cannot be written ({error.strerror or error})",
             "check that the folder is writable and the disk has room",
         ) from error
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def sweep(folder: Path) -> None:

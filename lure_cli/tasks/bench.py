@@ -18,7 +18,7 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate import EvaluateOptions, evaluate, plan_evaluation
 from lure_cli.tasks.pairing import find_pairs
 from lure_cli.tasks.report import Cell, Table, format_number, markdown_table, marks_of
-from lure_cli.tasks.weights import DEFAULT, resolve_weights
+from lure_cli.tasks.weights import DEFAULT, resolve_weights, weights_label
 
 if TYPE_CHECKING:
     from lure_cli.tasks.evaluate import Evaluation
@@ -169,7 +169,7 @@ def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) 
     for name, path in options.fused:
         if not path.is_dir():
             raise LureError(f"{path}: no such folder", f"method {name} needs a folder with one folder a case")
-    weights = {Path(w).stem: resolve_weights(w) for w in options.weights}
+    weights = {weights_label(w): resolve_weights(w, progress) for w in options.weights}
     own = [name + suffix for name in weights for suffix in ("", UNPROMPTED)]
     floors = list(FLOORS) if options.floors else []
     methods = [*own, *(name for name, _ in options.fused), *floors]

@@ -122,8 +122,12 @@ class Result:
         return record
 
 
-def plan_fuse(options: FuseOptions) -> Plan:
+def plan_fuse(options: FuseOptions, say: Callable[[str], None] | None = None) -> Plan:
     """Check everything that can be checked before the model loads; no torch is imported.
+
+    Args:
+        options: the job.
+        say: told if weights are downloaded.
 
     Raises:
         LureError: a prompt that is not understood, inputs that do not pair, outputs that collide, cannot be written or
@@ -160,7 +164,8 @@ def plan_fuse(options: FuseOptions) -> Plan:
         for pair, _ in jobs:
             if os.path.lexists(pair.output) and pair.output != STANDARD:
                 raise LureError(f"{pair.output} exists already", "give --overwrite or --skip-existing, or another name")
-    return Plan(o, tuple(r for _, r in jobs), tuple(p for p, _ in jobs), tuple(unmatched), resolve_weights(o.weights))
+    weights = resolve_weights(o.weights, say)
+    return Plan(o, tuple(r for _, r in jobs), tuple(p for p, _ in jobs), tuple(unmatched), weights)
 
 
 def tile_of(options: FuseOptions) -> int | Literal["auto"]:

@@ -113,7 +113,8 @@ class Fuser:
         """Load weights.
 
         Args:
-            weights: a shipped name (`lure-small`) or a .safetensors file.
+            weights: a shipped name (`lure-small`), a .safetensors file, or `owner/repo[@revision]` on the Hugging Face
+                Hub, downloaded if it is not in the cache and checked against its record.
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
             dtype: `auto`, `fp32`, `bf16` or `fp16`; what the network computes in. `auto` takes a short type only where
                 the device has it in hardware and the picture agrees with that of fp32 by at least 45 dB.
@@ -125,7 +126,8 @@ class Fuser:
                 takes a minute and needs a C++ compiler on the CPU.
 
         Raises:
-            LureError: unknown or damaged weights, a device that is not there, no compiler.
+            LureError: unknown or damaged weights, a hub that cannot be reached, a device that is not there, no
+                compiler.
         """
         import torch
 
@@ -209,8 +211,8 @@ class Fuser:
                 "give as many images of both, and of one size",
             )
         count = x_vis.shape[0]
-        said = zip(*(_for_each(p, count) for p in (prompt, prompt_ir, prompt_vis)), strict=True)
-        requests = [request_of(*each, strength, strength_ir, strength_vis) for each in said]
+        said = (_for_each(p, count) for p in (prompt, prompt_ir, prompt_vis))
+        requests = [request_of(a, b, c, strength, strength_ir, strength_vis) for a, b, c in zip(*said, strict=True)]
         prompts = [self._settle(r, x_ir[i : i + 1], x_vis[i : i + 1])[0] for i, r in enumerate(requests)]
         return self.compute(x_ir, x_vis, prompts, requests[0])
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lure_cli import __version__
 from lure_cli.errors import LureError
-from lure_cli.tasks.weights import SHIPPED, TEXT, shipped_path, text_weights
+from lure_cli.tasks.weights import PARTS, SHIPPED, local_weights
 
 _PACKAGES = (
     "torch",
@@ -31,9 +31,15 @@ class WeightsInfo:
     name: str
     path: str
     checksum: str
-    """`ok`, `differs`, `missing`, or `unreadable: ...`."""
+    """`ok`, `no record` (a file of your own), or what is wrong."""
+    kind: str = ""
+    """`model`, `text encoder` or `detector`."""
     sha256: str = ""
+    size: int = 0
+    """Of the file, in bytes."""
     parameters: int = 0
+    text_encoder: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
@@ -69,7 +75,7 @@ def collect_info() -> Info:
         packages={name: _version(name) for name in _PACKAGES},
         devices=devices,
         threads=torch.get_num_threads(),
-        weights=(*(_weights_info(name) for name in SHIPPED), _text_info()),
+        weights=tuple(try_weights(name) for name in (*SHIPPED, *PARTS)),
     )
 
 
@@ -80,28 +86,39 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _weights_info(name: str) -> WeightsInfo:
-    from lure_cli.core.checkpoint import load_model, sha256
+def inspect_weights(weights: str) -> WeightsInfo:
+    """All that is known of a weight file that is here; it is checked and loaded, and nothing is downloaded.
+
+    Args:
+        weights: what `find_weights` takes, or the name of another file that ships (`lure-text`, `lure-detect`).
+
+    Raises:
+        LureError: not here, not as recorded, damaged, foreign, or of a newer format.
+    """
+    from lure_cli.core.checkpoint import load_model
+    from lure_cli.core.detect import load_detector
+    from lure_cli.core.files import sha256
+    from lure_cli.core.language import Language
     from lure_cli.core.model import parameter_count
 
-    path = shipped_path(name)
-    if path is None:
-        return WeightsInfo(name, "", "missing")
-    digest = sha256(path)
-    state = "ok" if digest == SHIPPED[name].sha256 else "differs"
+    path, checksum = local_weights(weights)
+    kind = PARTS.get(weights, "model")
+    made = WeightsInfo(weights, str(path), checksum, kind, sha256(path), path.stat().st_size)
+    if kind == "text encoder":
+        text = Language.load(path)
+        return replace(made, parameters=text.parameters, provenance=text.metadata["provenance"])
+    if kind == "detector":
+        detector = load_detector(path)
+        values = sum(a.size for layers in detector.layers.values() for a in layers.values())
+        return replace(made, parameters=values, provenance=dict(detector.provenance))
+    model, encoder, whence = load_model(path)
+    made = replace(made, parameters=parameter_count(model), text_encoder=encoder.spec)
+    return replace(made, config=asdict(model.cfg), provenance=asdict(whence))
+
+
+def try_weights(weights: str) -> WeightsInfo:
+    """As `inspect_weights`; what is wrong is told in `checksum`."""
     try:
-        model, _, provenance = load_model(path)
+        return inspect_weights(weights)
     except LureError as error:
-        return WeightsInfo(name, str(path), f"unreadable: {error.message}", digest)
-    return WeightsInfo(name, str(path), state, digest, parameter_count(model), asdict(provenance))
-
-
-def _text_info() -> WeightsInfo:
-    from lure_cli.core.language import Language
-
-    try:
-        path = text_weights()
-        found = Language.load(path)
-    except LureError as error:
-        return WeightsInfo("lure-text", "", f"unreadable: {error.message}")
-    return WeightsInfo("lure-text", str(path), "ok", TEXT.sha256, found.parameters, found.metadata["provenance"])
+        return WeightsInfo(weights, "", error.message)

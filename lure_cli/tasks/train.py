@@ -24,6 +24,7 @@ from lure_cli.core.losses import content_loss, fusion_loss, moment_distance, rec
 from lure_cli.core.model import Latent, Lure, Modality, psnr, stack
 from lure_cli.core.text import TextEncoder, build_text_encoder
 from lure_cli.errors import LureError
+from lure_cli.tasks.weights import resolve_weights
 
 B = TypeVar("B")
 Record = dict[str, Any]
@@ -98,7 +99,7 @@ class Trainer:
 
     def _initial_model(self) -> tuple[Lure, TextEncoder, Provenance]:
         if self.cfg.init:
-            return load_model(Path(self.cfg.init))
+            return load_model(resolve_weights(self.cfg.init))
         if self.cfg.stage == 2:
             raise LureError("stage II needs the weights of stage I", "give them with --init")
         model_cfg = MODELS[self.cfg.model]

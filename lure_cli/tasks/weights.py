@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from lure_cli.config import MODELS, nearest
+from lure_cli.core.files import sha256
 from lure_cli.errors import LureError
+from lure_cli.tasks.hub import MODEL, RECORD, Repo, Say, cached, check_weights, download, list_cached, parse_repo
 
 DEFAULT = "lure-small"
 
@@ -40,6 +43,10 @@ TEXT = Record(
 """The text encoder that understands prompts."""
 
 
+PARTS = {"lure-text": "text encoder", "lure-detect": "detector"}
+"""The shipped files that are no fusion models: name -> kind."""
+
+
 def shipped_path(name: str) -> Path | None:
     """The file of shipped weights: inside the installed package, or in the checkout's `weights` folder."""
     return _find(SHIPPED[name].file)
@@ -60,14 +67,11 @@ def detector_path() -> Path:
 
 
 def _checked(record: Record) -> Path:
-    import hashlib
-
     path = _find(record.file)
     if path is None:
         raise LureError(f"{record.file} is missing from this installation", "install lure-cli again")
-    with path.open("rb") as f:
-        if hashlib.file_digest(f, "sha256").hexdigest() != record.sha256:
-            raise LureError(f"{path}: its checksum differs from the recorded one", "install lure-cli again")
+    if sha256(path) != record.sha256:
+        raise LureError(f"{path}: its checksum differs from the recorded one", "install lure-cli again")
     return path
 
 
@@ -80,24 +84,110 @@ def _find(file: str) -> Path | None:
     return None
 
 
-def resolve_weights(weights: str) -> Path:
-    """A name of shipped weights, or a path, to an existing file.
+def resolve_weights(weights: str, say: Say | None = None) -> Path:
+    """Weights as users name them -> an existing file, downloaded if need be.
+
+    Args:
+        weights: see `find_weights`.
+        say: told what is downloaded; the client shows a progress bar besides.
 
     Raises:
-        LureError: no such file, an unknown name, or a model that has no weights yet.
+        LureError: as `find_weights` and `lure_cli.tasks.hub.download`.
+    """
+    found = find_weights(weights)
+    if isinstance(found, Path):
+        return found
+    return cached(found) or download(found, say)
+
+
+def find_weights(weights: str) -> Path | Repo:
+    """A file for weights that are here, checked where there is a record of them; a repository for others.
+
+    In this order: a file or folder that exists (a folder holds `model.safetensors` and `lure.json`, as a repository
+    does), the name of shipped weights, and `owner/repo[@revision]` on the hub, `main` if no revision is given.
+
+    Raises:
+        LureError: no such file, an unknown name, a model that has no weights yet, or a file that is not as recorded.
     """
     path = Path(weights)
-    if path.suffix == ".safetensors" or path.exists():
-        if not path.is_file():
-            raise LureError(f"{weights}: no such weight file", f"shipped: {', '.join(SHIPPED)}")
+    if os.path.isdir(path) and weights not in SHIPPED:
+        if not os.path.isfile(path / MODEL):
+            hides = "; the folder hides a repository of that name" if parse_repo(weights) else ""
+            raise LureError(f"{weights}: a folder without {MODEL}", f"give the weight file in it{hides}")
+        path /= MODEL
+    if os.path.isfile(path):
+        if path.name == MODEL and os.path.isfile(path.with_name(RECORD)):
+            check_weights(path, "get both files again")
         return path
+    if path.suffix == ".safetensors":
+        raise LureError(f"{weights}: no such weight file", f"shipped: {', '.join(SHIPPED)}")
     if weights in SHIPPED:
-        found = shipped_path(weights)
-        if found is None:
-            raise LureError(f"weights '{weights}' are missing from this installation", "install lure-cli again")
-        return found
+        return _checked(SHIPPED[weights])
     if weights in MODELS:
         raise LureError(f"there are no weights of '{weights}' yet", "train them with `lure train`, or use lure-small")
-    raise LureError(
-        f"weights '{weights}' are not known", f"give a .safetensors file or: {nearest(weights, [*SHIPPED])}"
-    )
+    repo = parse_repo(weights)
+    if repo is None:
+        raise LureError(
+            f"weights '{weights}' are not known",
+            f"give a .safetensors file, owner/repo on the hub, or: {nearest(weights, [*SHIPPED])}",
+        )
+    return repo
+
+
+def local_weights(weights: str) -> tuple[Path, str]:
+    """As `resolve_weights`, but nothing is downloaded; and `ok`, or `no record` for a file that none speaks of.
+
+    Args:
+        weights: what `find_weights` takes, or the name of another file that ships (`PARTS`).
+
+    Raises:
+        LureError: as `find_weights`, or they are not in the cache.
+    """
+    if weights in PARTS and not os.path.exists(weights):
+        return (text_weights() if PARTS[weights] == "text encoder" else detector_path()), "ok"
+    found = find_weights(weights)
+    if isinstance(found, Path):
+        recorded = weights in SHIPPED or (found.name == MODEL and found.with_name(RECORD).is_file())
+        return found, "ok" if recorded else "no record"
+    path = cached(found)
+    if path is None:
+        raise LureError(f"{weights}: not in the cache, and no such file here", f"run: lure weights download {found}")
+    return path, "ok"
+
+
+def update_weights(weights: str, say: Say | None = None, force: bool = False) -> Path:
+    """As `resolve_weights`, but the hub is asked for a newer commit, or with `force` for the same files again."""
+    found = find_weights(weights)
+    return found if isinstance(found, Path) else download(found, say, force)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Weights that are here: the name that commands take, the size in bytes."""
+
+    name: str
+    kind: str
+    size: int
+    path: str
+    commit: str = ""
+
+
+def list_weights() -> tuple[Entry, ...]:
+    """Shipped weights, then models in the hub client's cache; sizes are read, contents are not."""
+    shipped = {name: ("model", record) for name, record in SHIPPED.items()}
+    shipped |= {name: (PARTS[name], record) for name, record in zip(PARTS, (TEXT, DETECTOR), strict=True)}
+    entries = []
+    for name, (kind, record) in shipped.items():
+        path = _find(record.file)
+        entries.append(Entry(name, kind, path.stat().st_size if path else 0, str(path or "missing")))
+    for c in list_cached():
+        size = c.path.stat().st_size if c.path.exists() else 0
+        entries.append(Entry(str(c.repo), "model", size, str(c.path), c.commit))
+    return tuple(entries)
+
+
+def weights_label(weights: str) -> str:
+    """A short name for weights that may be part of a file's path: `lure-small`, `mine`, `owner-repo@v1.0`."""
+    if os.path.exists(weights) or Path(weights).suffix == ".safetensors" or parse_repo(weights) is None:
+        return Path(weights).stem
+    return weights.replace("/", "-")

@@ -1,0 +1,144 @@
+"""`lure weights list|path|download|verify|info|push`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from lure_cli.cli.output import emit, emit_json, no_progress_bars, note, show_error, show_weights
+from lure_cli.errors import LureError
+
+weights = typer.Typer(
+    help="Weights: those that ship, files of your own, and models on the Hugging Face Hub (owner/repo[@revision]).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_WEIGHTS = typer.Argument(metavar="WEIGHTS", help="Shipped name, .safetensors file, or owner/repo[@revision].")
+_JSON = typer.Option("--json", help="One line of JSON an entry on stdout.")
+_QUIET = typer.Option("-q", "--quiet", help="Only results and errors.")
+
+
+@weights.command("list")
+def _list(as_json: Annotated[bool, _JSON] = False) -> None:
+    """List shipped weights and downloaded models."""
+    from lure_cli.tasks.weights import list_weights
+
+    for entry in list_weights():
+        if as_json:
+            emit_json(asdict(entry))
+        else:
+            emit(f"{entry.name:30} {entry.kind:13} {entry.size / 1e6:6.1f} MB  {entry.path}")
+
+
+@weights.command()
+def path(weights: Annotated[str, _WEIGHTS]) -> None:
+    """Print the file of weights that are here.
+
+    It is checked against its record; what is not here is not downloaded.
+    """
+    from lure_cli.tasks.weights import local_weights
+
+    emit(str(local_weights(weights)[0]))
+
+
+@weights.command()
+def download(
+    weights: Annotated[list[str], typer.Argument(metavar="WEIGHTS...", help="owner/repo[@revision].")],
+    force: Annotated[bool, typer.Option("--force", help="Again, even if it is in the cache: it was damaged.")] = False,
+    quiet: Annotated[bool, _QUIET] = False,
+) -> None:
+    """Get models from the hub, or newer ones.
+
+    Prints their files. Commands that take --weights owner/repo use what is here and download only what is not, so this
+    is how a branch is brought up to date.
+    """
+    from lure_cli.tasks.weights import update_weights
+
+    if quiet:
+        no_progress_bars()
+    failed = False
+    for name in weights:
+        try:
+            emit(str(update_weights(name, None if quiet else note, force)))
+        except LureError as error:
+            failed = True
+            show_error(error)
+    if failed:
+        raise typer.Exit(1 if len(weights) > 1 else 2)
+
+
+@weights.command()
+def verify(
+    weights: Annotated[list[str] | None, typer.Argument(metavar="WEIGHTS...", help="Without any: all of list.")] = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Check bytes, format, and that they load.
+
+    Exit code 1 if some are not as they should be. Nothing is downloaded.
+    """
+    from lure_cli.tasks.info import inspect_weights
+    from lure_cli.tasks.weights import list_weights
+
+    failed = False
+    for name in weights or [entry.name for entry in list_weights()]:
+        try:
+            found = inspect_weights(name)
+        except LureError as error:
+            failed = True
+            if as_json:
+                emit_json({"name": name, "checksum": "failed", "error": error.message, "hint": error.hint})
+            show_error(error)
+            continue
+        if as_json:
+            emit_json({"name": name, "checksum": found.checksum, "sha256": found.sha256, "path": found.path})
+        else:
+            state = "ok" if found.checksum == "ok" else f"loads, but has {found.checksum} to be checked against"
+            emit(f"{name}: {state}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@weights.command()
+def info(weights: Annotated[str, _WEIGHTS], as_json: Annotated[bool, _JSON] = False) -> None:
+    """Show model, training, data and licence."""
+    from lure_cli.tasks.info import inspect_weights
+
+    found = inspect_weights(weights)
+    if as_json:
+        emit_json(asdict(found))
+    else:
+        show_weights(asdict(found))
+
+
+@weights.command()
+def push(
+    weights: Annotated[str, typer.Argument(metavar="FILE", help="Weight file, as `lure train` writes it.")],
+    repo: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="Repository; made if it is not there.")],
+    private: Annotated[bool, typer.Option("--private", help="If the repository is made: for its owner alone.")] = False,
+    branch: Annotated[str | None, typer.Option(help="Branch instead of main; made if it is not there.")] = None,
+    message: Annotated[str | None, typer.Option("-m", "--message", help="Message of the commit.")] = None,
+    new_card: Annotated[bool, typer.Option("--new-card", help="Replace the model card that is there.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show model card and record.")] = False,
+    quiet: Annotated[bool, _QUIET] = False,
+) -> None:
+    """Publish weights on the hub.
+
+    With a record of their checksum and a model card, in one commit.
+    Needs a token that may write (HF_TOKEN). Prints the repository at the commit that was made.
+    """
+    from lure_cli.tasks import publish as task
+
+    if quiet:
+        no_progress_bars()
+    options = task.PushOptions(weights, repo, private, branch, message, new_card)
+    plan = task.plan_push(options)
+    if not plan.licensed and not quiet:
+        note("note: these weights state no licence; the key `licence` of a training config does")
+    if dry_run:
+        emit(plan.card)
+        emit(plan.record.rstrip())
+        return
+    emit(str(task.push(plan, options, None if quiet else note)))
