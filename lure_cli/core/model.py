@@ -187,10 +187,14 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, condition: Tensor, lifted: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), condition (B, K), and what comes up from the coarser scale, as x -> (B, C, H, W)."""
         y = x if lifted is None else x + lifted
+        if self.tga is None or not self.blocks:
+            for block in self.blocks:
+                y = block(y, condition)
+            return y if self.tga is None else self.tga(x, y, condition)
         *first, last = self.blocks
         for block in first:
             y = block(y, condition)
-        return last(y, condition) if self.tga is None else last(y, condition, self.tga.change(condition), x)
+        return last(y, condition, self.tga.change(condition), x)
 
 
 class GlobalContext(nn.Module):
