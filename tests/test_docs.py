@@ -66,6 +66,8 @@ def test_readme_commands(examples: Path, lure: Callable[..., Outcome]) -> None:
         "cluster/gate.png",
         "job/gate.png",
         "ir_aligned.json",
+        "onnx.png",
+        "lure-small-fp16.prompts.json",
     )
     for name in (*made, "out/drone.png", "jpg/gate_fused.jpg"):
         assert (examples / name).is_file()

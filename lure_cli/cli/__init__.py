@@ -14,6 +14,7 @@ from lure_cli.cli.bench import bench
 from lure_cli.cli.detect import detect
 from lure_cli.cli.doctor import doctor
 from lure_cli.cli.evaluate import evaluate
+from lure_cli.cli.export import export
 from lure_cli.cli.fuse import fuse
 from lure_cli.cli.info import info
 from lure_cli.cli.output import emit, note, show_error
@@ -53,6 +54,7 @@ app.add_typer(bench, name="bench")
 app.command()(detect)
 app.command()(align)
 app.add_typer(train, name="train")
+app.add_typer(export, name="export")
 app.command()(prompt)
 app.add_typer(weights, name="weights")
 app.command()(info)

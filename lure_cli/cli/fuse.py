@@ -73,7 +73,7 @@ def fuse(
     ] = None,
     max_pixels: Annotated[int, typer.Option(help="Larger images (width x height) are refused.")] = 200_000_000,
     weights: Annotated[
-        str, typer.Option(help="Shipped name, .safetensors file, or owner/repo[@revision].")
+        str, typer.Option(help="Shipped name, .safetensors or .onnx file, or owner/repo[@revision].")
     ] = "lure-small",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
@@ -81,6 +81,7 @@ def fuse(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the network first (torch.compile): a minute, for long jobs.")
     ] = False,
+    backend: Annotated[str, typer.Option(help="auto (as the weights want it), torch, or onnx (onnxruntime).")] = "auto",
     engine: Annotated[str, typer.Option(help="local, or ray: on a Ray cluster.")] = "local",
     workers: Annotated[int | None, typer.Option(help="Worker processes of the engine ray.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
@@ -127,6 +128,7 @@ def fuse(
             dtype=dtype,
             threads=threads,
             compiled=compiled,
+            backend=backend,
             tile=tile,
             overlap=overlap,
             overwrite=overwrite,

@@ -105,6 +105,9 @@ def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
         with torch.device("meta"), warnings.catch_warnings(action="ignore"):
             model = Lure(cfg, torch.empty(cfg.text_dim))
         model.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
+        p0 = text.encode([(NONE,)])[0]
+        if torch.allclose(model.pseudo_prompt, p0, atol=1e-3):  # files may hold it rounded; what differs is a request
+            model.pseudo_prompt = p0
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as e:
         reason = str(e).splitlines()[0]
         raise LureError(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lure_cli.core.model import Lure, is_grey, luma
+from lure_cli.core.onnx_model import OnnxLure
 
 AUTO_PIXELS = 1_600_000
 """Images of up to as many pixels are computed in one piece unless a tile size is given."""
@@ -42,7 +43,7 @@ def spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int
 
 
 def fuse_tiled(
-    model: Lure,
+    model: Lure | OnnxLure,
     ir: Tensor,
     vis: Tensor,
     t_ir: Tensor,

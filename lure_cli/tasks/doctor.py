@@ -20,6 +20,7 @@ State = Literal["ok", "missing", "broken"]
 
 EXTRAS = {
     "align": ("SimpleITK", "lure fuse --align, lure align"),
+    "export": ("onnxruntime", "lure export onnx, lure fuse with .onnx weights"),
     "eval": ("matplotlib", "lure eval --plots"),
     "ray": ("ray.data", "lure fuse --engine ray"),
 }

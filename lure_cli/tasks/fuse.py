@@ -17,7 +17,7 @@ from lure_cli.core.files import sweep
 from lure_cli.core.images import check_output, encode_image, write_image
 from lure_cli.core.text import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.fuser import Fuser, Request, request_of
+from lure_cli.tasks.fuser import Fuser, Request, pick_backend, request_of
 from lure_cli.tasks.inputs import Inputs, Note, ReadOptions, common_alignment, read_inputs
 from lure_cli.tasks.pairing import STANDARD, Pair, Pairing, find_pairs
 from lure_cli.tasks.pipeline import overlap
@@ -58,6 +58,7 @@ class FuseOptions:
     dtype: str = "auto"
     threads: int | None = None
     compiled: bool = False
+    backend: str = "auto"
     tile: str = "auto"
     overlap: int | None = None
     overwrite: bool = False
@@ -165,6 +166,7 @@ def plan_fuse(options: FuseOptions, say: Callable[[str], None] | None = None) ->
             if os.path.lexists(pair.output) and pair.output != STANDARD:
                 raise LureError(f"{pair.output} exists already", "give --overwrite or --skip-existing, or another name")
     weights = resolve_weights(o.weights, say)
+    pick_backend(o.backend, weights)
     return Plan(o, tuple(r for _, r in jobs), tuple(p for p, _ in jobs), tuple(unmatched), weights)
 
 
@@ -225,7 +227,9 @@ class Worker:
     def fuser(self) -> Fuser:
         """The model; LureError if the weights or the device cannot be used."""
         o = self.options
-        return Fuser.from_pretrained(self.weights, o.device, o.dtype, tile_of(o), o.overlap, o.threads, o.compiled)
+        return Fuser.from_pretrained(
+            self.weights, o.device, o.dtype, tile_of(o), o.overlap, o.threads, o.compiled, o.backend
+        )
 
     def run(self, job: Job) -> Result:
         """All of one pair; LureError only for what holds for all pairs."""

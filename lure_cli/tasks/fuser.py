@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lure_cli.config import Provenance
     from lure_cli.core.detect import Finding
     from lure_cli.core.model import Lure
+    from lure_cli.core.onnx_model import OnnxLure
     from lure_cli.core.text import TextEncoder
     from lure_cli.core.tiling import TileSize
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """The prompt that has the images examined and what is found in them taken for the prompt."""
 STRONGEST = 2.0
+BACKENDS = ("auto", "torch", "onnx")
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,21 @@ def _is_auto(prompt: str | None) -> bool:
     return prompt is not None and prompt.strip().lower() == AUTO
 
 
+def pick_backend(name: str, weights: Path) -> Literal["torch", "onnx"]:
+    """What runs a weight file: `auto` goes by its suffix; LureError if the backend that is named cannot."""
+    if name not in BACKENDS:
+        raise LureError(f"backend '{name}' is not known", f"use one of {', '.join(BACKENDS)}")
+    fits: Literal["torch", "onnx"] = "onnx" if weights.suffix.lower() == ".onnx" else "torch"
+    if name == "onnx" != fits:
+        raise LureError(
+            f"--backend onnx needs an ONNX file, not {weights}",
+            "make one with `lure export onnx -o lure-small.onnx`, then give --weights lure-small.onnx",
+        )
+    if name == "torch" != fits:
+        raise LureError(f"--backend torch cannot run {weights}", "leave --backend out, or give .safetensors weights")
+    return fits
+
+
 class Fuser:
     """A loaded model, ready to fuse pairs or to restore single images.
 
@@ -83,7 +100,7 @@ class Fuser:
 
     def __init__(
         self,
-        model: Lure,
+        model: Lure | OnnxLure,
         text: TextEncoder,
         provenance: Provenance,
         device: torch.device,
@@ -109,12 +126,14 @@ class Fuser:
         overlap: int | None = None,
         threads: int | None = None,
         compiled: bool = False,
+        backend: str = "auto",
     ) -> Fuser:
         """Load weights.
 
         Args:
-            weights: a shipped name (`lure-small`), a .safetensors file, or `owner/repo[@revision]` on the Hugging Face
-                Hub, downloaded if it is not in the cache and checked against its record.
+            weights: a shipped name (`lure-small`), a .safetensors file, a .onnx file that `lure export onnx` wrote, or
+                `owner/repo[@revision]` on the Hugging Face Hub, downloaded if it is not in the cache, and checked
+                against its record.
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
             dtype: `auto`, `fp32`, `bf16` or `fp16`; what the network computes in. `auto` takes a short type only where
                 the device has it in hardware and the picture agrees with that of fp32 by at least 45 dB.
@@ -124,10 +143,11 @@ class Fuser:
             threads: how many CPU threads torch uses, in the whole process; None: as many as before.
             compiled: compile the network with `torch.compile` at the first picture, and again for another kind of size;
                 takes a minute and needs a C++ compiler on the CPU.
+            backend: `torch`, `onnx` (onnxruntime, for .onnx files), or `auto`: as the file wants it.
 
         Raises:
             LureError: unknown or damaged weights, a hub that cannot be reached, a device that is not there, no
-                compiler.
+                compiler, a backend that cannot run the file.
         """
         import torch
 
@@ -139,14 +159,30 @@ class Fuser:
             if threads < 1:
                 raise LureError(f"{threads} threads cannot compute anything", "give a number from 1 on")
             torch.set_num_threads(threads)
+        path = resolve_weights(str(weights))
+        if pick_backend(backend, path) == "onnx":
+            if compiled:
+                raise LureError("--compile: an ONNX file is not torch's to compile", "leave it out")
+            return cls._from_onnx(path, device, dtype, tile, overlap)
         where = pick_device(device)
         pick_dtype(dtype, where)  # a wrong one shows before anything is loaded
-        model, text, provenance = load_model(resolve_weights(str(weights)))
+        model, text, provenance = load_model(path)
         model = place(model, where)
         fuser = cls(model, text, provenance, where, settle_dtype(dtype, model, text), tile, overlap)
         if compiled:
             compile_parts(model)
         return fuser
+
+    @classmethod
+    def _from_onnx(cls, path: Path, device: str, dtype: str, tile: TileSize, overlap: int | None) -> Fuser:
+        import torch
+
+        from lure_cli.core.onnx_model import load_onnx
+
+        if dtype != "auto":
+            raise LureError(f"--dtype {dtype}: an ONNX file computes as exported", "see `lure export onnx --variant`")
+        model, text, provenance = load_onnx(path, device)
+        return cls(model, text, provenance, torch.device("cpu"), torch.float32, tile, overlap)  # from and to the CPU
 
     def __call__(
         self,

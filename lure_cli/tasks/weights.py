@@ -119,7 +119,7 @@ def find_weights(weights: str) -> Path | Repo:
         if path.name == MODEL and os.path.isfile(path.with_name(RECORD)):
             check_weights(path, "get both files again")
         return path
-    if path.suffix == ".safetensors":
+    if path.suffix in (".safetensors", ".onnx"):
         raise LureError(f"{weights}: no such weight file", f"shipped: {', '.join(SHIPPED)}")
     if weights in SHIPPED:
         return _checked(SHIPPED[weights])

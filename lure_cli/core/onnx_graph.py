@@ -1,0 +1,379 @@
+"""The model as an ONNX graph, for programs without this package: everything from the images to the fused picture.
+
+The graph is written out part by part, as `core/model.py` is, and each function here is named after its counterpart
+there. That takes a second where `torch.export` takes a minute, since the sizes stay free, and it leaves room for what
+a fixed network allows and a tracer does not see: the first convolution swallows the pixel-unshuffle, the convolutions
+of a block swallow its inner residual and its split in halves, and the encoders' layers stand in an `If` that plain
+fusion leaves out. `tasks/export.py` compares each file with the model before it is kept.
+
+Inputs (float32; B, H and W are free, from 1 on):
+    ir (B, 1, H, W), vis (B, 3, H, W)     in [0, 1], any size: padding and cropping happen inside
+    prompt_ir, prompt_vis (B, D)          unit vectors, see `lure_cli.core.onnx_model.describe`
+Inputs that may be left out:
+    strength_ir, strength_vis (1) or (B)  see `Lure.encode`; default 1
+    thumb_ir (1 or B, 1, 32, 32), thumb_vis (.., 3, ..)
+                                          the view from which the global context is drawn, for a part of a larger image
+                                          (`thumbnail` of the whole one); NaN, the default: of the image itself
+Output:
+    fused (B, 3, H, W)                    in [0, 1]; grey where vis has three equal planes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lure_cli.core.model import (
+    CHANNELS,
+    LUMA,
+    PIXELS,
+    THUMBNAIL,
+    ChannelNorm,
+    Condition,
+    Decoder,
+    Encoder,
+    EncoderLayer,
+    FusionModule,
+    GlobalContext,
+    InnerResidualBlock,
+    Lure,
+    TextGuidedAttention,
+    pad_to_multiple,
+)
+from lure_cli.core.onnx_nodes import Graph
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+OPSET, IR_VERSION = 18, 8
+"""As old as the operators allow; tried with onnxruntime 1.19 and 1.32."""
+INPUTS = ("ir", "vis", "prompt_ir", "prompt_vis")
+OPERATORS = frozenset(
+    "Abs Add And Cast Clip Concat Conv DepthToSpace Div Equal Gemm Greater GreaterOrEqual Identity If IsNaN "
+    "LayerNormalization Less MatMul Min Mul Pad Range ReduceMax ReduceMean ReduceSum Reshape Resize Shape Sigmoid "
+    "Slice Sqrt Squeeze Sub Transpose Unsqueeze Where".split()
+)
+"""All that a graph may hold; a file with others is not ours."""
+OPTIONAL = ("strength_ir", "strength_vis", "thumb_ir", "thumb_vis")
+
+
+def thumbnail(x: Tensor, multiple: int) -> Tensor:
+    """What `thumb_ir` and `thumb_vis` expect: x (B, C, H, W), the whole image, any size -> (B, C, 32, 32)."""
+    return F.adaptive_avg_pool2d(pad_to_multiple(x, multiple), THUMBNAIL)
+
+
+def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> ModelProto:
+    """The graph of a model, without metadata.
+
+    Args:
+        model: in float32 on the CPU.
+        half: layers in float16; inputs and outputs stay float32.
+        branches: leave out the encoders' layers where no prompt asks for anything; for tools that know no `If`.
+    """
+    from onnx import TensorProto, helper
+
+    g = Graph(half)
+    dim = model.cfg.text_dim
+    sides = {m: (g.op("Shape", m, start=2, end=3), g.op("Shape", m, start=3, end=4)) for m in CHANNELS}
+    latents = {}
+    for m in CHANNELS:
+        encoder: Encoder = model.encoders[m]  # type: ignore[assignment]
+        x = _pad(g, m, sides[m], model.multiple)
+        thumb = g.op("Where", g.op("IsNaN", f"thumb_{m}"), _thumbnail(g, x), f"thumb_{m}")
+        edit = _condition(g, encoder.condition, f"prompt_{m}", model.pseudo_prompt, _context(g, encoder.context, thumb))
+        latents[m] = _encode(g, encoder, g.layered(x), edit, f"strength_{m}", branches)
+    y = g.float32(_decode(g, model.decoder, _fuse(g, model.fusion, latents["ir"], latents["vis"])))
+    size = g.op("Concat", *sides["vis"], axis=0)
+    y = g.op("Slice", y, g.ints(0, 0), size, g.ints(2, 3))
+    y = g.op("Clip", y, g.value(0.0), g.value(1.0))
+    g.nodes.append(helper.make_node("Where", [_is_grey(g), _luma(g, y), y], ["fused"], name="fused"))
+
+    shapes: dict[str, list[Any]] = {m: ["batch", c, "height", "width"] for m, c in CHANNELS.items()}
+    shapes |= {f"prompt_{m}": ["batch", dim] for m in CHANNELS}
+    shapes |= {f"strength_{m}": [f"strengths_{m}"] for m in CHANNELS}
+    shapes |= {f"thumb_{m}": [f"thumbs_{m}", c, THUMBNAIL, THUMBNAIL] for m, c in CHANNELS.items()}
+    for m, c in CHANNELS.items():  # an input with a value may be left out
+        g.weights[f"strength_{m}"] = np.ones(1, np.float32)
+        g.weights[f"thumb_{m}"] = np.full((1, c, THUMBNAIL, THUMBNAIL), np.nan, np.float32)
+    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shapes[n]) for n in (*INPUTS, *OPTIONAL)]
+    output = helper.make_tensor_value_info("fused", TensorProto.FLOAT, ["batch", 3, "height", "width"])
+    return helper.make_model(
+        g.proto("lure", inputs, [output]),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="lure-cli",
+    )
+
+
+# Sizes
+
+
+def _positions(g: Graph, length: str) -> str:
+    """0, 1 .. length - 1."""
+    return g.op("Range", g.value(0, np.int64), g.op("Squeeze", length), g.value(1, np.int64))
+
+
+def _pad(g: Graph, x: str, sides: tuple[str, str], multiple: int) -> str:
+    """`pad_to_multiple`; for each axis, as there, reflection goes no further than to the other edge."""
+    size = g.op("Concat", *sides, axis=0)
+    m = g.ints(multiple)
+    padding = g.op("Sub", g.op("Mul", g.op("Div", g.op("Add", size, g.ints(multiple - 1)), m), m), size)
+    mirrored = g.op("Min", padding, g.op("Sub", size, g.ints(1)))
+    nothing = g.ints(0, 0)
+    for mode, after in (("reflect", mirrored), ("edge", g.op("Sub", padding, mirrored))):
+        x = g.op("Pad", x, g.op("Concat", nothing, after, axis=0), "", g.ints(2, 3), mode=mode)
+    return x
+
+
+def _averaging(g: Graph, length: str) -> str:
+    """(32, n): row i averages i n / 32 (rounded down) up to (i + 1) n / 32 (up), as `adaptive_avg_pool2d` does."""
+    bins = g.value(np.arange(THUMBNAIL)[:, None], np.int64)
+    after = g.value(np.arange(1, THUMBNAIL + 1)[:, None], np.int64)
+    side = g.ints(THUMBNAIL)
+    first = g.op("Div", g.op("Mul", bins, length), side)
+    last = g.op("Div", g.op("Add", g.op("Mul", after, length), g.ints(THUMBNAIL - 1)), side)
+    j = _positions(g, length)
+    inside = g.op("And", g.op("GreaterOrEqual", j, first), g.op("Less", j, last))
+    return g.op("Div", g.op("Cast", inside, to=1), g.op("Cast", g.op("Sub", last, first), to=1))
+
+
+def _thumbnail(g: Graph, x: str) -> str:
+    rows = _averaging(g, g.op("Shape", x, start=2, end=3))
+    columns = _averaging(g, g.op("Shape", x, start=3, end=4))
+    return g.op("MatMul", g.op("MatMul", rows, x), g.op("Transpose", columns, perm=[1, 0]))
+
+
+# Text and context, always in float32
+
+
+def _linear(g: Graph, m: nn.Module, x: str) -> str:
+    assert isinstance(m, nn.Linear)
+    bias = [] if m.bias is None else [g.value(m.bias)]
+    return g.op("Gemm", x, g.value(m.weight), *bias, transB=1)
+
+
+def _silu(g: Graph, x: str) -> str:
+    return g.op("Mul", x, g.op("Sigmoid", x))
+
+
+def _context(g: Graph, m: GlobalContext | None, thumb: str) -> str | None:
+    if m is None:
+        return None
+    x = thumb
+    for layer in m.net:
+        x = _silu(g, x) if isinstance(layer, nn.SiLU) else _conv(g, layer, x, g.value)
+    return g.op("ReduceMean", x, g.ints(2, 3), keepdims=0)
+
+
+def _condition(g: Graph, m: Condition, t: str, p0: Tensor, context: str | None) -> str:
+    """The edit (B, K); all of it is zero where `presence` is, so that rounding, of JSON too, is no request."""
+
+    def answer(v: str) -> str:
+        x = _linear(g, m.text, g.op("Mul", v, g.value(m.scale)))
+        x = x if context is None else g.op("Add", x, context)
+        return _linear(g, m.out[1], _silu(g, x))
+
+    nothing = g.value(p0[None])
+    edit = g.op("Sub", answer(t), answer(nothing))
+    presence = g.op("Sub", g.value(1.0), g.op("ReduceSum", g.op("Mul", t, nothing), g.ints(1)))
+    asked = g.op("Cast", g.op("Greater", presence, g.value(1e-6)), to=1)
+    return g.op("Mul", g.op("Concat", presence, edit, axis=1), asked)
+
+
+# Layers
+
+
+def _conv(
+    g: Graph,
+    m: nn.Module,
+    x: str,
+    constant: Callable[[Tensor], str] | None = None,
+    part: slice = slice(None),
+    extra: Tensor | float = 0.0,
+) -> str:
+    """A convolution, or those of its outputs that `part` names; `extra` is added to its weights. `constant` adds them
+    to the graph, as weights of the layers if it is not given."""
+    assert isinstance(m, nn.Conv2d)
+    constant = constant or g.weight
+    weight, bias = (m.weight + extra)[part], m.bias
+    padding = [int(p) for p in m.padding]  # not a word such as "same"
+    inputs = [x, constant(weight)] + ([] if bias is None else [constant(bias[part])])
+    return g.op(
+        "Conv",
+        *inputs,
+        kernel_shape=list(m.kernel_size),
+        strides=list(m.stride),
+        pads=padding * 2,
+        group=m.groups if m.groups == 1 else int(weight.shape[0]),
+    )
+
+
+def _per_channel(g: Graph, m: nn.Linear, edit: str) -> str:
+    """What a linear layer makes of the edit, for each channel: (B, C, 1, 1)."""
+    return g.op("Unsqueeze", g.layered(_linear(g, m, edit)), g.ints(2, 3))
+
+
+def _norm(g: Graph, m: ChannelNorm, x: str) -> str:
+    y = g.op("Transpose", x, perm=[0, 2, 3, 1])
+    y = g.op("LayerNormalization", y, g.weight(m.weight), g.weight(m.bias), axis=-1, epsilon=1e-6)
+    return g.op("Transpose", y, perm=[0, 3, 1, 2])
+
+
+def _block(g: Graph, m: nn.Module, x: str, edit: str | None = None) -> str:
+    assert isinstance(m, InnerResidualBlock)
+    h = _norm(g, m.norm, x)
+    identity = torch.zeros_like(m.mix.weight)
+    if m.inner_residual:  # h + mix(h) is one convolution, with 1 added where it weighs the pixel itself
+        channels = torch.arange(identity.shape[0])
+        identity[channels, channels % identity.shape[1], 1, 1] = 1.0
+    if isinstance(m.expand, nn.Conv2d):
+        z, last, extra = _conv(g, m.mix, h, extra=identity), m.expand, torch.zeros(())
+    else:
+        z, last, extra = h, m.mix, identity
+    half = last.out_channels // 2
+    a, b = (_conv(g, last, z, part=part, extra=extra) for part in (slice(0, half), slice(half, None)))
+    z = g.op("Mul", a, b)
+    if m.gain is not None and edit is not None:
+        gain = g.op("Unsqueeze", g.op("Add", _linear(g, m.gain, edit), g.value(1.0)), g.ints(2, 3))
+        z = g.op("Mul", z, g.layered(gain))
+    return g.op("Add", x, _conv(g, m.project, z))
+
+
+def _attention(g: Graph, m: TextGuidedAttention, y: str, edit: str) -> str:
+    """(B, 1, H, W): the score is a product of matrices, (B, 1, C) (B, C, H W)."""
+    channels = m.key.out_features
+    key = g.op("Unsqueeze", _linear(g, m.key, edit), g.ints(1))
+    y = g.float32(y)
+    flat = g.op("Reshape", y, g.ints(0, channels, -1))
+    size = g.op("Concat", g.op("Shape", y, end=1), g.ints(1), g.op("Shape", y, start=2), axis=0)
+    score = g.op("Reshape", g.op("MatMul", key, flat), size)
+    power = g.op("Add", g.op("ReduceSum", g.op("Mul", y, y), g.ints(1)), g.value(1e-6 * channels))
+    return g.layered(g.op("Sigmoid", g.op("Div", score, g.op("Sqrt", power))))
+
+
+def _attend(g: Graph, m: TextGuidedAttention, x: str, y: str, edit: str) -> str:
+    change = g.op("Sub", y, x)
+    wanted = g.op("Add", g.op("Mul", change, _per_channel(g, m.gamma, edit)), _per_channel(g, m.beta, edit))
+    u = g.op("Slice", edit, g.ints(0), g.ints(1), g.ints(1))
+    presence = g.op("Unsqueeze", g.layered(u), g.ints(2, 3))
+    asked = g.op("Add", x, g.op("Mul", change, presence))
+    return g.op("Add", asked, g.op("Mul", wanted, _attention(g, m, y, edit)))
+
+
+def _layer(g: Graph, m: nn.Module, x: str, edit: str, lifted: str | None = None) -> str:
+    assert isinstance(m, EncoderLayer)
+    y = x if lifted is None else g.op("Add", x, lifted)
+    for block in m.blocks:
+        y = _block(g, block, y, edit)
+    return y if m.tga is None else _attend(g, m.tga, x, y, edit)
+
+
+def _upsample(g: Graph, x: str) -> str:
+    scales = g.value([1.0, 1.0, 2.0, 2.0])
+    return g.op("Resize", x, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")
+
+
+def _stem(g: Graph, m: Encoder, x: str) -> str:
+    """Pixel-unshuffle, stem, and the pixels themselves: one convolution, 6x6 with stride 2, of the image."""
+    channels = m.stem.in_channels
+    pixels = torch.zeros(PIXELS, channels, 3, 3)
+    pixels[range(PIXELS), [i % channels for i in range(PIXELS)], 1, 1] = 1.0
+    assert m.stem.bias is not None
+    bias = torch.cat((torch.zeros(PIXELS), m.stem.bias))
+    weight = F.pixel_shuffle(torch.cat((pixels, m.stem.weight)), 2)
+    return g.op("Conv", x, g.weight(weight), g.weight(bias), kernel_shape=[6, 6], strides=[2, 2], pads=[2] * 4)
+
+
+def _encoder(g: Graph, m: Encoder, x: str, edit: str) -> list[str]:
+    """The latent of `Encoder.forward`; x is what `_stem` made."""
+    features: list[str] = []
+    for i, layer in enumerate(m.layers):
+        features.append(_layer(g, layer, x, edit))
+        if i < len(m.down):
+            x = _conv(g, m.down[i], features[-1])
+    for i in reversed(range(len(m.refine))):
+        lifted = _upsample(g, _conv(g, m.up[i], features[i + 1]))
+        features[i] = _layer(g, m.refine[i], features[i], edit, lifted)
+    return features
+
+
+def _plain(g: Graph, m: Encoder, x: str, edit: str) -> list[str]:
+    """The same for the pseudo prompt, under which layers with Text-Guided Attention are the identity."""
+    if m.layers[0].tga is None:
+        return _encoder(g, m, x, g.op("Mul", edit, g.value(0.0)))
+    features = [x]
+    for down in m.down:
+        features.append(_conv(g, down, features[-1]))
+    return features
+
+
+def _encode(g: Graph, m: Encoder, x: str, edit: str, strength: str, branches: bool) -> list[str]:
+    """`Lure.encode`: F(p0) + s (F(t) - F(p0)); the second term is 0, unseen, where the batch's edits all are."""
+    from onnx import TensorProto, helper
+
+    x = _stem(g, m, x)
+    plain = _plain(g, m, x, edit)
+    inner = Graph(g.half, g) if branches else g
+    s = inner.layered(inner.op("Reshape", strength, inner.ints(-1, 1, 1, 1)))
+    features = _encoder(inner, m, x, edit)
+    changes = [inner.op("Mul", s, inner.op("Sub", b, a)) for a, b in zip(plain, features, strict=True)]
+    if branches:
+        other = Graph(g.half, g)
+        nothing = [other.op("Identity", other.weight(torch.zeros(1, 1, 1, 1))) for _ in plain]
+        kind = TensorProto.FLOAT16 if g.half else TensorProto.FLOAT
+        asked, unasked = (
+            part.proto(part.name("branch"), [], [helper.make_tensor_value_info(v, kind, None) for v in values])
+            for part, values in ((inner, changes), (other, nothing))
+        )
+        wanted = g.op("Greater", g.op("ReduceMax", g.op("Abs", edit), keepdims=0), g.value(0.0))
+        changes = [g.name("change") for _ in plain]
+        g.nodes.append(helper.make_node("If", [wanted], changes, then_branch=asked, else_branch=unasked))
+    return [g.op("Add", a, b) for a, b in zip(plain, changes, strict=True)]
+
+
+def _blocks(g: Graph, blocks: nn.Module, x: str) -> str:
+    for block in blocks.children():
+        x = _block(g, block, x)
+    return x
+
+
+def _fuse(g: Graph, m: FusionModule, ir: list[str], vis: list[str]) -> list[str]:
+    fused: list[str] = []
+    z: str | None = None
+    for i in reversed(range(len(ir))):
+        joined = _conv(g, m.join[i], g.op("Concat", ir[i], vis[i], axis=1))
+        lifted = None if z is None else _upsample(g, _conv(g, m.lift[i], z))
+        z = _blocks(g, m.blocks[i], joined if lifted is None else g.op("Add", joined, lifted))
+        weight = g.op("Sigmoid", _conv(g, m.select[i], z))
+        chosen = g.op("Add", vis[i], g.op("Mul", weight, g.op("Sub", ir[i], vis[i])))
+        fused.insert(0, g.op("Add", chosen, _conv(g, m.add[i], z)))
+    return fused
+
+
+def _decode(g: Graph, m: Decoder, latent: list[str]) -> str:
+    y: str | None = None
+    for i in reversed(range(len(latent))):
+        f = latent[i]
+        if y is not None:
+            f = g.op("Add", f, _upsample(g, _conv(g, m.up[i], y)))
+        y = _blocks(g, m.layers[i], f)
+    assert y is not None
+    return g.op("DepthToSpace", _conv(g, m.head, y), blocksize=2, mode="CRD")
+
+
+def _planes(g: Graph, x: str, first: int, last: int) -> str:
+    return g.op("Slice", x, g.ints(first), g.ints(last), g.ints(1))
+
+
+def _is_grey(g: Graph) -> str:
+    difference = g.op("Abs", g.op("Sub", _planes(g, "vis", 1, 3), _planes(g, "vis", 0, 1)))
+    return g.op("Equal", g.op("ReduceMax", difference, g.ints(1, 2, 3)), g.value(0.0))
+
+
+def _luma(g: Graph, y: str) -> str:
+    return g.op("Conv", y, g.value(np.array(LUMA)[None, :, None, None]), kernel_shape=[1, 1])

@@ -1,0 +1,318 @@
+"""ONNX files of ours: what they say about themselves, and how they are run, with the same contract as the model.
+
+One file is all that fusing needs. Its metadata hold, as JSON under the key `lure`, what the weight file's do (format,
+config, provenance) and the text vector of every combination of degradations; `lure export onnx` writes the same record
+beside it for programs in other languages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lure_cli.config import ModelConfig, Provenance, from_mapping
+from lure_cli.core.model import CHANNELS, Lure, Modality
+from lure_cli.core.onnx_graph import INPUTS, OPERATORS, OPTIONAL, thumbnail
+from lure_cli.core.text import ALL, DEGRADATIONS, NONE, TextEncoder
+from lure_cli.errors import LureError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, TensorProto
+
+FORMAT = 1
+"""Version of the record; a newer one is refused."""
+KEY = "lure"
+MAX_BYTES = (2 << 30) - 1
+"""Larger files are refused before they are read; no ONNX file without external data is larger."""
+
+_HINT = "give a file written by `lure export onnx`"
+
+
+class PromptTable:
+    """The text encoder of an exported model: a vector for every set of degradations that an image can have.
+
+    Args:
+        vectors: sets of names (the empty one: p0) -> vectors (D,).
+        spec: of the encoder that they come from.
+    """
+
+    def __init__(self, vectors: dict[frozenset[str], Tensor], spec: str) -> None:
+        self._vectors, self.spec = vectors, spec
+        self.dim = len(vectors[frozenset()])
+
+    def encode(self, names: Sequence[Sequence[str]]) -> Tensor:
+        """See `TextEncoder.encode`. KeyError on names that no image has (or not together)."""
+        return torch.stack([self._vectors[frozenset(each) - {NONE}] for each in names])
+
+
+def tensors_of(proto: ModelProto) -> Iterator[TensorProto]:
+    """All constants of a file, those in branches and attributes too."""
+
+    def walk(graph: GraphProto) -> Iterator[TensorProto]:
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+        for node in graph.node:
+            for attribute in node.attribute:
+                yield from (attribute.t, *attribute.tensors)
+                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                    yield from (sparse.values, sparse.indices)
+                for inner in (attribute.g, *attribute.graphs):
+                    yield from walk(inner)
+
+    yield from walk(proto.graph)
+
+
+def digest(proto: ModelProto) -> str:
+    """SHA-256 of what a graph computes, however it is stored: nodes, how they are wired, attributes, constants."""
+    total = hashlib.sha256()
+
+    def add(*parts: object) -> None:
+        total.update(repr(parts).encode())
+
+    def walk(graph: GraphProto) -> None:
+        add("graph", [i.name for i in graph.input], [o.name for o in graph.output])
+        for tensor in graph.initializer:
+            add(tensor.name, tensor.data_type, list(tensor.dims), len(tensor.raw_data))
+            total.update(tensor.raw_data)
+        for node in graph.node:
+            add(node.op_type, node.domain, list(node.input), list(node.output))
+            for a in node.attribute:
+                add(a.name, a.type, a.i, a.f, a.s, list(a.ints), list(a.floats), list(a.strings))
+                if a.HasField("g"):
+                    walk(a.g)
+
+    walk(proto.graph)
+    add([(o.domain, o.version) for o in proto.opset_import])
+    return total.hexdigest()
+
+
+def describe(
+    proto: ModelProto, model: Lure, text: TextEncoder, provenance: Provenance, variant: str, weights_sha256: str
+) -> dict[str, Any]:
+    """The record of an exported model, ready for JSON. What a program in another language needs of it is `prompts`:
+
+    `prompts["vis"]["haze+noise"]` is the vector (D,) to hand in as `prompt_vis` for haze and noise; names of a key
+    stand in the order of `degradations["vis"]`; `"none"` is the pseudo prompt, that nothing is wrong with the image.
+    """
+    prompts: dict[str, dict[str, list[float]]] = {}
+    for modality, names in DEGRADATIONS.items():
+        sets = [each for n in range(len(names) + 1) for each in combinations(names, n)]
+        rows = text.encode(sets).tolist()  # as doubles; nine digits tell all float32 values apart
+        prompts[modality] = {
+            "+".join(each) or NONE: [float(f"{v:.9g}") for v in row] for each, row in zip(sets, rows, strict=True)
+        }
+    return {
+        "format": FORMAT,
+        "model": model.cfg.name,
+        "variant": variant,
+        "weights_sha256": weights_sha256,
+        "graph_sha256": digest(proto),
+        "multiple": model.multiple,
+        "reach": model.reach,
+        "text_encoder": text.spec,
+        "text_dim": model.cfg.text_dim,
+        "degradations": DEGRADATIONS,
+        "config": dataclasses.asdict(model.cfg),
+        "provenance": dataclasses.asdict(provenance),
+        "prompts": prompts,
+    }
+
+
+class OnnxLure(nn.Module):
+    """An exported model, run by onnxruntime; to be called as `Lure` is. It has no parameters and stays on its device.
+
+    Args:
+        session: of the graph.
+        multiple, reach: as of the `Lure` that was exported.
+        path: the file, for errors.
+    """
+
+    def __init__(self, session: Any, multiple: int, reach: int, path: str) -> None:
+        super().__init__()
+        self.session, self.multiple, self.reach, self.path = session, multiple, reach, path
+
+    @property
+    def provider(self) -> str:
+        """What runs it: `CPUExecutionProvider`, `CUDAExecutionProvider` .."""
+        return str(self.session.get_providers()[0])
+
+    def edit(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
+        """What a part of the whole image x (B, C, H, W) needs to know of it, for `edits`; its text is the part's."""
+        return thumbnail(x, self.multiple)
+
+    def forward(
+        self,
+        ir: Tensor,
+        vis: Tensor,
+        t_ir: Tensor,
+        t_vis: Tensor,
+        strength_ir: float | Tensor = 1.0,
+        strength_vis: float | Tensor = 1.0,
+        edits: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """As `Lure.forward`; a strength may also be a tensor (B,), one an image.
+
+        Raises:
+            MemoryError: the images are too large.
+            LureError: the graph cannot be run.
+        """
+        feed = dict(zip(INPUTS, (ir, vis, t_ir, t_vis), strict=True))
+        strengths = (torch.as_tensor(s).reshape(-1) for s in (strength_ir, strength_vis))
+        feed |= dict(zip(OPTIONAL[:2], strengths, strict=True))
+        if edits is not None:
+            feed |= dict(zip(OPTIONAL[2:], edits, strict=True))
+        arrays = {k: np.ascontiguousarray(v.detach().float().cpu().numpy()) for k, v in feed.items()}
+        try:
+            fused: np.ndarray = self.session.run(["fused"], arrays)[0]
+        except Exception as error:  # its exceptions have no base class of their own
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            if any(word in reason.lower() for word in ("memory", "bad_alloc", "allocat")):
+                raise MemoryError(reason) from error
+            raise LureError(f"{self.path}: cannot be run ({reason})", "export it again: lure export onnx") from error
+        return torch.from_numpy(fused)
+
+    def restore(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
+        """An exported file holds the fusion alone.
+
+        Raises:
+            LureError: always.
+        """
+        raise LureError(f"{self.path}: ONNX files fuse, they cannot restore one image", "use the .safetensors weights")
+
+
+def load_onnx(path: Path, device: str = "auto") -> tuple[OnnxLure, PromptTable, Provenance]:
+    """Read a file that `lure export onnx` wrote.
+
+    Args:
+        path: the file.
+        device: `auto` (CUDA where onnxruntime has it), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        LureError: onnxruntime is not installed, the device is not there; the file is missing, damaged, too large, of a
+            newer format, not one of ours, or one of ours that was changed.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise LureError(f"{path}: larger than {MAX_BYTES >> 20} MiB", _HINT)
+        data = path.read_bytes()
+    except OSError as e:
+        raise LureError(f"{path}: cannot be read ({e.strerror or e})", _HINT) from e
+    return open_onnx(data, str(path), device)
+
+
+def open_onnx(data: bytes, name: str, device: str = "auto") -> tuple[OnnxLure, PromptTable, Provenance]:
+    """As `load_onnx`, of the content of a file called `name`."""
+    onnx, ort = import_onnx()
+    try:
+        proto = onnx.load_model_from_string(data)
+    except Exception as e:  # of the protobuf library, whose implementations raise different ones
+        raise LureError(f"{name}: damaged or not an ONNX file", _HINT) from e
+    texts = {p.key: p.value for p in proto.metadata_props}
+    if KEY not in texts:
+        raise LureError(f"{name}: an ONNX file, but not written by LURE", _HINT)
+    record = _parse(texts[KEY], name)
+    _check_graph(proto, record, name)
+    try:
+        cfg = from_mapping(ModelConfig, record["config"], name)
+        provenance = from_mapping(Provenance, record["provenance"], name)
+        multiple, reach = record["multiple"], record["reach"]
+        if multiple != 2 ** len(cfg.widths) or type(reach) is not int or not 0 <= reach <= 1 << 20:
+            raise ValueError(f"multiple {multiple}, reach {reach}")
+        text = PromptTable(_vectors(record["prompts"], cfg.text_dim), str(record["text_encoder"]))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
+        raise LureError(f"{name}: its record is damaged ({str(e).splitlines()[0]})", "export it again") from e
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # what reads and writes needs the CPU too
+    options.log_severity_level = 3  # it warns of every input that may be left out
+    try:
+        session = ort.InferenceSession(data, options, providers=_providers(device, ort.get_available_providers()))
+    except LureError:
+        raise
+    except Exception as e:  # its exceptions have no base class of their own
+        reason = (str(e).splitlines() or [type(e).__name__])[0]
+        raise LureError(f"{name}: onnxruntime cannot load it ({reason})", "export it again, or upgrade") from e
+    model = OnnxLure(session, multiple, reach, name)
+    if device.startswith("cuda") and model.provider != "CUDAExecutionProvider":
+        raise LureError(f"device '{device}' cannot be used by onnxruntime", "check its CUDA libraries, or --device cpu")
+    return model.eval(), text, provenance
+
+
+def import_onnx() -> tuple[Any, Any]:
+    """The packages onnx and onnxruntime; LureError says how they are installed."""
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as e:
+        raise LureError(f"ONNX cannot be used ({e})", 'pip install "lure-cli[export]"') from e
+    return onnx, onnxruntime
+
+
+def _providers(device: str, there: Sequence[str]) -> list[Any]:
+    cpu = ["CPUExecutionProvider"]
+    kind, _, number = device.partition(":")
+    if device == "cpu" or (device == "auto" and "CUDAExecutionProvider" not in there):
+        return cpu
+    if device == "auto":
+        return ["CUDAExecutionProvider", *cpu]
+    if kind != "cuda" or (number and not (number.isascii() and number.isdigit())):
+        raise LureError(f"device '{device}' is not known to the ONNX backend", "use auto, cpu or cuda")
+    if "CUDAExecutionProvider" not in there:
+        raise LureError(f"device '{device}' is not available to onnxruntime", "pip install onnxruntime-gpu, or use cpu")
+    return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), *cpu]
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise LureError(f"{name}: its record is damaged ({e})", "export it again") from e
+    version = record.get("format") if isinstance(record, dict) else None
+    if type(version) is not int or version < 1:
+        raise LureError(f"{name}: its record is damaged (no format)", "export it again")
+    if version > FORMAT:
+        raise LureError(f"{name}: format {version} is newer than this version knows", "upgrade lure-cli")
+    return record  # type: ignore[no-any-return]
+
+
+def _check_graph(proto: ModelProto, record: dict[str, Any], name: str) -> None:
+    """Before anything runs: no files outside, no operators but ours, and all as it was exported."""
+    if any(t.external_data or t.data_location for t in tensors_of(proto)):
+        raise LureError(f"{name}: refers to data in other files, which ours never do", _HINT)
+
+    def kinds(graph: GraphProto) -> Iterator[tuple[str, str]]:
+        for node in graph.node:
+            yield node.domain, node.op_type
+            for attribute in node.attribute:
+                for inner in (attribute.g, *attribute.graphs):
+                    yield from kinds(inner)
+
+    foreign = {f"{domain}.{kind}".lstrip(".") for domain, kind in kinds(proto.graph) if domain or kind not in OPERATORS}
+    if foreign or proto.functions or {i.name for i in proto.graph.input} != {*INPUTS, *OPTIONAL}:
+        what = f"operators ({', '.join(sorted(foreign))})" if foreign else "inputs or functions"
+        raise LureError(f"{name}: holds {what} that ours never do", _HINT)
+    if digest(proto) != record.get("graph_sha256"):
+        raise LureError(f"{name}: damaged, or changed since it was exported", "get it again, or export it again")
+
+
+def _vectors(prompts: Any, dim: int) -> dict[frozenset[str], Tensor]:
+    """The record's `prompts`, checked; ValueError names the fault."""
+    vectors: dict[frozenset[str], Tensor] = {}
+    for modality in CHANNELS:
+        for key, row in prompts[modality].items():
+            vector = torch.tensor(row, dtype=torch.float32)
+            names = frozenset(key.split("+")) - {NONE}
+            if vector.shape != (dim,) or not vector.isfinite().all() or not names <= {*ALL}:
+                raise ValueError(f"prompt {key}")
+            vectors[names] = vector
+    return vectors
