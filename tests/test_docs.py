@@ -68,6 +68,9 @@ def test_readme_commands(examples: Path, lure: Callable[..., Outcome]) -> None:
         "ir_aligned.json",
         "onnx.png",
         "lure-small-fp16.prompts.json",
+        "fused.mp4",
+        "frames/0002.png",
+        "lossless.mkv",
     )
     for name in (*made, "out/drone.png", "jpg/gate_fused.jpg"):
         assert (examples / name).is_file()
@@ -127,6 +130,18 @@ def test_scene_script_renders_the_committed_pictures(tmp_path: Path) -> None:
     for name in pictures:
         a, b = (np.asarray(Image.open(root / name), np.int16) for root in (tmp_path, EXAMPLES))
         assert np.abs(a - b).max() <= 1, name
+
+
+def test_clip_script_renders_the_committed_clips(tmp_path: Path) -> None:
+    """Its first frames, within what coding does."""
+    import numpy as np
+    from clips import read_clip
+
+    command = [sys.executable, str(EXAMPLES / "make_clip.py"), "--out", str(tmp_path), "--frames", "2"]
+    subprocess.run(command, capture_output=True, check=True)
+    for name in ("ir.mp4", "vis.mp4"):
+        a, b = (read_clip(folder / name)[0][1].astype(int) for folder in (tmp_path, EXAMPLES / "clip"))
+        assert np.abs(a - b).mean() < 4, name
 
 
 def test_nothing_but_the_named_folders_at_the_top() -> None:

@@ -25,8 +25,11 @@ _SHOWN = 3
 
 
 def fuse(
-    ir: Annotated[Path, typer.Option(help="Infrared image, folder, glob pattern in quotes, or - (standard input).")],
-    vis: Annotated[Path, typer.Option(help="Visible image, folder, pattern, or -.")],
+    ir: Annotated[
+        str,
+        typer.Option(help="Infrared image, folder, pattern in quotes or - (standard input); or clip, camera or URL."),
+    ],
+    vis: Annotated[str, typer.Option(help="Visible image, folder, pattern or -; or clip, camera or URL.")],
     prompt: Annotated[
         str | None,
         typer.Option(help="What is wrong with the pair, such as 'haze' or 'low light and ir noise'; 'auto' finds out."),
@@ -45,7 +48,21 @@ def fuse(
         str | None,
         typer.Option("-o", "--output", help="File, folder, template such as 'out/{folder}/{stem}.png', or -."),
     ] = None,
-    bits: Annotated[int, typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF).")] = 8,
+    bits: Annotated[int, typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF; clips: .mkv).")] = 8,
+    fps: Annotated[
+        str | None, typer.Option(help="Clips: frames a second of folders of numbered pictures, as 25 or 30000/1001.")
+    ] = None,
+    sync: Annotated[
+        str, typer.Option(help="Clips: frames pair by index or by time; auto: index, if the frame rates are equal.")
+    ] = "auto",
+    length: Annotated[
+        str, typer.Option(help="Clips of unequal length: shortest, or equal (refuse them).")
+    ] = "shortest",
+    check_every: Annotated[
+        int, typer.Option(help="Clips, prompt auto: frames from one look for degradations to the next.")
+    ] = 25,
+    codec: Annotated[str, typer.Option(help="Clips: auto, h264, h265, vp9, mpeg4 or ffv1 (lossless).")] = "auto",
+    crf: Annotated[int | None, typer.Option(help="Clips: constant rate factor; lower is better and larger.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Sub-folders too; they are kept.")] = False,
     pair: Annotated[
         str | None, typer.Option(help="How files of two folders find each other: stem (default), name, regex or csv.")
@@ -88,18 +105,20 @@ def fuse(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out pairs that are done: resumes a job.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="At most so many pairs.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many pairs; of a clip, so many frames.")] = None,
     shard: Annotated[str | None, typer.Option(help="i/n: the i-th of n equal parts, for job arrays.")] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first pair that fails.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be fused to what.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a pair on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")] = False,
 ) -> None:
-    """Fuse a pair, or all pairs of two folders.
+    """Fuse a pair, all pairs of two folders, or clips.
 
-    Exit codes: 0 done, 1 some pairs failed, 2 bad usage or input, 130 interrupted (finished files are whole).
+    Exit codes: 0 done, 1 some pairs failed or a clip was cut short, 2 bad usage or input, 130 interrupted (finished
+    files are whole).
     """
     from lure_cli.tasks import fuse as task
+    from lure_cli.tasks import video
     from lure_cli.tasks.inputs import ReadOptions
     from lure_cli.tasks.pairing import Pairing
 
@@ -108,39 +127,47 @@ def fuse(
     if quiet:
         no_progress_bars()
     by = pair or ("regex" if pair_regex is not None else "csv" if pair_file is not None else "stem")
-    plan = task.plan_fuse(
-        task.FuseOptions(
-            ir=ir,
-            vis=vis,
-            output=output,
-            prompt=prompt,
-            prompt_ir=prompt_ir,
-            prompt_vis=prompt_vis,
-            prompt_file=prompt_file,
-            strength=strength,
-            strength_ir=strength_ir,
-            strength_vis=strength_vis,
-            pairing=Pairing(by, pair_regex, pair_file, recursive),  # type: ignore[arg-type]  # checked there
-            read=ReadOptions(ir_range, resize_ir, align, align_once, max_pixels),
-            bits=bits,
-            weights=weights,
-            device=device,
-            dtype=dtype,
-            threads=threads,
-            compiled=compiled,
-            backend=backend,
-            tile=tile,
-            overlap=overlap,
-            overwrite=overwrite,
-            skip_existing=skip_existing,
-            limit=limit,
-            shard=shard,
-            fail_fast=fail_fast,
-            engine=engine,
-            workers=workers,
-        ),
-        None if quiet else note,
+    options = task.FuseOptions(
+        ir=Path(ir),
+        vis=Path(vis),
+        output=output,
+        prompt=prompt,
+        prompt_ir=prompt_ir,
+        prompt_vis=prompt_vis,
+        prompt_file=prompt_file,
+        strength=strength,
+        strength_ir=strength_ir,
+        strength_vis=strength_vis,
+        pairing=Pairing(by, pair_regex, pair_file, recursive),  # type: ignore[arg-type]  # checked there
+        read=ReadOptions(ir_range, resize_ir, align, align_once, max_pixels),
+        bits=bits,
+        weights=weights,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        compiled=compiled,
+        backend=backend,
+        tile=tile,
+        overlap=overlap,
+        overwrite=overwrite,
+        skip_existing=skip_existing,
+        limit=limit,
+        shard=shard,
+        fail_fast=fail_fast,
+        engine=engine,
+        workers=workers,
     )
+    if video.wants_video(ir, vis, output):
+        from lure_cli.cli.video import fuse_video
+
+        clips = video.VideoOptions(options, ir, vis, fps, sync, length, check_every, codec, crf)
+        fuse_video(video.plan_video(clips, None if quiet else note), dry_run=dry_run, as_json=as_json, quiet=quiet)
+        return
+    if (fps, sync, length, codec, crf) != (None, "auto", "shortest", "auto", None):
+        raise LureError(
+            "--fps, --sync, --length, --codec and --crf are for clips", "give video files, or a video to -o"
+        )
+    plan = task.plan_fuse(options, None if quiet else note)
     for path in plan.unmatched:
         note(f"unmatched: {path}")
     if not quiet and prompt_file is None and any((prompt, prompt_ir, prompt_vis)) and plan.requests:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -184,9 +185,19 @@ def read_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray
     Raises:
         LureError: as `read_picture`; also transparent images and numbers of unknown range (signed, float, 32-bit).
     """
+    pixels = read_raw(Path(path), max_pixels=max_pixels)
+    if pixels.dtype not in ("uint8", "uint16"):
+        raise LureError(f"{path}: numbers of unknown range ({pixels.dtype})", CONVERT)
+    return pixels
+
+
+def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read one still image as it is stored, of any type of number: (H, W, 1) if grey, (H, W, 3) if colour.
+
+    Raises:
+        LureError: as `read_picture`; also transparent images.
+    """
     found = _decode(path, max_pixels, str(path))
-    if found.pixels.dtype not in ("uint8", "uint16"):
-        raise LureError(f"{path}: numbers of unknown range ({found.pixels.dtype})", CONVERT)
     if found.alpha is not None:
         raise LureError(f"{path}: has transparent pixels", "flatten the image or save it without the extra channel")
     return found.pixels
@@ -251,11 +262,11 @@ def encode_image(
     import numpy as np
 
     check_output(suffix, bits, alpha is not None)
-    parts = [_quantised(x, bits)]
+    parts = [quantised(x, bits)]
     if parts[0].shape[2] not in (1, 3):
         raise ValueError(f"expected (H, W), (H, W, 1) or (H, W, 3), got {x.shape}")
     if alpha is not None:
-        parts.append(_quantised(alpha, bits))
+        parts.append(quantised(alpha, bits))
         if parts[1].shape != (*parts[0].shape[:2], 1):
             raise ValueError(f"expected an alpha of {(*parts[0].shape[:2], 1)}, got {alpha.shape}")
     pixels = np.ascontiguousarray(parts[0] if alpha is None else np.concatenate(parts, axis=2))
@@ -268,7 +279,7 @@ def encode_image(
         raise LureError(f"cannot be written ({fault})", hint) from error
 
 
-def _quantised(x: np.ndarray, bits: int) -> np.ndarray:
+def quantised(x: np.ndarray, bits: int) -> np.ndarray:
     """float (H, W) or (H, W, C) -> uint8 or uint16 (H, W, C)"""
     import numpy as np
 
@@ -308,35 +319,80 @@ def _open(path: Path) -> BinaryIO:
 
 def _to_unit(pixels: np.ndarray, wanted: ValueRange) -> tuple[np.ndarray, str | None]:
     """The file's numbers -> float32 in [0, 1] and, where that is not their full range, how."""
+    settled, mapping = settle_range([pixels], wanted)
+    return apply_range(pixels, settled), mapping
+
+
+def settle_range(pixels: Sequence[np.ndarray], wanted: ValueRange) -> tuple[ValueRange, str | None]:
+    """Decide for some images of one source, all at once, which numbers become 0 and 1.
+
+    Args:
+        pixels: as files hold them, of one type; usually one image, for a clip some of its frames.
+        wanted: any kind.
+
+    Returns:
+        A range of kind `full` or `values`, which holds for every image of that source, and, where that is not the full
+        range, how the numbers are mapped, in words.
+
+    Raises:
+        LureError: numbers that are NaN or infinite or lie too far apart; floats outside [0, 1] where they have to lie
+            within.
+    """
     import numpy as np
 
-    floats = pixels.dtype.kind == "f"
-    if floats and (bad := int(np.count_nonzero(~np.isfinite(pixels)))):
-        raise LureError(f"{bad} of its {pixels.size} numbers are NaN or infinite", "replace them in the file")
-    plain = (pixels.min() >= 0 and pixels.max() <= 1) if floats else pixels.dtype in ("uint8", "uint16")
-    if wanted.kind == "full" or (wanted.kind == "auto" and plain and pixels.dtype != "uint16"):
-        return _full_range(pixels), None
+    first = pixels[0]
+    floats = first.dtype.kind == "f"
+    if floats and (bad := sum(int(np.count_nonzero(~np.isfinite(each))) for each in pixels)):
+        raise LureError(
+            f"{bad} of its {sum(p.size for p in pixels)} numbers are NaN or infinite", "replace them in the file"
+        )
+    full = ValueRange("full")
+    low, high = min(each.min() for each in pixels), max(each.max() for each in pixels)
+    plain = (low >= 0 and high <= 1) if floats else first.dtype in ("uint8", "uint16")
+    if wanted.kind == "full" or (wanted.kind == "auto" and plain and first.dtype != "uint16"):
+        return full, None
+    least, most = float(low), float(high)
     low, high, how = wanted.low, wanted.high, "as given"
     if wanted.kind != "values":
         how = f"percentiles {low:g} and {high:g}"
+        together = first if len(pixels) == 1 else np.concatenate([each.ravel() for each in pixels])
         with np.errstate(all="ignore"):  # floats at the end of their range
-            low, high = (float(v) for v in np.percentile(pixels, (low, high)))
+            low, high = (float(v) for v in np.percentile(together, (low, high)))
         if wanted.kind == "auto" and plain and high - low >= 65535 / 4:
-            return _full_range(pixels), None
+            return full, None
         if low == high:
-            low, high, how = float(pixels.min()), float(pixels.max()), "minimum and maximum"
-    kind = "floats" if floats else f"{8 * pixels.dtype.itemsize} {'signed ' * (pixels.dtype.kind == 'i')}bits"
+            low, high, how = least, most, "minimum and maximum"
+    kind = "floats" if floats else f"{8 * first.dtype.itemsize} {'signed ' * (first.dtype.kind == 'i')}bits"
     if low == high:
         if plain:
-            return _full_range(pixels), None
-        return np.full(pixels.shape, 0.5, np.float32), f"{low:.7g} of {kind} -> 0.5 (all pixels are equal)"
+            return full, None
+        return ValueRange("values", low, high), f"{low:.7g} of {kind} -> 0.5 (all pixels are equal)"
     if not math.isfinite(high - low):
         raise LureError(f"numbers from {low:g} to {high:g} lie too far apart", _GIVE_RANGE)
+    return ValueRange("values", low, high), f"{low:.7g}..{high:.7g} of {kind} -> 0..1 ({how})"
+
+
+def apply_range(pixels: np.ndarray, settled: ValueRange) -> np.ndarray:
+    """The numbers of an image -> float32 in [0, 1] of the same shape.
+
+    Args:
+        pixels: as a file holds them.
+        settled: from `settle_range`; where low and high are one number, lower ones become 0, it 0.5 and higher ones 1.
+
+    Raises:
+        LureError: floats outside [0, 1] over the full range.
+    """
+    import numpy as np
+
+    if settled.kind == "full":
+        return _full_range(pixels)
+    low, high = settled.low, settled.high
+    if low == high:
+        return ((np.sign(pixels.astype(np.float64) - low) + 1) / 2).astype(np.float32)
     # Differences of integers of 16 bits are exact in float32; the others can lie far from zero.
     x: np.ndarray = pixels.astype(np.float32 if pixels.dtype.itemsize <= 2 else np.float64)
     with np.errstate(over="ignore"):  # far outside, to be clipped
-        x = np.clip((x - low) / (high - low), 0, 1).astype(np.float32)
-    return x, f"{low:.7g}..{high:.7g} of {kind} -> 0..1 ({how})"
+        return np.clip((x - low) / (high - low), 0, 1).astype(np.float32)
 
 
 def _full_range(pixels: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from lure_cli.config import nearest
 from lure_cli.core.files import sweep
@@ -32,8 +32,14 @@ if TYPE_CHECKING:
     from lure_cli.core.registration import Alignment
 
 Job = tuple[Pair, Request]
+AnyPair = TypeVar("AnyPair", bound="_Named")
 ENGINES = ("local", "ray")
 Stop = Callable[[], bool]
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -135,32 +141,14 @@ def plan_fuse(options: FuseOptions, say: Callable[[str], None] | None = None) ->
             exist (unless `overwrite` or `skip_existing` says what to do with them), missing weights.
     """
     o = options
-    if o.overwrite and o.skip_existing:
-        raise LureError("--overwrite and --skip-existing exclude each other", "give one of them")
-    said = (o.prompt, o.prompt_ir, o.prompt_vis)
-    if o.prompt_file is not None and any(s is not None for s in said):
-        raise LureError("--prompt-file excludes --prompt, --prompt-ir and --prompt-vis", "write all into the file")
     if o.engine not in ENGINES:
         raise LureError(f"engine '{o.engine}' is not known", f"use one of {', '.join(ENGINES)}")
     if o.workers is not None and (o.engine != "ray" or o.workers < 1):
         raise LureError("--workers needs --engine ray and a number from 1 on", "leave it out, or add --engine ray")
-    if o.limit is not None and o.limit < 1:
-        raise LureError(f"--limit {o.limit} leaves nothing to do", "give a number from 1 on")
-    if o.threads is not None and o.threads < 1:
-        raise LureError(f"--threads {o.threads} cannot compute anything", "give a number from 1 on")
-    o.read.check()
-    tile_of(o)
-    request = request_of(*said, o.strength, o.strength_ir, o.strength_vis)
-    prompts = read_prompt_file(o.prompt_file) if o.prompt_file is not None else None
-    if request.auto:
-        detector_path()
     pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing)
     for suffix in {pair.output.suffix.lower() for pair in pairs if pair.output != STANDARD} or {".png"}:
         check_output(suffix, o.bits, False)
-    requests = (request,) * len(pairs)
-    if prompts is not None:
-        requests = tuple(replace(request, prompt=p) for p in _prompts_of(pairs, prompts, str(o.prompt_file)))
-    jobs = list(zip(pairs, requests, strict=True))[_shard(o.shard)][: o.limit]
+    jobs = plan_requests(o, pairs)[: o.limit]
     if not (o.overwrite or o.skip_existing):
         for pair, _ in jobs:
             if os.path.lexists(pair.output) and pair.output != STANDARD:
@@ -168,6 +156,35 @@ def plan_fuse(options: FuseOptions, say: Callable[[str], None] | None = None) ->
     weights = resolve_weights(o.weights, say)
     pick_backend(o.backend, weights)
     return Plan(o, tuple(r for _, r in jobs), tuple(p for p, _ in jobs), tuple(unmatched), weights)
+
+
+def plan_requests(options: FuseOptions, pairs: list[AnyPair]) -> list[tuple[AnyPair, Request]]:
+    """What is wanted of each pair of images or clips, for those of this shard; checks what both have in common.
+
+    Raises:
+        LureError: options that exclude each other or cannot be meant, a prompt that is not understood or missing.
+    """
+    o = options
+    if o.overwrite and o.skip_existing:
+        raise LureError("--overwrite and --skip-existing exclude each other", "give one of them")
+    said = (o.prompt, o.prompt_ir, o.prompt_vis)
+    if o.prompt_file is not None and any(s is not None for s in said):
+        raise LureError("--prompt-file excludes --prompt, --prompt-ir and --prompt-vis", "write all into the file")
+    if o.limit is not None and o.limit < 1:
+        raise LureError(f"--limit {o.limit} leaves nothing to do", "give a number from 1 on")
+    if o.threads is not None and o.threads < 1:
+        raise LureError(f"--threads {o.threads} cannot compute anything", "give a number from 1 on")
+    o.read.check()
+    tile_of(o)
+    request = request_of(*said, o.strength, o.strength_ir, o.strength_vis)
+    if request.auto:
+        detector_path()
+    requests = [request] * len(pairs)
+    if o.prompt_file is not None:
+        prompts = read_prompt_file(o.prompt_file)
+        names = [pair.name for pair in pairs]
+        requests = [replace(request, prompt=p) for p in _prompts_of(names, prompts, str(o.prompt_file))]
+    return list(zip(pairs, requests, strict=True))[_shard(o.shard)]
 
 
 def tile_of(options: FuseOptions) -> int | Literal["auto"]:
@@ -191,9 +208,8 @@ def _shard(text: str | None) -> slice:
     return slice(int(match[1]) - 1, None, int(match[2]))
 
 
-def _prompts_of(pairs: list[Pair], prompts: dict[str, Prompt], file: str) -> tuple[Prompt, ...]:
+def _prompts_of(names: list[str], prompts: dict[str, Prompt], file: str) -> tuple[Prompt, ...]:
     """The prompt of each pair; every pair has one, and every one a pair."""
-    names = [pair.name for pair in pairs]
     known = set(names)
     for name in names:
         if name not in prompts:

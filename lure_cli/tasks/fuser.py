@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -251,6 +251,42 @@ class Fuser:
         requests = [request_of(a, b, c, strength, strength_ir, strength_vis) for a, b, c in zip(*said, strict=True)]
         prompts = [self._settle(r, x_ir[i : i + 1], x_vis[i : i + 1])[0] for i, r in enumerate(requests)]
         return self.compute(x_ir, x_vis, prompts, requests[0])
+
+    def stream(
+        self,
+        irs: Iterable[Source],
+        viss: Iterable[Source],
+        prompt: str | None = None,
+        prompt_ir: str | None = None,
+        prompt_vis: str | None = None,
+        strength: float = 1.0,
+        strength_ir: float | None = None,
+        strength_vis: float | None = None,
+        check_every: int = 25,
+    ) -> Iterator[np.ndarray]:
+        """Fuse a stream of registered pairs, one by one and lazily; the next pair is read while one is computed.
+
+        Args:
+            irs, viss: anything that gives one image after another (a camera loop, a list of files), in the forms of
+                `__call__`; it ends with the shorter one. They are asked in another thread. The range of infrared files
+                is settled by the first one.
+            prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis: as calling the fuser, for all pairs.
+                "auto": examined at the start and at every `check_every`-th pair; the prompt changes where two looks in
+                a row agree, and the pictures go over to it smoothly.
+            check_every: see there.
+
+        Returns:
+            An iterator over float32 (H, W, 3) in [0, 1]; giving it up early (or its `close()`) ends the work.
+
+        Raises:
+            LureError: as calling the fuser; what is wrong with one pair shows when its turn comes.
+        """
+        from lure_cli.tasks.stream import fuse_stream, load_pairs
+
+        request = request_of(prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis)
+        if check_every < 1:
+            raise LureError(f"check_every={check_every} is no number of pairs", "give a number from 1 on")
+        return fuse_stream(self, load_pairs(irs, viss), request, check_every, write=lambda fused: fused.picture)
 
     def fuse(self, ir: Source, vis: Source, prompt: Prompt) -> np.ndarray:
         """As calling it, for a prompt that is already understood."""

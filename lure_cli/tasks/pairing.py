@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Literal, get_args
 
-from lure_cli.core.images import SUFFIXES, has_image_suffix
+from lure_cli.core.images import SUFFIXES
 from lure_cli.errors import LureError
 
 _MARKERS = "ir|infrared|thermal|tir|lwir|nir|vis|vi|visible|rgb|color|colour"
@@ -58,6 +58,19 @@ class Pairing:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What is paired: the suffixes that are read and written, that of outputs which name none, and a word for it."""
+
+    read: tuple[str, ...]
+    written: tuple[str, ...]
+    default: str
+    word: str
+
+
+IMAGES = Kind(SUFFIXES, SUFFIXES, ".png", "image")
+
+
+@dataclass(frozen=True)
 class _File:
     """A file that was found, and its path below the folder that was named."""
 
@@ -90,7 +103,7 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         LureError: the folder cannot be read.
     """
-    return sorted(found.path for found in _walk(folder, 1, None))
+    return sorted(found.path for found in _walk(folder, 1, None, SUFFIXES))
 
 
 def pair_stem(stem: str) -> str:
@@ -104,7 +117,7 @@ def pair_stem(stem: str) -> str:
 
 
 def find_pairs(
-    ir: Path, vis: Path, output: str | Path | None, pairing: Pairing = Pairing()
+    ir: Path, vis: Path, output: str | Path | None, pairing: Pairing = Pairing(), kind: Kind = IMAGES
 ) -> tuple[list[Pair], list[Path]]:
     """Pair two files, or the files of two folders (never by position), and name the outputs.
 
@@ -120,6 +133,7 @@ def find_pairs(
             - a template with an image suffix and the fields {stem} (name of the pair), {ir}, {vis} (stems of the
               files), {folder} (the sub-folder), for example `out/{folder}/{stem}_fused.jpg`.
         pairing: how the files of two folders find each other.
+        kind: what is paired; for another than images, its suffixes stand for those above.
 
     Returns:
         The pairs, sorted by name, and the files of either side that have no partner, infrared ones first.
@@ -140,12 +154,12 @@ def find_pairs(
     _check_pairing(pairing, many[0])
     unmatched: list[Path] = []
     if not many[0]:
-        matched = [_Match(_name_of_two(ir, vis), (), ir, vis)]
+        matched = [_Match(name_of_two(ir, vis), (), ir, vis)]
     elif pairing.by == "csv":
         matched = _from_table(ir, vis, pairing)
     else:
-        matched, unmatched = _match(ir, vis, pairing, _output_folder(output))
-    pairs = [Pair(m.name, m.ir, m.vis, _output(output, m, many[0])) for m in matched]
+        matched, unmatched = _match(ir, vis, pairing, _output_folder(output), kind)
+    pairs = [Pair(m.name, m.ir, m.vis, _output(output, m, many[0], kind)) for m in matched]
     _check_outputs(pairs, unmatched)
     return pairs, unmatched
 
@@ -182,18 +196,18 @@ def _check_pairing(pairing: Pairing, many: bool) -> None:
             ) from error
 
 
-def _search(source: Path, recursive: bool, skip: str | None) -> list[_File]:
-    """The image files of a folder or of a glob pattern, sorted by path."""
+def _search(source: Path, recursive: bool, skip: str | None, kind: Kind) -> list[_File]:
+    """The files of that kind of a folder or of a glob pattern, sorted by path."""
     if not _is_glob(source):
-        found = list(_walk(source, 99 if recursive else 1, skip))
+        found = list(_walk(source, 99 if recursive else 1, skip, kind.read))
     else:
         parts = source.parts
         first = next(i for i, part in enumerate(parts) if _WILD.search(part))
         root, pattern = Path(*parts[:first]), (*parts[first:], *(("*",) if parts[-1] == "**" else ()))
         depth = 99 if "**" in pattern else len(pattern)
-        found = [f for f in _walk(root, depth, skip) if _fits(f.below.parts, pattern)]
+        found = [f for f in _walk(root, depth, skip, kind.read) if _fits(f.below.parts, pattern)]
     if not found:
-        raise LureError(f"{source}: holds no image files", f"known suffixes: {', '.join(SUFFIXES)}")
+        raise LureError(f"{source}: holds no {kind.word} files", f"known suffixes: {', '.join(kind.read)}")
     return sorted(found, key=lambda f: f.path)
 
 
@@ -206,9 +220,9 @@ def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
 
 
-def _walk(root: Path, depth: int, skip: str | None) -> Iterator[_File]:
-    """Image files down to a depth (1: the folder itself), hidden ones left out; a folder is entered once, whatever
-    links lead to it, and `skip` (a real path) never."""
+def _walk(root: Path, depth: int, skip: str | None, suffixes: tuple[str, ...]) -> Iterator[_File]:
+    """Files with such suffixes down to a depth (1: the folder itself), hidden ones left out; a folder is entered once,
+    whatever links lead to it, and `skip` (a real path) never."""
     seen: set[tuple[int, int]] = set()
     waiting = [(root, Path(), 1)]
     while waiting:
@@ -231,7 +245,7 @@ def _walk(root: Path, depth: int, skip: str | None) -> Iterator[_File]:
             if _is(entry.is_dir):
                 if level < depth and (skip is None or os.path.realpath(path) != skip):
                     waiting.append((path, below / entry.name, level + 1))
-            elif has_image_suffix(path) and _is(entry.is_file):
+            elif path.suffix.lower() in suffixes and _is(entry.is_file):
                 yield _File(path, below / entry.name)
 
 
@@ -243,8 +257,8 @@ def _is(kind: Callable[[], bool]) -> bool:
         return False
 
 
-def _match(ir: Path, vis: Path, pairing: Pairing, skip: str | None) -> tuple[list[_Match], list[Path]]:
-    files = [_search(source, pairing.recursive, skip) for source in (ir, vis)]
+def _match(ir: Path, vis: Path, pairing: Pairing, skip: str | None, kind: Kind) -> tuple[list[_Match], list[Path]]:
+    files = [_search(source, pairing.recursive, skip, kind) for source in (ir, vis)]
     keyed = [_by_key(each, pairing) for each in files]
     irs, viss = keyed
     both = sorted(irs.keys() & viss.keys())
@@ -328,7 +342,8 @@ def _examples(keys: dict[tuple[str, ...], _File]) -> str:
     return shown + (", ..." if len(keys) > 3 else "")
 
 
-def _name_of_two(ir: Path, vis: Path) -> str:
+def name_of_two(ir: Path, vis: Path) -> str:
+    """The name of a pair of two given files: see `find_pairs`."""
     named = [path for path in (vis, ir) if path != STANDARD]
     for path in named:
         if not _MARKER.fullmatch(path.stem):
@@ -356,24 +371,26 @@ def _output_folder(output: str | Path | None) -> str | None:
     return os.path.realpath(fixed) if fixed else None
 
 
-def _output(output: str | Path | None, match: _Match, many: bool) -> Path:
+def _output(output: str | Path | None, match: _Match, many: bool, kind: Kind) -> Path:
     if output is None:
-        return Path("fused", f"{match.name}.png") if many else Path(f"{match.stem}_fused.png")
+        return Path("fused", f"{match.name}{kind.default}") if many else Path(f"{match.stem}_fused{kind.default}")
     path, text = Path(output), str(output)
     if path == STANDARD:
         if many:
             raise LureError("standard output takes one picture, not those of a folder", "give a folder or a template")
+        if kind is not IMAGES:
+            raise LureError(f"standard output takes no {kind.word}", "give it a file")
         return path
     if _is_folder(output):
-        return path / f"{match.name}.png"
+        return path / f"{match.name}{kind.default}"
     template = _is_template(text)
     if template:
         values = {"stem": match.stem, "ir": match.ir.stem, "vis": match.vis.stem}
         path = Path(_fill(text, values, "/".join(match.folder) or "."))
-    if not has_image_suffix(path):
+    if path.suffix.lower() not in kind.written:
         raise LureError(
-            f"the output {text} has no known image suffix",
-            f"use one of {', '.join(SUFFIXES)}, or end a folder's name with '/'",
+            f"the output {text} has no known {kind.word} suffix",
+            f"use one of {', '.join(kind.written)}, or end a folder's name with '/'",
         )
     if many and not template:
         raise LureError(f"the output {text} is one file for several pairs", f"give a folder or a template; {_FIELDS}")
@@ -411,11 +428,11 @@ def _check_outputs(pairs: list[Pair], unmatched: list[Path]) -> None:
             )
         taken[target] = pair.name
     for folder in {pair.output.parent for pair in pairs if pair.output != STANDARD}:
-        _check_folder(folder)
+        check_folder(folder)
 
 
-def _check_folder(folder: Path) -> None:
-    """Whether files can be made in a folder that may not exist yet."""
+def check_folder(folder: Path) -> None:
+    """LureError unless files can be made in a folder, which may not exist yet."""
     there = folder
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent

@@ -1,0 +1,118 @@
+"""`lure fuse` for clips: what is shown of them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import typer
+
+from lure_cli.cli.interrupt import interruptible
+from lure_cli.cli.output import describe, emit, emit_json, note, show_error
+
+if TYPE_CHECKING:
+    from lure_cli.tasks.clips import Change, ClipResult, Step
+    from lure_cli.tasks.video import ClipPlan
+
+_SIDES = {"vis": "visible", "ir": "infrared"}
+
+
+def fuse_video(plan: ClipPlan, *, dry_run: bool, as_json: bool, quiet: bool) -> None:
+    """Carry out a plan and show it; typer.Exit with 1 if a clip failed or was cut short, 130 if interrupted."""
+    from lure_cli.tasks import clips as task
+    from lure_cli.tasks.video import finished
+
+    for path in plan.unmatched:
+        note(f"unmatched: {path}")
+    if dry_run:
+        for pair in plan.pairs:
+            status = "skipped" if finished(pair, plan.options) else "planned"
+            if as_json:
+                emit_json({"name": pair.name, "status": status, "ir": pair.ir, "vis": pair.vis, "output": pair.output})
+            else:
+                emit(f"{status}: {pair.ir} + {pair.vis} -> {pair.output}")
+        return
+    results: list[ClipResult] = []
+    progress = _Progress()
+    with interruptible() as stop:
+        for event in task.fuse_clips(plan, stop):
+            if isinstance(event, task.ClipResult):
+                progress.end()
+                results.append(event)
+                _show(event, as_json=as_json, quiet=quiet)
+            elif isinstance(event, task.Said):
+                progress.end()
+                if event.warning or not quiet:
+                    note(f"{'warning' if event.warning else 'note'}: {event.text}")
+            elif not quiet:
+                if isinstance(event, task.Change):
+                    progress.end()
+                    _show_change(event)
+                else:
+                    progress.show(event)
+        stopped = stop()
+    for result in results:
+        if result.error is not None:
+            show_error(result.error)
+    if stopped and (len(results) < len(plan.pairs) or any(r.interrupted for r in results)):
+        raise typer.Exit(130)
+    if any(result.status == "failed" or result.truncated for result in results):
+        raise typer.Exit(1)
+
+
+def _show(result: ClipResult, *, as_json: bool, quiet: bool) -> None:
+    if result.interrupted and result.status == "done":
+        note(f"interrupted: {result.pair.output} holds the {result.frames} frames that were fused")
+    if as_json:
+        emit_json(result.record())
+    elif result.status == "skipped":
+        if not quiet:
+            note(f"skipped: {result.pair.output} exists")
+    elif result.status == "done" and not quiet:
+        emit(result.pair.output)
+        note(f"{result.frames} frames in {result.seconds:.1f} s, {result.frames / result.seconds:.2f} a second")
+
+
+def _show_change(change: Change) -> None:
+    sides = "; ".join(f"{_SIDES[m]}: {describe(found)}" for m, found in change.found.items())
+    now = {m: ", ".join(getattr(change.prompt, m)) or "none" for m in change.found}
+    prompt = "; ".join(f"{_SIDES[m]}: {text}" for m, text in now.items())
+    note(f"frame {change.frame}: prompt from here on: {prompt} (found: {sides})")
+
+
+class _Progress:
+    """How far a clip is: one line that is written over on a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._every = 1.0 if self._terminal else 10.0
+        self._last = self._started = time.monotonic()
+        self._open, self._first = False, 0
+
+    def show(self, step: Step) -> None:
+        now = time.monotonic()
+        if step.done == 1:
+            self._started = self._last = now  # the first frame had the model load
+        if now - self._last < self._every:
+            return
+        self._last = now
+        rate = (step.done - 1) / (now - self._started)
+        text = f"{step.pair.name}: frame {step.done}"
+        if step.total is not None:
+            left = timedelta(seconds=round(max(0, step.total - step.done) / rate)) if rate else "?"
+            text += f" of {step.total}, {rate:.2f} a second, about {left} left"
+        else:
+            text += f", {rate:.2f} a second"
+        if self._terminal:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            self._open = True
+        else:
+            note(text)
+
+    def end(self) -> None:
+        """Before anything else is printed."""
+        if self._open:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._open = False

@@ -1,0 +1,115 @@
+"""Clips in: numbered pictures in a folder, read like a clip."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lure_cli.core.clips import About, Frame
+from lure_cli.core.images import MAX_PIXELS, has_image_suffix, read_raw
+from lure_cli.errors import LureError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_NUMBER = re.compile(r"(\d+)(?!.*\d)")
+_HINT = "name the pictures by their place in the clip, such as frame_000123.png"
+
+
+def list_numbered(folder: Path) -> list[tuple[int, Path]]:
+    """The pictures of a folder by the last number in their names, which has to go up by one from each to the next.
+
+    Raises:
+        LureError: it cannot be read, holds no pictures, a picture without a number, a number twice, or a gap.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            paths = [folder / e.name for e in entries if has_image_suffix(Path(e.name)) and not e.name.startswith(".")]
+    except OSError as error:
+        raise LureError(f"{folder}: cannot be read ({error.strerror})", "give a folder that you may read") from error
+    if not paths:
+        raise LureError(f"{folder}: holds no pictures", _HINT)
+    found: dict[int, Path] = {}
+    for path in sorted(paths):
+        match = _NUMBER.search(path.stem)
+        if match is None:
+            raise LureError(f"{path}: has no number", _HINT)
+        number = int(match[1])
+        if number in found:
+            raise LureError(f"{found[number]} and {path} are both number {number}", "a clip is one folder of its own")
+        found[number] = path
+    numbers = sorted(found)
+    for number, following in pairwise(numbers):
+        if following != number + 1:
+            raise LureError(
+                f"{folder}: number {number + 1} is missing, between {found[number].name} and {found[following].name}",
+                "what follows would be paired with the wrong pictures; fill the gap or number them anew",
+            )
+    return [(number, found[number]) for number in numbers]
+
+
+class PictureFolder:
+    """Numbered pictures as a clip; see `lure_cli.core.video.VideoFile` for what its members mean.
+
+    Args:
+        source: the folder.
+        grey: unused; pictures are handed over as they are stored.
+        max_pixels: larger pictures are refused from their headers.
+        rate: pictures a second.
+
+    Raises:
+        LureError: as `list_numbered`; reading a picture that is damaged, transparent, or of another size than the
+            first one's.
+    """
+
+    def __init__(self, source: str, *, grey: bool, max_pixels: int = MAX_PIXELS, rate: Fraction | None = None) -> None:
+        self.source, self.grey, self._max_pixels, self._rate = source, grey, max_pixels, rate
+        self._files = list_numbered(Path(source))
+        first = self._read(self._files[0][1])
+        self.about = About(first.shape[1::-1], rate, len(self._files))
+        self.sound: list[Any] = []
+        self.others = 0
+        self.zero = Fraction(0)
+        self.damage: str | None = None
+        self.mended = 0
+        self.coloured = grey and first.shape[2] == 3 and bool((first.min(axis=2) != first.max(axis=2)).any())
+
+    @property
+    def first_number(self) -> int:
+        """The number of the first picture."""
+        return self._files[0][0]
+
+    def _read(self, path: Path) -> np.ndarray:
+        return read_raw(path, max_pixels=self._max_pixels)
+
+    def frames(self) -> Iterator[Frame]:
+        """The pictures in the order of their numbers."""
+        step = 1 / (self._rate or Fraction(25))
+        for i, (number, path) in enumerate(self._files):
+            try:
+                pixels = self._read(path)
+                if pixels.shape[1::-1] != self.about.size:
+                    (w, h), (v, g) = pixels.shape[1::-1], self.about.size
+                    raise LureError(f"{path}: is {w}x{h}, but the first picture is {v}x{g}", "bring them to one size")
+            except LureError as error:
+                self.damage = f"{error.message}; {i} pictures come before it"
+                return
+            yield Frame(pixels, i * step, step, number)
+
+    def sound_until(self, time: Fraction | None) -> Iterator[Any]:
+        """Nothing: pictures have no sound."""
+        return iter(())
+
+    def sample(self, count: int) -> list[np.ndarray]:
+        """The pixels of some pictures, spread evenly from the first to the last."""
+        last = len(self._files) - 1
+        places = sorted({round(last * i / max(1, count - 1)) for i in range(count)})
+        return [self._read(self._files[i][1]) for i in places]
+
+    def close(self) -> None:
+        """Nothing is held open."""

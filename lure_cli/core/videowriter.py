@@ -1,0 +1,234 @@
+"""Clips out: encoded pictures with exact time stamps, and sound that is copied as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lure_cli.core.clips import About, matrix_of, require_av
+from lure_cli.core.images import quantised
+from lure_cli.errors import LureError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class _Codec:
+    encoder: str
+    option: str  # what sets its quality
+    quality: int
+    worst: int
+    suffixes: tuple[str, ...]
+
+
+_USUAL = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".ts")
+CODECS: dict[str, _Codec] = {
+    "h264": _Codec("libx264", "crf", 18, 51, _USUAL),
+    "h265": _Codec("libx265", "crf", 20, 51, (".mp4", ".m4v", ".mov", ".mkv", ".ts")),
+    "vp9": _Codec("libvpx-vp9", "crf", 24, 63, (".webm", ".mkv", ".mp4")),
+    "mpeg4": _Codec("mpeg4", "qscale", 3, 31, _USUAL),
+    "ffv1": _Codec("ffv1", "", 0, 0, (".mkv", ".avi")),
+}
+"""What clips are written in; ffv1 is lossless, and the only one of 16 bits."""
+SUFFIXES: tuple[str, ...] = (*_USUAL, ".webm")
+"""Suffixes of clips that are written."""
+
+
+def check_clip(suffix: str, codec: str = "auto", quality: int | None = None, bits: int = 8) -> str:
+    """Which codec a clip is written in; asked before any work is done for it.
+
+    Args:
+        suffix: of the file, as ".mp4"; it sets the container.
+        codec: one of `CODECS`, or `auto`: H.264 (MPEG-4 where PyAV has no encoder for it), in .webm VP9, for 16 bits
+            FFV1.
+        quality: the codec's constant rate factor; lower is better and larger.
+        bits: 8 or 16 per channel.
+
+    Raises:
+        LureError: the container cannot hold this, PyAV has no such encoder, or the quality is none of that codec.
+    """
+    av = require_av()
+    if suffix.lower() not in SUFFIXES:
+        raise LureError(f"'{suffix}' is no type of clip that is written", f"use one of {', '.join(SUFFIXES)}")
+    if bits not in (8, 16):
+        raise LureError(f"{bits} bits per channel cannot be written", "use 8 or 16")
+    if codec == "auto":
+        codec = "vp9" if suffix.lower() == ".webm" else "h264" if bits == 8 else "ffv1"
+        if codec == "h264" and "libx264" not in av.codecs_available:
+            codec = "mpeg4"
+    if codec not in CODECS:
+        raise LureError(f"codec '{codec}' is not known", f"use one of auto, {', '.join(CODECS)}")
+    kind = CODECS[codec]
+    if bits == 16 and codec != "ffv1":
+        raise LureError(f"{codec} is not written with 16 bits", "leave --codec out and write to .mkv, or 8 bits")
+    if suffix.lower() not in kind.suffixes:
+        raise LureError(f"'{suffix}' files do not hold {codec}", f"use one of {', '.join(kind.suffixes)}")
+    if kind.encoder not in av.codecs_available:
+        raise LureError(f"this PyAV has no encoder for {codec}", "choose another --codec")
+    if quality is not None and not kind.option:
+        raise LureError(f"{codec} is lossless and has no --crf", "leave it out")
+    if quality is not None and not 0 <= quality <= kind.worst:
+        raise LureError(
+            f"--crf {quality} is outside 0 to {kind.worst}", "lower is better and larger; 18 is near lossless"
+        )
+    return codec
+
+
+class VideoWriter:
+    """A clip that is being written.
+
+    Args:
+        path: the file; its suffix sets the container.
+        about: of the visible clip: size, pixel aspect, colour matrix, rate, unit of time stamps.
+        codec: from `check_clip`.
+        quality: see there.
+        bits: 8 or 16 per channel; 16 need `ffv1`.
+        sound: streams whose packets will be copied, as far as the container can hold them.
+        zero: what was subtracted from the time stamps of the sound's clip, in seconds.
+
+    Attributes:
+        silent: the codecs of the streams that the container cannot hold.
+        unsquare: whether the shape of the pixels is lost, as PyAV cannot write it outside the coded frames.
+        full_chroma: whether colour is written at full resolution, since the size is odd.
+
+    Raises:
+        LureError: the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        about: About,
+        codec: str,
+        quality: int | None = None,
+        bits: int = 8,
+        sound: Iterable[Any] = (),
+        zero: Fraction = Fraction(0),
+    ) -> None:
+        self._av = av = require_av()
+        self._path, self._bits, self._zero = path, bits, zero
+        self._rate = about.rate or Fraction(25)
+        kind, suffix = CODECS[codec], path.suffix.lower()
+        even = not (about.size[0] % 2 or about.size[1] % 2)
+        self.full_chroma = codec in ("h264", "h265") and not even
+        self.unsquare = about.aspect != 1 and codec in ("vp9", "ffv1")
+        self._format = "yuv420p" if not self.full_chroma else "yuv444p"
+        if codec == "ffv1":
+            self._format = "bgr0" if bits == 8 else "gbrp16le"
+        # An .avi counts frames and has no time stamps.
+        self._steady = suffix == ".avi"
+        self._unit = 1 / self._rate if self._steady else about.time_base or 1 / self._rate
+        self._last = -1
+        self._matrix = matrix_of(about.matrix, about.size)
+        options = {"movflags": "+faststart"} if suffix in (".mp4", ".m4v", ".mov") else {}
+        try:
+            self._container = av.open(f"file:{path}", "w", options=options)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise self._cannot(error) from error
+        try:
+            self._stream = s = self._container.add_stream(kind.encoder, rate=self._rate)
+            s.width, s.height, s.pix_fmt = about.size[0], about.size[1], self._format
+            s.codec_context.time_base = self._unit
+            s.codec_context.sample_aspect_ratio = about.aspect
+            if not self._format.startswith(("bgr", "gbr")):
+                s.codec_context.colorspace, s.codec_context.color_range = self._matrix, 1
+                s.codec_context.color_primaries, s.codec_context.color_trc = about.primaries, about.transfer
+            value = kind.quality if quality is None else quality
+            if kind.option == "crf":
+                s.options = {"crf": str(value)} | ({"x265-params": "log-level=none"} if codec == "h265" else {})
+            elif kind.option:
+                s.codec_context.qmin = s.codec_context.qmax = max(value, 1)
+            self._sound, self.silent = self._copies(sound)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self._container.close()
+            raise self._cannot(error) from error
+        self._reformat = av.video.reformatter.VideoReformatter()
+
+    def _copies(self, sound: Iterable[Any]) -> tuple[dict[int, Any], list[str]]:
+        """The streams of sound in the new file, by their place in the old one; and the codecs that do not fit."""
+        copies, silent = {}, []
+        for stream in sound:
+            try:
+                copies[stream.index] = self._container.add_stream_from_template(stream)
+            except (self._av.FFmpegError, ValueError):
+                silent.append(stream.codec_context.name if stream.codec_context else "unknown")
+        return copies, silent
+
+    def write(self, x: np.ndarray, time: Fraction, duration: Fraction) -> None:
+        """Add a picture.
+
+        Args:
+            x: float (H, W, 3) in [0, 1].
+            time: when it is shown, in seconds; later than the one before.
+            duration: for how long.
+
+        Raises:
+            LureError: the disk is full, or the container cannot hold such time stamps.
+        """
+        av = self._av.video.reformatter
+        frame = self._av.VideoFrame.from_ndarray(quantised(x, self._bits), "rgb24" if self._bits == 8 else "rgb48le")
+        # From RGB, whose range is full, to the limited range that players expect of video.
+        frame = self._reformat.reformat(
+            frame,
+            format=self._format,
+            dst_colorspace={1: "ITU709", 9: "BT2020", 10: "BT2020", 7: "SMPTE240M", 4: "FCC"}.get(
+                self._matrix, "ITU601"
+            ),
+            dst_color_range=1 if self._format.startswith("yuv") else 2,
+            interpolation=av.Interpolation.BICUBIC | av.Interpolation.ACCURATE_RND | av.Interpolation.FULL_CHR_H_INT,
+        )
+        stamp = round(time / self._unit)
+        if stamp <= self._last:
+            if self._steady:
+                raise LureError(f"{self._path}: an .avi holds no variable frame rate", "write to .mkv or .mp4")
+            stamp = self._last + 1
+        self._last = stamp
+        frame.pts, frame.time_base = stamp, self._unit
+        frame.duration = max(1, round(duration / self._unit))
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except (self._av.FFmpegError, OSError) as error:
+            raise self._cannot(error) from error
+
+    def copy(self, packets: Iterable[Any]) -> None:
+        """Add packets of sound; those of streams that the container cannot hold are left out."""
+        for packet in packets:
+            stream = self._sound.get(packet.stream.index)
+            if stream is None:
+                continue
+            shift = round(self._zero / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts - shift
+            packet.dts -= shift
+            packet.stream = stream
+            try:
+                self._container.mux(packet)
+            except (self._av.FFmpegError, OSError) as error:
+                raise self._cannot(error) from error
+
+    def close(self) -> None:
+        """Write what is still to be written; the file is whole then.
+
+        Raises:
+            LureError: it could not be written.
+        """
+        try:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except (self._av.FFmpegError, OSError) as error:
+            raise self._cannot(error) from error
+
+    def abandon(self) -> None:
+        """Let go of a file that will not be whole."""
+        with suppress(self._av.FFmpegError, OSError):
+            self._container.close()
+
+    def _cannot(self, error: BaseException) -> LureError:
+        fault = getattr(error, "strerror", None) or " ".join(str(error).split())
+        return LureError(
+            f"{self._path}: cannot be written ({fault})", "check that the folder is writable and the disk has room"
+        )

@@ -1,0 +1,293 @@
+"""Two clips as one stream of pairs: which infrared frame belongs to which visible one, mapped, resized and aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from lure_cli.core.clips import Frame, is_coloured, is_live, is_realtime
+from lure_cli.core.images import ValueRange, apply_range, settle_range, to_channels
+from lure_cli.core.registration import Model
+from lure_cli.core.sequence import PictureFolder
+from lure_cli.core.video import VideoFile
+from lure_cli.errors import LureError
+from lure_cli.tasks.inputs import ReadOptions
+from lure_cli.tasks.newest import Newest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lure_cli.core.registration import Alignment
+
+Clip = VideoFile | PictureFolder
+Sync = Literal["auto", "index", "time"]
+SYNC = ("auto", "index", "time")
+SAMPLES = 7
+"""Frames of a clip, spread over it, by which its value range and its alignment are settled."""
+_SAME_RATE = Fraction(1, 5000)
+"""Rates that differ by less, relatively, are the same: what headers round."""
+
+
+def open_clip(source: str, side: str, options: ReadOptions, rate: Fraction | None, *, sound: bool = False) -> Clip:
+    """A video file, camera, stream or folder of numbered pictures; LureError if it cannot be read.
+
+    Args:
+        source: what the user named.
+        side: `ir` or `vis`.
+        options: see there.
+        rate: pictures a second of a folder.
+        sound: hand the sound over too.
+    """
+    grey = side == "ir"
+    if not is_live(source) and Path(source).is_dir():
+        return PictureFolder(source, grey=grey, max_pixels=options.max_pixels, rate=rate)
+    return VideoFile(source, grey=grey, sound=sound, max_pixels=options.max_pixels)
+
+
+@dataclass
+class FramePairs:
+    """The pairs of two clips, read one after another.
+
+    Args:
+        ir, vis: the clips.
+        options: how the infrared is mapped, resized and aligned; an alignment is one for the clip.
+        sync: how frames find each other: `index`: the first with the first, and so on; `time`: to each visible frame
+            the infrared one that is nearest in time; `auto`: `time` where a clip is live, else `index`, if the rates
+            are equal and as long as the time stamps run alike.
+        limit: at most so many pairs.
+
+    Attributes:
+        notes: what was done that the user may want to know.
+        taken: how many pairs there were so far.
+        left: how many frames had no partner, by side; -1: some, it is not known how many.
+        apart: set where `auto` stopped since the clips' time stamps drifted apart.
+        alignment: the transform that was found.
+    """
+
+    ir: Clip
+    vis: Clip
+    options: ReadOptions
+    sync: Sync = "auto"
+    limit: int | None = None
+    notes: list[str] = field(default_factory=list)
+    taken: int = 0
+    left: dict[str, int] = field(default_factory=dict)
+    apart: str | None = None
+    alignment: Alignment | None = None
+
+    def __post_init__(self) -> None:
+        live = self.ir.about.live or self.vis.about.live
+        self._sources = [
+            Newest(clip.frames()) if is_realtime(clip.source) else clip.frames() for clip in (self.ir, self.vis)
+        ]
+        rates = self.ir.about.rate, self.vis.about.rate
+        self._own_times = isinstance(self.ir, VideoFile) and isinstance(self.vis, VideoFile)
+        self.how = self.sync if self.sync != "auto" else "time" if live else "index"
+        if self.sync == "auto" and not live and None not in rates:
+            a, b = cast(tuple[Fraction, Fraction], rates)
+            if abs(a - b) > _SAME_RATE * b:
+                raise LureError(
+                    f"{self.ir.source} has {_rate(a)} frames a second, {self.vis.source} has {_rate(b)}",
+                    "--sync time takes the nearest infrared frame for each visible one; --sync index ignores time",
+                )
+        self._check_numbers()
+        if self.sync == "auto" and not live and self._own_times:
+            late = float(self.vis.about.start - self.ir.about.start)
+            if abs(late) > 1.5 / float(rates[1] or 25):
+                first, second = (self.vis, self.ir) if late > 0 else (self.ir, self.vis)
+                self.notes.append(
+                    f"{first.source} starts {abs(late):.2f} s later than {second.source}; frames are paired by their "
+                    "numbers (--sync time pairs by time)"
+                )
+
+    def _check_numbers(self) -> None:
+        if self.sync == "auto" and isinstance(self.ir, PictureFolder) and isinstance(self.vis, PictureFolder):
+            a, b = self.ir.first_number, self.vis.first_number
+            if a != b:
+                raise LureError(
+                    f"{self.ir.source} begins with number {a}, {self.vis.source} with {b}",
+                    "--sync index pairs the first with the first all the same",
+                )
+
+    @property
+    def total(self) -> int | None:
+        """How many pairs there will be, as far as the headers tell."""
+        counts = [c for c in (self.ir.about.count, self.vis.about.count) if c is not None]
+        if self.how == "time":
+            counts = [self.vis.about.count] if self.vis.about.count is not None else []
+        if self.ir.about.live or self.vis.about.live:
+            counts = []
+        if self.limit is not None:
+            counts.append(self.limit)
+        return min(counts, default=None)
+
+    def start(self) -> None:
+        """Read the first pairs and settle what holds for the whole clip: the infrared's range and the alignment.
+
+        Raises:
+            LureError: sizes that differ, a range that cannot be settled, an alignment that is not plausible.
+        """
+        pairs = self._by_time() if self.how == "time" else self._by_index()
+        if self.limit is not None:
+            pairs = islice(pairs, self.limit)
+        live = self.ir.about.live or self.vis.about.live
+        head = list(islice(pairs, SAMPLES if live else 1))
+        self._pairs = chain(head, pairs)
+        if not head:
+            raise LureError(self._why_nothing(), "check that both are whole and show the same time")
+        self._check_sizes(head[0][0].pixels, head[0][1].pixels)
+        wanted = self.options.check()
+        deep = head[0][0].pixels.dtype != "uint8"
+        settle = wanted.kind == "percentile" or (wanted.kind == "auto" and deep)
+        align = self.options.align != "none"
+        irs = [pair[0].pixels for pair in head]
+        if not live and (settle or align):
+            irs = self.ir.sample(SAMPLES) or irs
+        try:
+            self._range, mapping = settle_range(irs, wanted)
+        except LureError as error:
+            raise LureError(f"{self.ir.source}: {error.message}", error.hint) from error
+        if self.ir.coloured:
+            first = head[0][1].pixels
+            grey = first.shape[2] == 1 or (first.dtype == "uint8" and not is_coloured(first))
+            said = f"and {self.vis.source} is grey: were infrared and visible swapped?" if grey else ""
+            self.notes.append(
+                f"{self.ir.source} is in colour{said and ' '}{said or ': its luma is taken for the infrared'}"
+            )
+        if mapping is not None:
+            self.notes.append(f"{self.ir.source}: {mapping}, for the whole clip")
+        if align:
+            viss = [pair[1].pixels for pair in head] if live else self.vis.sample(SAMPLES)
+            self._align(irs, viss)
+
+    def _check_sizes(self, ir: np.ndarray, vis: np.ndarray) -> None:
+        (h, w), (hv, wv) = ir.shape[:2], vis.shape[:2]
+        if (h, w) == (hv, wv):
+            return
+        if not self.options.resize_ir:
+            raise LureError(
+                f"{self.ir.source} is {w}x{h} but {self.vis.source} is {wv}x{hv}",
+                "give --resize-ir if both show the same view, or crop one of them so that they do",
+            )
+        self.notes.append(f"{self.ir.source}: {w}x{h} resized to {wv}x{hv}")
+
+    def _align(self, irs: list[np.ndarray], viss: list[np.ndarray]) -> None:
+        from lure_cli.core.registration import describe, estimate_once
+
+        size = viss[0].shape[1::-1]
+        pairs = [
+            (self._infrared(i, size), to_channels(_visible(v, unit=True), 1)) for i, v in zip(irs, viss, strict=False)
+        ]
+        try:
+            self.alignment = estimate_once(pairs, model=cast(Model, self.options.align))
+        except LureError as error:
+            raise LureError(f"{self.ir.source}: {error.message}", error.hint) from error
+        self.notes.append(f"the whole clip: {describe(self.alignment)}")
+
+    def _infrared(self, pixels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+        """As a clip holds it -> float32 (H, W, 1) in [0, 1] of the visible's size, aligned once that is known."""
+        from lure_cli.core.registration import resize, warp
+
+        x = to_channels(apply_range(pixels, self._range), 1)
+        if x.shape[1::-1] != size:
+            x = resize(x, size[0], size[1])
+        return x if self.alignment is None else warp(x, self.alignment)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, Frame]]:
+        """After `start`: infrared float32 (H, W, 1) in [0, 1], visible (H, W, 3), and the visible frame."""
+        for ir, vis in self._pairs:
+            try:
+                x = self._infrared(ir.pixels, vis.pixels.shape[1::-1])
+            except LureError as error:
+                raise LureError(f"{self.ir.source}, frame {ir.number}: {error.message}", error.hint) from error
+            self.taken += 1
+            yield x, _visible(vis.pixels), vis
+
+    def _by_index(self) -> Iterator[tuple[Frame, Frame]]:
+        irs, viss = self._sources
+        offset: Fraction | None = None
+        for vis in viss:
+            ir = next(irs, None)
+            if ir is None:
+                self._leave("vis", self.vis, vis)
+                return
+            drift = vis.time - ir.time - (offset if offset is not None else vis.time - ir.time)
+            offset = vis.time - ir.time if offset is None else offset
+            if self.sync == "auto" and self._own_times and abs(drift) > Fraction(3, 4) * vis.duration:
+                late, other = (self.ir, self.vis) if drift < 0 else (self.vis, self.ir)
+                self.apart = (
+                    f"{late.source} lacks frames: from frame {vis.number} on it is {abs(float(drift)):.2f} s ahead of "
+                    f"{other.source}"
+                )
+                return
+            yield ir, vis
+        if (extra := next(irs, None)) is not None:
+            self._leave("ir", self.ir, extra)
+
+    def _leave(self, side: str, clip: Clip, first: Frame) -> None:
+        """Remember how many frames of the longer clip are left, from this one on."""
+        place = first.number - (clip.first_number if isinstance(clip, PictureFolder) else 0)
+        count = clip.about.count
+        self.left[side] = count - place if count is not None and count > place else -1
+
+    def _by_time(self) -> Iterator[tuple[Frame, Frame]]:
+        irs, viss = self._sources
+        now, following = next(irs, None), next(irs, None)
+        if now is None:
+            return
+        before, last, sound = 0, None, cast(tuple[Any, ...], ())  # sound of frames without a partner
+        for vis in viss:
+            while following is not None and abs(following.time - vis.time) <= abs(now.time - vis.time):
+                now, following = following, next(irs, None)
+            if now.time - vis.time > now.duration or (following is not None and vis.time - now.time > now.duration):
+                before += 1
+                sound += vis.packets
+                self.left["vis"] = before
+                continue
+            if following is None and vis.time > now.time + now.duration:
+                count = self.vis.about.count
+                self.left["vis"] = before + count - vis.number if count is not None and count > vis.number else -1
+                return
+            yield now, replace(vis, packets=sound + vis.packets) if sound else vis
+            last, sound = vis, ()
+        if following is not None and last is not None and following.time > last.time + 2 * last.duration:
+            self.left["ir"] = -1
+
+    def _why_nothing(self) -> str:
+        for clip in (self.ir, self.vis):
+            if clip.damage is not None:
+                return f"{clip.source}: {clip.damage}"
+        return f"{self.ir.source} and {self.vis.source} have no pair of frames"
+
+    @property
+    def dropped(self) -> int:
+        """How many frames of cameras were skipped, as there was no time for them."""
+        return sum(source.dropped for source in self._sources if isinstance(source, Newest))
+
+    def damages(self) -> list[str]:
+        """What cut the stream short, if anything did; a live source that broke off has just ended."""
+        found = [f"{clip.source}: {clip.damage}" for clip in (self.ir, self.vis) if clip.damage is not None]
+        return found + ([self.apart] if self.apart is not None else [])
+
+    def close(self) -> None:
+        """Give both clips back."""
+        for source in self._sources:
+            if isinstance(source, Newest):
+                source.close()
+        self.ir.close()
+        self.vis.close()
+
+
+def _visible(pixels: np.ndarray, *, unit: bool = False) -> np.ndarray:
+    """As a clip holds it -> (H, W, 3), uint8 or uint16 as it is, anything else (and all with `unit`) float32."""
+    if unit or pixels.dtype not in ("uint8", "uint16"):
+        pixels = apply_range(pixels, ValueRange("full"))
+    return to_channels(pixels, 3)
+
+
+def _rate(rate: Fraction) -> str:
+    return f"{float(rate):.6g}"
