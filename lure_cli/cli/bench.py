@@ -14,12 +14,12 @@ from lure_cli.cli.output import emit_json, note, show_error
 
 
 class _Bench(TyperGroup):
-    """`lure bench CASES` is `lure bench cases CASES`; a folder called `speed` is `./speed`."""
+    """Anything but `speed` is the folder of `lure bench CASES`; a folder called `speed` is `./speed`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         first = args[0] if args else "--help"
-        if first not in self.commands and first not in ctx.help_option_names:
-            args = ["cases", *args]
+        if first != "speed" and first not in ctx.help_option_names:
+            args = ["CASES", *args]
         return super().parse_args(ctx, args)
 
 
@@ -32,7 +32,7 @@ bench = typer.Typer(
 )
 
 
-@bench.command("cases")
+@bench.command("CASES")
 def bench_cases(
     cases: Annotated[Path, typer.Argument(help="Folder with cases.json and CASE/ir, CASE/vi; one is called clean.")],
     weights: Annotated[
