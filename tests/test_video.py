@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -246,6 +247,28 @@ def test_sixteen_bits_in_and_out(lure: Run, here: Path, both: Both) -> None:
     assert np.ptp(steps) < 0.005
 
 
+@pytest.mark.parametrize(("codec", "fmt"), [("libx265", "yuv420p10le"), ("ffv1", "gray10le"), ("ffv1", "gray12le")])
+def test_ten_and_twelve_bits_are_scaled_to_sixteen(here: Path, codec: str, fmt: str) -> None:
+    make_clip(here / "a.mkv", 6, codec=codec, fmt=fmt)
+    with VideoFile(str(here / "a.mkv"), grey=True) as clip:
+        read = [f.pixels for f in clip.frames()]
+    assert {x.dtype for x in read} == {np.dtype(np.uint16)}
+    assert [x.shape for x in read] == [(48, 64, 1)] * 6
+    assert [number(x) for x in read] == list(range(6))
+
+
+def test_grey_of_limited_range(here: Path) -> None:
+    """Which FFmpeg's own conversion takes for full range."""
+    levels = [0, 60, 128, 200, 255]
+    frames = [np.full((48, 64), round(16 + v * 219 / 255), np.uint8) for v in levels]
+    make_clip(here / "limited.mp4", frames, fmt="gray", colour=(1, 1))
+    make_clip(here / "full.mp4", [np.full((48, 64), v, np.uint8) for v in levels], fmt="gray", colour=(1, 2))
+    for name in ("limited.mp4", "full.mp4"):
+        with VideoFile(str(here / name), grey=True) as clip:
+            read = [int(f.pixels[24, 32, 0]) for f in clip.frames()]
+        assert np.abs(np.array(read) - levels).max() <= 2, name
+
+
 def test_numbered_pictures_in_and_out(lure: Run, here: Path, both: Both) -> None:
     for i in range(9):
         for side in ("a", "b"):
@@ -381,6 +404,8 @@ def test_sizes(lure: Run, here: Path, both: Both) -> None:
         (["-o", "out.mp4", "--shard", "1/2"], "--shard"),
         (["-o", "{frame}/{what}.png"], "template"),
         (["-o", "{frame.png"], "template"),
+        (["-o", "{what}.mp4"], "template"),
+        (["-o", "{stem.__class__}.mp4"], "template"),
         (["-o", "out.mp4", "--prompt", "a song about love"], "prompt"),
     ],
 )
@@ -436,6 +461,20 @@ def test_an_interrupted_clip_is_whole(lure: Run, here: Path, both: Both, monkeyp
     assert pairs_of(here / "out.mp4") == [(i, i) for i in range(6)]
 
 
+def test_interrupted_before_the_first_frame(here: Path, both: Both) -> None:
+    from lure_cli.tasks.clips import ClipResult, fuse_clips
+    from lure_cli.tasks.fuse import FuseOptions
+    from lure_cli.tasks.video import VideoOptions, plan_video
+
+    for side in ("ir", "vis"):
+        make_clip(here / f"{side}.mp4", 3)
+    asked = iter([False])
+    plan = plan_video(VideoOptions(FuseOptions(Path(), Path(), "out.mp4"), "ir.mp4", "vis.mp4"))
+    results = [e for e in fuse_clips(plan, lambda: next(asked, True)) if isinstance(e, ClipResult)]
+    assert [(r.status, r.interrupted, r.frames) for r in results] == [("failed", True, 0)]
+    only(here, "ir.mp4", "vis.mp4")
+
+
 def test_a_failure_in_the_middle_leaves_nothing(lure: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lure_cli.errors import LureError
 
@@ -454,9 +493,26 @@ def test_a_failure_in_the_middle_leaves_nothing(lure: Run, here: Path, monkeypat
     only(here, "ir.mp4", "vis.mp4")
 
 
-def test_without_pyav(lure: Run, here: Path, both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+def test_a_full_disk(lure: Run, here: Path, both: Both) -> None:
+    import resource
 
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (48, 64, 3), np.uint8) for _ in range(40)]
+    for side in ("ir", "vis"):
+        make_clip(here / f"{side}.mp4", frames)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+    try:
+        done = lure("fuse", "--ir", "ir.mp4", "--vis", "vis.mp4", "-o", "out.mp4")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert done.code == 1
+    assert "error: out.mp4: cannot be written (File too large)" in done.err
+    only(here, "ir.mp4", "vis.mp4")
+
+
+def test_without_pyav(lure: Run, here: Path, both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     make_clip(here / "ir.mp4", 2)
     make_clip(here / "vis.mp4", 2)
     monkeypatch.setitem(sys.modules, "av", None)
@@ -573,8 +629,6 @@ def test_swapped_clips_are_noticed(lure: Run, here: Path, both: Both) -> None:
 
 
 def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    import sys
-
     from lure_cli.cli import video as shown
     from lure_cli.tasks.clips import Step
     from lure_cli.tasks.video import ClipPair

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.core.clips import About, Frame
+from lure_cli.core.clips import About, Frame, is_coloured
 from lure_cli.core.images import MAX_PIXELS, has_image_suffix, read_raw
 from lure_cli.errors import LureError
 
@@ -77,7 +77,7 @@ class PictureFolder:
         self.zero = Fraction(0)
         self.damage: str | None = None
         self.mended = 0
-        self.coloured = grey and first.shape[2] == 3 and bool((first.min(axis=2) != first.max(axis=2)).any())
+        self.coloured = grey and first.shape[2] == 3 and _in_colour(first)
 
     @property
     def first_number(self) -> int:
@@ -113,3 +113,10 @@ class PictureFolder:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _in_colour(pixels: np.ndarray) -> bool:
+    """Whether a picture is in colour, (H, W, 3); of other types than uint8, which coding does not touch, at all."""
+    if pixels.dtype == "uint8":
+        return is_coloured(pixels)
+    return bool((pixels.min(axis=2) != pixels.max(axis=2)).any())

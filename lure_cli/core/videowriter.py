@@ -90,6 +90,7 @@ class VideoWriter:
         bits: 8 or 16 per channel; 16 need `ffv1`.
         sound: streams whose packets will be copied, as far as the container can hold them.
         zero: what was subtracted from the time stamps of the sound's clip, in seconds.
+        name: what errors call the file, if not by its path.
 
     Attributes:
         silent: the codecs of the streams that the container cannot hold.
@@ -109,9 +110,10 @@ class VideoWriter:
         bits: int = 8,
         sound: Iterable[Any] = (),
         zero: Fraction = Fraction(0),
+        name: str | None = None,
     ) -> None:
         self._av = av = require_av()
-        self._path, self._bits, self._zero = path, bits, zero
+        self._name, self._bits, self._zero = name or str(path), bits, zero
         self._rate = about.rate or Fraction(25)
         kind, suffix = CODECS[codec], path.suffix.lower()
         even = not (about.size[0] % 2 or about.size[1] % 2)
@@ -185,7 +187,7 @@ class VideoWriter:
         stamp = round(time / self._unit)
         if stamp <= self._last:
             if self._steady:
-                raise LureError(f"{self._path}: an .avi holds no variable frame rate", "write to .mkv or .mp4")
+                raise LureError(f"{self._name}: an .avi holds no variable frame rate", "write to .mkv or .mp4")
             stamp = self._last + 1
         self._last = stamp
         frame.pts, frame.time_base = stamp, self._unit
@@ -230,5 +232,5 @@ class VideoWriter:
     def _cannot(self, error: BaseException) -> LureError:
         fault = getattr(error, "strerror", None) or " ".join(str(error).split())
         return LureError(
-            f"{self._path}: cannot be written ({fault})", "check that the folder is writable and the disk has room"
+            f"{self._name}: cannot be written ({fault})", "check that the folder is writable and the disk has room"
         )

@@ -165,8 +165,11 @@ def _fuse_clip(plan: ClipPlan, pair: ClipPair, result: ClipResult, worker: Worke
             result.alignment = pairs.alignment.record() if pairs.alignment is not None else None
             total = pairs.total
             result.interrupted = stop() and not (total is not None and pairs.taken >= total)
+            if not result.frames and not pair.pictures:
+                raise LureError(f"{pair.output}: nothing was fused", "give it the time for a first frame")
             yield from _end(o, pairs, result)
-            target.finish(complete=not result.interrupted and pairs.limit is None and "vis" not in pairs.left)
+            cut = result.interrupted or result.truncated is not None or pairs.limit is not None
+            target.finish(complete=not cut and "vis" not in pairs.left)
             yield from _say(result, target.notes)
 
 
@@ -232,7 +235,7 @@ def _target(pair: ClipPair, o: VideoOptions, pairs: FramePairs) -> Iterator[_Pic
     path = Path(pair.output)
     try:
         with whole_file(path) as temporary:
-            target = _ClipFile(temporary, o, pairs)
+            target = _ClipFile(temporary, pair.output, o, pairs)
             try:
                 yield target
             finally:
@@ -249,11 +252,11 @@ def _target(pair: ClipPair, o: VideoOptions, pairs: FramePairs) -> Iterator[_Pic
 class _ClipFile:
     """A clip with the visible one's sound; written in the thread of `write`, finished in that of the caller."""
 
-    def __init__(self, path: Path, o: VideoOptions, pairs: FramePairs) -> None:
+    def __init__(self, path: Path, name: str, o: VideoOptions, pairs: FramePairs) -> None:
         self.notes: list[str] = []
         self._vis, vis = pairs.vis, pairs.vis
         codec = check_clip(path.suffix, o.codec, o.crf, o.shared.bits)
-        self.writer = VideoWriter(path, vis.about, codec, o.crf, o.shared.bits, vis.sound, vis.zero)
+        self.writer = VideoWriter(path, vis.about, codec, o.crf, o.shared.bits, vis.sound, vis.zero, name)
         self._until = Fraction(0)
         if self.writer.silent:
             kinds = ", ".join(self.writer.silent)

@@ -194,8 +194,8 @@ def _one(o: VideoOptions) -> ClipPair:
         return _check_template(ClipPair(name, o.ir, o.vis, output))
     elif os.path.isdir(output) or output.endswith(("/", os.sep)) or not Path(output).suffix:
         output = str(Path(output) / f"{name}{CLIPS.default}")
-    else:
-        output = output.format(stem=name, ir=Path(o.ir).stem, vis=Path(o.vis).stem) if "{" in output else output
+    elif "{" in output:
+        output = str(_check_template(ClipPair(name, o.ir, o.vis, output)).picture(0))
     return ClipPair(name, o.ir, o.vis, output)
 
 
