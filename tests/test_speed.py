@@ -257,6 +257,7 @@ def test_bench_speed_goes_on_after_a_row_that_fails(lure: Run, monkeypatch: pyte
             yield speed.Speed(row, 0.5, 0.75, 20.0, 100.0, 0.4, 300.0, 120.0, error)
 
     monkeypatch.setattr(speed, "speed", measured)
+    monkeypatch.setenv("COLUMNS", "150")  # one grid
     done = lure("bench", "speed", "--sizes", "64x64", "-q")
     assert done.code == 1
     assert done.err == "error: it is broken\nhint: mend it\n"
