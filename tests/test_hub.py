@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -81,6 +82,8 @@ def hub(server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: byt
 
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
+    for handler in logging.getLogger("huggingface_hub").handlers:  # the stream of the test that imported it is closed
+        monkeypatch.setattr(handler, "stream", sys.__stderr__)
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between the client's attempts
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
