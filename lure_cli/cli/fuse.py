@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lure_cli.cli.interrupt import interruptible
-from lure_cli.cli.output import describe, emit, emit_json, no_progress_bars, note, show_error
+from lure_cli.cli.output import SIDES, describe, emit, emit_json, no_progress_bars, note, show_error
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
     from lure_cli.tasks.fuse import Plan, Result
 
-_SIDES = {"vis": "visible", "ir": "infrared"}
 _SHOWN = 3
 """How many notes of one kind are printed for a folder; the rest is counted (and in the records of --json)."""
 
@@ -172,8 +171,8 @@ def fuse(
         note(f"unmatched: {path}")
     if not quiet and prompt_file is None and any((prompt, prompt_ir, prompt_vis)) and plan.requests:
         said = plan.requests[0]
-        told = {m: "to be examined" if m in said.auto else ", ".join(getattr(said.prompt, m)) or "none" for m in _SIDES}
-        note("prompt: " + "; ".join(f"{_SIDES[m]}: {text}" for m, text in told.items()))
+        told = {m: "to be examined" if m in said.auto else ", ".join(getattr(said.prompt, m)) or "none" for m in SIDES}
+        note("prompt: " + "; ".join(f"{SIDES[m]}: {text}" for m, text in told.items()))
     if dry_run:
         for planned, _ in plan.jobs:
             status = "skipped" if task.finished(planned, plan.options) else "planned"
@@ -205,7 +204,7 @@ def _carry_out(plan: Plan, results: Iterator[Result], *, as_json: bool, quiet: b
             failed.append(result)
         if not quiet:
             if result.found:
-                sides = "; ".join(f"{_SIDES[m]}: {describe(found)}" for m, found in result.found.items())
+                sides = "; ".join(f"{SIDES[m]}: {describe(found)}" for m, found in result.found.items())
                 note(f"{result.pair.name}: {sides}")
             for said in result.notes:
                 kinds[said.kind] += 1

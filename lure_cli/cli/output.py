@@ -13,6 +13,9 @@ from lure_cli.errors import LureError
 if TYPE_CHECKING:
     from lure_cli.tasks.detect import Finding
 
+SIDES = {"vis": "visible", "ir": "infrared"}
+"""The modalities, in words."""
+
 
 def emit(line: str) -> None:
     """A result, on stdout."""

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from lure_cli.cli.interrupt import interruptible
-from lure_cli.cli.output import describe, emit, emit_json, note, show_error
+from lure_cli.cli.output import SIDES, describe, emit, emit_json, note, show_error
 
 if TYPE_CHECKING:
     from lure_cli.tasks.clips import Change, ClipResult, Step
     from lure_cli.tasks.video import ClipPlan
-
-_SIDES = {"vis": "visible", "ir": "infrared"}
 
 
 def fuse_video(plan: ClipPlan, *, dry_run: bool, as_json: bool, quiet: bool) -> None:
@@ -76,9 +74,9 @@ def _show(result: ClipResult, *, as_json: bool, quiet: bool) -> None:
 
 
 def _show_change(change: Change) -> None:
-    sides = "; ".join(f"{_SIDES[m]}: {describe(found)}" for m, found in change.found.items())
+    sides = "; ".join(f"{SIDES[m]}: {describe(found)}" for m, found in change.found.items())
     now = {m: ", ".join(getattr(change.prompt, m)) or "none" for m in change.found}
-    prompt = "; ".join(f"{_SIDES[m]}: {text}" for m, text in now.items())
+    prompt = "; ".join(f"{SIDES[m]}: {text}" for m, text in now.items())
     note(f"frame {change.frame}: prompt from here on: {prompt} (found: {sides})")
 
 

@@ -152,7 +152,7 @@ class Fuser:
         import torch
 
         from lure_cli.core.checkpoint import load_model
-        from lure_cli.core.devices import pick_device, pick_dtype, place
+        from lure_cli.core.devices import pick_device, pick_dtype
         from lure_cli.core.precision import settle_dtype
 
         if threads is not None:
@@ -165,10 +165,10 @@ class Fuser:
                 raise LureError("--compile: an ONNX file is not torch's to compile", "leave it out")
             return cls._from_onnx(path, device, dtype, tile, overlap)
         where = pick_device(device)
-        pick_dtype(dtype, where)  # a wrong one shows before anything is loaded
+        number = pick_dtype(dtype, where)  # a wrong one shows before anything is loaded
         model, text, provenance = load_model(path)
-        model = place(model, where)
-        fuser = cls(model, text, provenance, where, settle_dtype(dtype, model, text), tile, overlap)
+        fuser = cls(model, text, provenance, where, number, tile, overlap)
+        fuser.dtype = settle_dtype(dtype, model, text)
         if compiled:
             compile_parts(model)
         return fuser

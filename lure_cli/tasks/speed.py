@@ -266,7 +266,6 @@ def _measure_into(task: _Task, pipe: Any) -> None:
 
 
 def _measure(task: _Task) -> Speed:
-
     from lure_cli.core.devices import DTYPES
     from lure_cli.tasks.fuse import FuseOptions, Worker, plan_fuse
 

@@ -87,17 +87,17 @@ def wants_video(ir: str, vis: str, output: str | None) -> bool:
     """Whether `lure fuse` was given clips, not images."""
     if output is not None and (Path(output).suffix.lower() in CLIPS.written or "{frame" in output):
         return True
-    return any(is_video(source) or _holds_clips(source) for source in (ir, vis))
+    return any(is_video(source) or _holds(source) == (True, False) for source in (ir, vis))
 
 
-def _holds_clips(source: str) -> bool:
-    """Whether a folder holds video files and no images."""
+def _holds(folder: str) -> tuple[bool, bool]:
+    """Whether a folder holds video files, and images; neither, if it is none or cannot be read."""
     try:
-        with os.scandir(source) as entries:
+        with os.scandir(folder) as entries:
             names = [Path(e.name) for e in entries if not e.name.startswith(".")]
     except OSError:
-        return False
-    return any(n.suffix.lower() in READ for n in names) and not any(map(has_image_suffix, names))
+        return False, False
+    return any(n.suffix.lower() in READ for n in names), any(map(has_image_suffix, names))
 
 
 def plan_video(options: VideoOptions, say: Callable[[str], None] | None = None) -> ClipPlan:
@@ -151,13 +151,7 @@ def _check(o: VideoOptions) -> None:
 
 def _is_many(source: str) -> bool:
     """Whether a source stands for several clips: a folder that holds some, or a pattern."""
-    return is_many(Path(source)) and (not Path(source).is_dir() or not _only_images(source))
-
-
-def _only_images(source: str) -> bool:
-    with os.scandir(source) as entries:
-        names = [Path(e.name) for e in entries if not e.name.startswith(".")]
-    return any(map(has_image_suffix, names)) and not any(n.suffix.lower() in READ for n in names)
+    return is_many(Path(source)) and _holds(source) != (False, True)
 
 
 def _parse_fps(text: str | None) -> Fraction | None:
