@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer.main
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -42,12 +47,17 @@ class Outcome:
     err: str
 
 
+get_command = functools.cache(typer.main.get_command)
+"""Typer builds its parser anew at every call, which takes longer than many a test. It never changes here."""
+
+
 @pytest.fixture
 def lure(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
     """Run the command line in this process."""
     from lure_cli.cli import main
 
     monkeypatch.delenv("LURE_DEBUG", raising=False)
+    monkeypatch.setattr("typer.main.get_command", get_command)
 
     def run(*args: str | Path) -> Outcome:
         capfd.readouterr()
@@ -64,6 +74,47 @@ def lure(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a copy of the example pictures in `examples/`."""
     shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[list[str]]:
+    """How to start `lure` as a process that has torch loaded: see warm.py. The arguments follow."""
+    script = str(ROOT / "tests" / "warm.py")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    if not hasattr(os, "fork"):
+        yield [sys.executable, "-m", "lure_cli"]
+        return
+    with tempfile.TemporaryDirectory() as folder:  # the path of a socket must be short
+        address = f"{folder}/s"
+        command = [sys.executable, script, "serve", address]
+        with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+            assert server.stdout is not None and server.stdout.readline() == b"ready\n"
+            yield [sys.executable, "-IS", script, "ask", address]
+
+
+@pytest.fixture(scope="session")
+def small_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples, their pictures of half the size, and clips of four frames."""
+    from clips import make_clip, read_clip
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("small") / "examples"
+    shutil.copytree(EXAMPLES, root, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in root.rglob("*.png"):
+        with Image.open(path) as image:
+            smaller = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
+        smaller.save(path)
+    for path in (root / "clip").iterdir():
+        make_clip(path, [x[::2, ::2].copy() for _, x in read_clip(path)[:4]], rate=12)
+    return root
+
+
+@pytest.fixture
+def small(small_examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As `examples`, with a copy of the small ones, which show the same at a quarter of the time."""
+    shutil.copytree(small_examples, tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import runpy
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EXAMPLES, SHARED
+from conftest import SHARED
 from PIL import Image
 
 from lure_cli.core import metrics
@@ -23,13 +24,20 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.bench import MEAN, Bench, BenchOptions, bench, find_cases
 
 
+def make_cases(examples: Path, out: Path, cases: str) -> None:
+    """Run the example script on the example pairs, in this process, which has loaded torch."""
+    pairs = examples / "pairs"
+    script, args = examples / "make_cases.py", ["--ir", pairs / "ir", "--vis", pairs / "vis", "--out", out]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(x) for x in (script, *args, "--cases", cases)])
+        runpy.run_path(str(script), run_name="__main__")
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three cases of the three example pairs."""
+def made(small_examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three cases of the three example pairs, 160x120."""
     out = tmp_path_factory.mktemp("cases") / "cases"
-    command = [sys.executable, str(EXAMPLES / "make_cases.py"), "--ir", str(EXAMPLES / "pairs" / "ir")]
-    command += ["--vis", str(EXAMPLES / "pairs" / "vis"), "--out", str(out), "--cases", "clean,vis_haze,ir_noise"]
-    subprocess.run(command, check=True)
+    make_cases(small_examples, out, "clean,vis_haze,ir_noise")
     return out
 
 
@@ -214,10 +222,8 @@ def test_peers_score_as_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                     assert values[ours] == pytest.approx(expected[theirs], rel=2e-3), (case, stem, ours)
 
 
-def test_cases_script_is_deterministic(made: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(EXAMPLES / "make_cases.py"), "--ir", str(EXAMPLES / "pairs" / "ir")]
-    command += ["--vis", str(EXAMPLES / "pairs" / "vis"), "--out", str(tmp_path / "c"), "--cases", "ir_noise"]
-    subprocess.run(command, check=True)
+def test_cases_script_is_deterministic(made: Path, small_examples: Path, tmp_path: Path) -> None:
+    make_cases(small_examples, tmp_path / "c", "ir_noise")
     for name in ("gate", "drone"):
         a, b = (np.asarray(Image.open(root / "ir_noise" / "ir" / f"{name}.png")) for root in (made, tmp_path / "c"))
         assert np.array_equal(a, b)

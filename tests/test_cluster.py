@@ -19,7 +19,7 @@ Run = Callable[..., Outcome]
 
 
 @pytest.mark.slow  # starts a cluster of processes, each of which loads torch
-def test_the_same_files_byte_for_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_files_byte_for_byte(lure: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray.data")
     monkeypatch.chdir(tmp_path)
     names = make_folder(6, (64, 80))
@@ -28,14 +28,17 @@ def test_the_same_files_byte_for_byte(tmp_path: Path, monkeypatch: pytest.Monkey
     records: dict[str, dict[str, Any]] = {}
     for engine in ("local", "ray"):
         args = ["--ir", "i", "--vis", "v", "-o", engine, "--prompt", "haze and ir noise", "--json", "-q"]
-        more = ["--engine", "ray", "--workers", "2"] if engine == "ray" else []
-        command = [sys.executable, "-m", "lure_cli", "fuse", *args, *more]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 1, done.stderr
-        said = [line for line in done.stderr.splitlines() if "ray" not in line]  # it greets on stderr
-        assert [line.split(":")[0] for line in said] == ["error", "hint"], done.stderr
+        if engine == "local":
+            done = lure("fuse", *args)
+        else:
+            command = [sys.executable, "-m", "lure_cli", "fuse", *args, "--engine", "ray", "--workers", "2"]
+            ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+            done = Outcome(ended.returncode, ended.stdout, ended.stderr)
+        assert done.code == 1, done.err
+        said = [line for line in done.err.splitlines() if "ray" not in line]  # it greets on stderr
+        assert [line.split(":")[0] for line in said] == ["error", "hint"], done.err
         assert said[0].startswith("error: i/p0004.png: ")
-        records[engine] = {r["name"]: r for r in map(json.loads, done.stdout.splitlines())}
+        records[engine] = {r["name"]: r for r in map(json.loads, done.out.splitlines())}
     written = sorted(os.listdir("ray"))
     assert written == sorted(os.listdir("local")) == [f"{n}.png" for n in names if n != "p0004"]
     for name in written:

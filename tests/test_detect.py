@@ -246,7 +246,7 @@ def test_training_is_deterministic(data: Path, tmp_path: Path) -> None:
 
     corpus = find_corpus(data)
     for name, jobs in (("a", 1), ("b", 2)):
-        tables = {m: draw(find_sources(corpus, m), 8, 0, jobs) for m in ("ir", "vis")}  # type: ignore[arg-type]
+        tables = {m: draw(find_sources(corpus, m), 6, 0, jobs) for m in ("ir", "vis")}  # type: ignore[arg-type]
         assert set(tables["vis"].label.any(1)) == {True, False}
         assert any("haze" in s.names for s in find_sources(corpus, "vis"))
         fit(tables, corpus.sets(), 0, tmp_path / f"{name}.safetensors", epochs=1, batch=4)  # type: ignore[arg-type]
@@ -262,7 +262,7 @@ def test_test_sets(tmp_path: Path) -> None:
     true: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
     for name in ("MSRS", "RoadScene"):
         pairs, out = SHARED / "data" / "fusion" / name / "test", tmp_path / name
-        command = [sys.executable, str(SHARED / "bench" / "degrade.py"), str(pairs), str(out), "--limit", "4"]
+        command = [sys.executable, str(SHARED / "bench" / "degrade.py"), str(pairs), str(out), "--limit", "2"]
         subprocess.run(command, check=True, capture_output=True)
         for case in json.loads((out / "cases.json").read_text()):
             for modality, folder in (("vis", "vi"), ("ir", "ir")):

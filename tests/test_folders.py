@@ -35,10 +35,8 @@ def make_folder(count: int, size: tuple[int, int] = (32, 40)) -> list[str]:
 FOLDERS = ["fuse", "--ir", "i", "--vis", "v", "-o", "out"]
 
 
-def command(*args: str) -> list[str]:
-    return [sys.executable, "-m", "lure_cli", *args]
-
-
+FRESH = [sys.executable, "-m", "lure_cli"]
+"""`lure` in a fresh interpreter; `warm` forks one that has loaded torch."""
 ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
@@ -180,15 +178,15 @@ def test_another_size_is_refused_or_resized(lure: Run, here: Path) -> None:
         assert image.size == (80, 64)
 
 
-def test_standard_input_and_output(here: Path) -> None:
+def test_standard_input_and_output(lure: Run, here: Path, warm: list[str]) -> None:
     make_folder(1)
-    assert subprocess.run(command(*FOLDERS), env=ENV, capture_output=True, check=True)
-    args = ("fuse", "--ir", "-", "--vis", "v/p0000.png", "-o", "-")
+    assert lure(*FOLDERS).code == 0
+    args = [*warm, "fuse", "--ir", "-", "--vis", "v/p0000.png", "-o", "-"]
     with open("i/p0000.png", "rb") as file:
-        done = subprocess.run(command(*args), env=ENV, stdin=file, capture_output=True, check=True)
+        done = subprocess.run(args, env=ENV, stdin=file, capture_output=True, check=True)
     assert done.stdout == Path("out/p0000.png").read_bytes()
     assert done.stderr == b""
-    empty = subprocess.run(command(*args), env=ENV, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    empty = subprocess.run(args, env=ENV, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert empty.returncode == 1
     assert empty.stdout == b""
     assert empty.stderr.startswith(b"error: standard input: the file is empty")
@@ -214,9 +212,9 @@ def test_sixteen_bits_and_range(lure: Run, here: Path) -> None:
     assert np.abs(tifffile.imread("z.tif").astype(int) - fused).mean() > 500
 
 
-def test_no_torch_for_a_finished_job(here: Path) -> None:
+def test_no_torch_for_a_finished_job(lure: Run, here: Path) -> None:
     make_folder(3)
-    subprocess.run(command(*FOLDERS), env=ENV, capture_output=True, check=True)
+    assert lure(*FOLDERS).code == 0
     code = (
         "import sys\nfrom lure_cli.cli import main\n"
         "try: main(sys.argv[1:])\nexcept SystemExit as e: print(e.code, 'torch' in sys.modules)"
@@ -228,7 +226,7 @@ def test_no_torch_for_a_finished_job(here: Path) -> None:
 
 
 def test_memory_stays_flat(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """5,000 pairs through reading, computing and writing, the model replaced by a plain mean."""
+    """1,500 pairs through reading, computing and writing, the model replaced by a plain mean."""
     import tracemalloc
 
     from lure_cli.tasks.fuse import Worker
@@ -239,7 +237,7 @@ def test_memory_stays_flat(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Worker, "fuser", Mean())
     make_folder(1, (24, 24))
-    rows = "\n".join(f"p0000.png,p0000.png,n{n:04}" for n in range(5000))
+    rows = "\n".join(f"p0000.png,p0000.png,n{n:04}" for n in range(1500))
     Path("t.csv").write_text(f"ir,vis,name\n{rows}\n")
     from lure_cli.tasks.pairing import Pairing
 
@@ -248,20 +246,20 @@ def test_memory_stays_flat(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     levels = []
     for number, result in enumerate(fuse(plan)):
         assert result.status == "done"
-        if number in (500, 4999):
+        if number in (500, 1499):
             levels.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    assert len(os.listdir("out")) == 5000
-    assert levels[1] - levels[0] < 500_000  # bytes; a picture kept for every pair would be 31 MB
+    assert len(os.listdir("out")) == 1500
+    assert levels[1] - levels[0] < 500_000  # bytes; a picture kept for every pair would be 7 MB
 
 
 # --- interruptions ---------------------------------------------------------------------------------------------------
 
 
-def running(*args: str) -> subprocess.Popen[str]:
+def running(command: list[str]) -> subprocess.Popen[str]:
     """The command, once its first pair is done."""
     process = subprocess.Popen(
-        command(*args), env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+        [*command, *FOLDERS], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
     )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("out/")
@@ -278,9 +276,9 @@ def whole(folder: str) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_finishes_what_is_in_hand(number: signal.Signals, here: Path) -> None:
+def test_ctrl_c_finishes_what_is_in_hand(number: signal.Signals, here: Path, warm: list[str]) -> None:
     make_folder(60, (200, 200))
-    process = running(*FOLDERS)
+    process = running(warm)
     process.send_signal(number)
     assert process.stdout is not None and process.stderr is not None
     out, err = process.stdout.read(), process.stderr.read()  # `communicate` would lose what `readline` read ahead
@@ -292,13 +290,13 @@ def test_ctrl_c_finishes_what_is_in_hand(number: signal.Signals, here: Path) -> 
     assert f"interrupted: {60 - len(done)} of 60 pairs are left" in err
 
 
-def test_killed_and_resumed(here: Path) -> None:
-    names = make_folder(40, (200, 200))
-    process = running(*FOLDERS)
+def test_killed_and_resumed(lure: Run, here: Path) -> None:
+    names = make_folder(24, (160, 160))
+    process = running(FRESH)
     process.kill()
     process.communicate(timeout=60)
     first = [n for n in os.listdir("out") if not n.startswith(".")]
-    assert 1 <= len(first) < 40
+    assert 1 <= len(first) < 24
     for name in first:
         with Image.open(Path("out", name)) as image:
             image.load()
@@ -306,15 +304,16 @@ def test_killed_and_resumed(here: Path) -> None:
     old.write_bytes(b"half")
     os.utime(old, (time.time() - 7200,) * 2)
     before = {name: Path("out", name).stat().st_mtime_ns for name in first}
-    done = subprocess.run(command(*FOLDERS, "--skip-existing"), env=ENV, capture_output=True, text=True, check=True)
-    assert f"{40 - len(first)} done, {len(first)} skipped, 0 failed" in done.stderr
+    done = lure(*FOLDERS, "--skip-existing")
+    assert done.code == 0
+    assert f"{24 - len(first)} done, {len(first)} skipped, 0 failed" in done.err
     assert whole("out") == [f"{name}.png" for name in names]
     assert all(Path("out", name).stat().st_mtime_ns == t for name, t in before.items())
 
 
-def test_two_processes_on_one_folder(here: Path) -> None:
+def test_two_processes_on_one_folder(here: Path, warm: list[str]) -> None:
     names = make_folder(24, (64, 64))
-    args = command(*FOLDERS, "--skip-existing")
+    args = [*warm, *FOLDERS, "--skip-existing"]
     both = [subprocess.Popen(args, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "ab"]
     results = [process.communicate(timeout=120) for process in both]
     for process, (_, err) in zip(both, results, strict=True):
@@ -385,9 +384,9 @@ def test_out_of_memory_says_to_tile(lure: Run, here: Path, monkeypatch: pytest.M
         assert "v/p0000.png: not enough memory" in done.err and "--tile" in done.err
 
 
-def test_a_closed_pipe_is_no_traceback(here: Path) -> None:
+def test_a_closed_pipe_is_no_traceback(here: Path, warm: list[str]) -> None:
     make_folder(6)
-    process = running(*FOLDERS)
+    process = running(warm)
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None

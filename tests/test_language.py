@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -309,9 +308,11 @@ def test_damaged_encoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         weights.text_weights()
 
 
-def test_training_command(tmp_path: Path) -> None:
+def test_training_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One step on invented vectors: the file can be loaded and read with."""
     from safetensors.numpy import load_file, save_file
+
+    from lure_cli.tasks import train_text
 
     words = sorted(lexicon())
     vectors = np.random.default_rng(0).normal(size=(len(words), 1, 128)).astype(np.float16)
@@ -319,11 +320,11 @@ def test_training_command(tmp_path: Path) -> None:
         {"words": np.frombuffer("\n".join(words).encode(), np.uint8), "vectors": vectors}, tmp_path / "v.safetensors"
     )
     out = tmp_path / "text.safetensors"
-    command = [sys.executable, "-m", "lure_cli.tasks.train_text", "train", "--texts", "1600", "--steps", "2"]
-    command += ["--vectors", str(tmp_path / "v.safetensors"), "--out", str(out)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    command = ["train_text", "train", "--texts", "1600", "--steps", "2"]
+    monkeypatch.setattr(sys, "argv", [*command, "--vectors", str(tmp_path / "v.safetensors"), "--out", str(out)])
+    train_text.main()
     first = load_file(out)
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    train_text.main()
     again = load_file(out)
     assert first.keys() == again.keys()
     assert all(np.array_equal(first[k], again[k]) for k in first)

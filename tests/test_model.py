@@ -161,6 +161,21 @@ def test_save_and_load_round_trip(tmp_path: Path, dtype: torch.dtype) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
 
 
+def test_loading_draws_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On "meta" that would load torch's compiler, a second of every start."""
+    path = tmp_path / "m.safetensors"
+    save_model(path, tiny(), TEXT, Provenance(), torch.float32)
+
+    def drawn(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    for name in ("normal_", "uniform_"):
+        monkeypatch.setattr(torch.Tensor, name, drawn)
+    with pytest.raises(AssertionError):
+        tiny()
+    assert not any(x.is_meta for x in load_model(path)[0].state_dict().values())
+
+
 def bad_files(folder: Path) -> dict[str, Path]:
     """Weight files that must be refused, by what is wrong with them."""
     good, cfg = folder / "good.safetensors", dataclasses.asdict(TINY)

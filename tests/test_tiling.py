@@ -55,7 +55,7 @@ def test_the_size_alone_decides() -> None:
     [((), (), 1.0), (("noise", "stripe"), ("haze",), 1.0), (("lowcontrast",), ("lowlight", "noise"), 0.6)],
 )
 def test_tiles_give_the_whole_picture(fuser: Fuser, prompt_ir: tuple, prompt_vis: tuple, strength: float) -> None:
-    ir, vis = scene(203, 331, 1), scene(203, 331, 3, 1)
+    ir, vis = scene(139, 203, 1), scene(139, 203, 3, 1)
     t_ir, t_vis = fuser._text(prompt_ir), fuser._text(prompt_vis)
     with torch.inference_mode():
         args = (fuser.model, ir, vis, t_ir, t_vis, strength, strength)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from lure_cli.config import ModelConfig, Provenance, from_mapping
 from lure_cli.core.files import MAX_WEIGHTS, whole_file
@@ -85,6 +86,19 @@ def save_model(path: Path, model: Lure, text: TextEncoder, provenance: Provenanc
     save_tensors(path, tensors, metadata)
 
 
+class _NoInit(TorchFunctionMode):
+    """Leaves out `torch.nn.init`: what is filled from a file needs no numbers before, and random ones on "meta" would
+    load torch's compiler, which takes a second."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
     """Read a weight file, in float32 on the CPU, ready for inference.
 
@@ -102,7 +116,7 @@ def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
         provenance = from_mapping(Provenance, metadata["provenance"], str(path))
         # On "meta" it takes no memory before the file has shown tensors of the sizes that it names; torch has warnings
         # for odd ones, which are refused below.
-        with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+        with torch.device("meta"), _NoInit(), warnings.catch_warnings(action="ignore"):
             model = Lure(cfg, torch.empty(cfg.text_dim))
         model.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
         p0 = text.encode([(NONE,)])[0]

@@ -1,0 +1,193 @@
+"""`METRICS`, the table of all metrics, and measuring several at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from lure_cli.core.metrics.base import Array, Convention, Scores
+from lure_cli.core.metrics.fidelity import (
+    contrast_preservation,
+    edge_artifacts,
+    edge_preservation,
+    feature_mutual_information,
+    visual_information_fidelity,
+)
+from lure_cli.core.metrics.information import (
+    average_gradient,
+    correlation,
+    cross_entropy,
+    entropy,
+    mean_squared_error,
+    mutual_information,
+    normalised_mutual_information,
+    peak_signal_to_noise,
+    spatial_frequency,
+    standard_deviation,
+    sum_of_correlations_of_differences,
+)
+from lure_cli.core.metrics.reference import ciede2000, reference_ms_ssim, reference_psnr, reference_ssim
+from lure_cli.core.metrics.similarity import (
+    multiscale_structural_similarity,
+    similarity_of_yang,
+    structural_similarity,
+)
+
+Better: TypeAlias = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of `METRICS`.
+
+    `compute` takes (fused) for kind `fused`, (fused, ir, vis) for `sources`, both followed by the convention where
+    `conventions` says that it matters, and (image, reference) as stored for `reference`.
+    """
+
+    name: str
+    title: str
+    kind: Literal["fused", "sources", "reference"]
+    better: Better
+    bounds: str
+    source: str
+    compute: Callable[..., Any]
+    units: Mapping[str, str] = field(default_factory=dict)
+    conventions: Mapping[str, str] = field(default_factory=dict)
+
+    def unit(self, convention: Convention) -> str:
+        """The unit under a convention; empty for a pure number."""
+        return self.units.get(convention, self.units.get("", ""))
+
+    @property
+    def worse(self) -> str:
+        """The suffix of the worse-served source: the smaller value, or the larger where lower is better."""
+        return "min" if self.better == "higher" else "max"
+
+
+def _ssim_dr2(fused: Array, ir: Array, vis: Array) -> Scores:
+    return structural_similarity(fused, ir, vis, data_range=2.0)
+
+
+_LEVELS = {"": "grey levels"}
+_TABLE = (
+    Metric("EN", "entropy of the histogram", "fused", "higher", "0 to 8", "Shannon 1948", entropy, {"": "bits"},
+           {"cddfuse": "256 levels", "matlab": "as cddfuse", "zoo": "1e-7 added inside the logarithm"}),
+    Metric("SD", "standard deviation: contrast", "fused", "higher", "0 to 127.5", "population formula",
+           standard_deviation, _LEVELS),
+    Metric("SF", "spatial frequency: first differences", "fused", "higher", "0 or more",
+           "Eskicioglu, Fisher 1995", spatial_frequency, _LEVELS),
+    Metric("AG", "average gradient: sharpness", "fused", "higher", "0 or more", "Cui et al. 2015", average_gradient,
+           _LEVELS, {"cddfuse": "sum / HW", "matlab": "sum / ((H-1)(W-1))", "zoo": "as cddfuse"}),
+    Metric("MI", "mutual information", "sources", "higher", "0 or more", "Qu, Zhang, Yan 2002", mutual_information,
+           {"cddfuse": "nats", "matlab": "bits", "zoo": "bits"},
+           {"cddfuse": "sum of two", "matlab": "sum of two; 255 counts as 254 in the joint histogram",
+            "zoo": "sum of two"}),
+    Metric("MSE", "mean squared error", "sources", "lower", "0 or more", "mean of two", mean_squared_error, {},
+           {"cddfuse": "on 0..255", "matlab": "on 0..1", "zoo": "on 0..1"}),
+    Metric("PSNR", "peak signal-to-noise ratio", "sources", "higher", "any", "of the mean of both MSEs",
+           peak_signal_to_noise, {"": "dB"},
+           {"cddfuse": "peak = largest value of the fused image", "matlab": "peak 255, MSE on 0..1: +48.13 dB",
+            "zoo": "as matlab"}),
+    Metric("CC", "correlation coefficient", "sources", "higher", "-1 to 1", "mean of two Pearson correlations",
+           correlation),
+    Metric("SCD", "sum of the correlations of differences", "sources", "higher", "-2 to 2", "Aslantas, Bendes 2015",
+           sum_of_correlations_of_differences),
+    Metric("VIF", "visual information fidelity, pixel domain", "sources", "higher", "0 or more",
+           "Sheikh, Bovik 2006 (vifp)", visual_information_fidelity, {},
+           {"cddfuse": "sum of two, no padding", "matlab": "as cddfuse",
+            "zoo": "sum of two, padded with zeros, windows off centre"}),
+    Metric("Qabf", "edges kept", "sources", "higher", "0 to 1", "Xydeas, Petrovic 2000", edge_preservation),
+    Metric("SSIM", "structural similarity", "sources", "higher", "to 2 (matlab: to 1)", "Wang et al. 2004",
+           structural_similarity, {},
+           {"cddfuse": "sum of two, 7x7 uniform, data range 255", "matlab": "mean of two, Gaussian, data range 1",
+            "zoo": "sum of two, Gaussian without border, data range 1"}),
+    Metric("MS-SSIM", "multiscale structural similarity", "sources", "higher", "0 to 2 (matlab: to 1)",
+           "Wang, Simoncelli, Bovik 2003; matlab: Ma, Zeng, Wang 2015", multiscale_structural_similarity, {},
+           {"cddfuse": "sum of two, data range 255 (not in the evaluator)", "matlab": "MEF-MS-SSIM, 3 scales",
+            "zoo": "sum of two, data range 1"}),
+    Metric("Nabf", "edges that neither source has: artifacts", "sources", "lower", "0 to 1",
+           "Petrovic, Xydeas 2005; Shreyamsha Kumar 2013", edge_artifacts),
+    Metric("FMI", "feature mutual information of pixels in 3x3 windows", "sources", "higher", "0 to 1",
+           "Haghighat et al. 2011; Haghighat, Razian 2014", feature_mutual_information),
+    Metric("NMI", "normalised mutual information", "sources", "higher", "0 to 2", "Hossny et al. 2008",
+           normalised_mutual_information),
+    Metric("CE", "cross entropy between the histograms", "sources", "lower", "any", "Bulanon et al. 2009; VIFB",
+           cross_entropy, {"": "bits"}),
+    Metric("Qcb", "perceived contrast kept", "sources", "higher", "0 to 1", "Chen, Blum 2009", contrast_preservation),
+    Metric("Qy", "structural similarity to the fitting source", "sources", "higher", "to 1", "Yang et al. 2008",
+           similarity_of_yang),
+    Metric("SSIM_dr2", "SSIM with data range 2, as in CDDFuse's published tables", "sources", "higher", "to 2",
+           "Wang et al. 2004", _ssim_dr2),
+    Metric("PSNR_ref", "PSNR against the reference", "reference", "higher", "any", "peak 255, all channels",
+           reference_psnr, {"": "dB"}),
+    Metric("SSIM_ref", "SSIM against the reference", "reference", "higher", "to 1",
+           "Wang et al. 2004; 7x7 uniform, data range 255, mean of channels", reference_ssim),
+    Metric("MS-SSIM_ref", "MS-SSIM against the reference", "reference", "higher", "0 to 1",
+           "Wang, Simoncelli, Bovik 2003; mean of channels", reference_ms_ssim),
+    Metric("CIEDE2000", "colour difference to the reference", "reference", "lower", "0 or more",
+           "Sharma, Wu, Dalal 2005", ciede2000, {"": "delta E"}),
+)  # fmt: skip
+
+METRICS: Mapping[str, Metric] = {m.name: m for m in _TABLE}
+"""All metrics by name. Those of kind `sources` are also measured as NAME_ir, NAME_vis and NAME_min (or NAME_max)."""
+
+DEFAULT: tuple[str, ...] = tuple(m.name for m in _TABLE if m.kind != "reference" and m.name != "SSIM_dr2")
+"""The metrics of a table that names none, without the worse-served forms beside them."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One value that can be asked for: a metric, or one of its forms (`part`: both, ir, vis, min or max)."""
+
+    name: str
+    metric: Metric
+    part: str = "both"
+
+
+def columns() -> dict[str, Column]:
+    """Every column there is, by name: `VIF`, `VIF_ir`, `VIF_vis`, `VIF_min`, `MSE_max`, `PSNR_ref` ..."""
+    found = {}
+    for metric in _TABLE:
+        found[metric.name] = Column(metric.name, metric)
+        if metric.kind == "sources":
+            for part in ("ir", "vis", metric.worse):
+                found[f"{metric.name}_{part}"] = Column(f"{metric.name}_{part}", metric, part)
+    return found
+
+
+def measure(
+    fused: Array, ir: Array | None, vis: Array | None, wanted: Sequence[Column], convention: Convention = "cddfuse"
+) -> dict[str, float]:
+    """Measure the columns of kind `fused` and `sources`, each metric once.
+
+    Args:
+        fused, ir, vis: grey arrays (H, W) of one size on 0..255 (see `to_grey`); the sources may be None if no wanted
+            column is against them.
+        wanted: what to measure; columns of kind `reference` are left out.
+        convention: see the package.
+
+    Returns:
+        column name -> value, NaN where it is undefined.
+    """
+    made: dict[str, float] = {}
+    scores: dict[str, Scores] = {}
+    for column in wanted:
+        metric = column.metric
+        how = (convention,) if metric.conventions else ()
+        if metric.kind == "fused":
+            made[column.name] = metric.compute(fused, *how)
+        elif metric.kind == "sources":
+            if metric.name not in scores:
+                scores[metric.name] = metric.compute(fused, ir, vis, *how)
+            made[column.name] = _part(scores[metric.name], column.part)
+    return made
+
+
+def _part(scores: Scores, part: str) -> float:
+    if part in ("min", "max"):
+        if math.isnan(scores.ir) or math.isnan(scores.vis):
+            return math.nan
+        return (min if part == "min" else max)(scores.ir, scores.vis)
+    return getattr(scores, part)
