@@ -99,6 +99,12 @@ class TrainConfig:
     checkpoint_minutes: float = 3.0
     log_every: int = 50  # steps
     cache_gib: float = 4.0  # decoded images kept in memory
+    tensorboard: bool = True  # event files beside the log
+    snapshots: tuple[int, ...] = ()  # steps whose averaged weights are kept as step-00001000.safetensors; 0: untrained
+    holdout: float = 0.05  # share of each train set that is kept for validation; 0: all is trained on
+    validate_every: int = 500  # steps
+    validation_crops: int = 8  # crops a task; in stage II 4 times as many pairs
+    patience: int = 0  # validations without a new best after which training ends; 0: never
     # stage I
     train_decoder: bool = False  # it starts exact on clean latents; free, it restores unasked
     pseudo_degradation: bool = True  # ablation: x = y = clean with the pseudo prompt
@@ -107,6 +113,7 @@ class TrainConfig:
     composite_ratio: float = 0.15  # share of degraded samples with two degradations
     real_ratio: float = 0.3  # share of real pairs among the samples of a task that has some
     anchored: bool = True  # ablation: off lets the latents of clean images move during stage I
+    wordings: int = 64  # texts for each set of degradations, where the text encoder reads texts; 0: always the same one
     light_ramp: int = 1_000  # steps until haze, light and contrast are drawn as often as they should be
     unified: bool = True  # ablation: L_unified
     balanced: bool = True  # ablation: off lets the tasks with the largest errors (light) dominate
@@ -134,6 +141,7 @@ class Provenance:
     data: tuple[str, ...] = field(default=())
     revision: str = ""
     licence: str = ""
+    parts: tuple[str, ...] = field(default=())  # of joined weights: where each part comes from
 
 
 def nearest(word: str, known: list[str]) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lure_cli.config import MODELS, Provenance
+from lure_cli.config import MODELS, Provenance, TrainConfig, from_mapping
 from lure_cli.core.checkpoint import load_model, new_model, save_model
+from lure_cli.core.data import Sampler, find_corpus
 from lure_cli.core.text import ALL, DEGRADATIONS, NONE, VocabularyEncoder, build_text_encoder
 from lure_cli.errors import LureError
 
@@ -82,13 +83,50 @@ def test_checkpoint_records_the_encoder(clip_folder: Path, tmp_path: Path) -> No
     assert torch.equal(loaded.encode([("haze",)]), text.encode([("haze",)]))
 
 
-def test_training_takes_the_encoder(clip_folder: Path, tmp_path: Path, data: Path) -> None:
+def test_texts_say_it_in_other_words(clip_folder: Path) -> None:
+    text = build_text_encoder(f"open_clip:{clip_folder}", 32)
+    haze, told, nothing = text.encode([("haze",), ("haze",), ()], ["", "a foggy street", ""])  # type: ignore[call-arg]
+    assert torch.equal(haze, text.encode([("haze",)])[0])
+    assert torch.equal(nothing, text.encode([()])[0])
+    assert float((told - haze).norm()) > 0.01
+    assert float(told.norm()) == pytest.approx(1, abs=1e-5)
+    again = text.encode([("noise",)], ["a foggy street"])  # type: ignore[call-arg]
+    assert torch.equal(again[0], told)
+
+
+def test_wordings_are_drawn_where_the_encoder_reads(data: Path) -> None:
+    cfg = from_mapping(TrainConfig, {"batch_vis": 40, "batch_ir": 20, "crop": 32, "wordings": 3}, "test")
+    plain, reading = (Sampler(find_corpus(data), cfg, texts=texts).stage1(0) for texts in (False, True))
+    said: dict[tuple[str, ...], set[str]] = {}
+    for m, samples in plain.items():
+        for a, b in zip(samples, reading[m], strict=True):
+            assert torch.equal(a.x, b.x)  # what is shown does not depend on what is said
+            assert a.names == b.names
+            assert a.text == ""
+            assert bool(b.text) == bool(b.names)  # the pseudo prompt stays what it is
+            if b.names:
+                said.setdefault((m, *b.names), set()).add(b.text)
+    counts = [len(texts) for texts in said.values()]
+    assert max(counts) > 1
+    assert max(counts) <= 3
+    assert any("visible" in t or "colour" in t or "RGB" in t for texts in said.values() for t in texts)
+    assert Sampler(find_corpus(data), cfg, texts=True).stage1(0)["vis"][0].text == reading["vis"][0].text
+
+
+def test_lure_base_trains_with_the_encoder(clip_folder: Path, tmp_path: Path, data: Path) -> None:
     from lure_cli.tasks.train import Trainer, resolve_config
 
-    settings = ["steps=1", "crop=32", "batch_vis=2", "batch_ir=2", f"text_encoder=open_clip:{clip_folder}"]
-    cfg = resolve_config(1, None, {"data": str(data), "out": str(tmp_path / "run")}, settings)
-    Trainer(cfg).run()
-    assert load_model(tmp_path / "run" / "weights.safetensors")[1].spec == f"open_clip:{clip_folder}"
+    settings = ["steps=1", "crop=32", "batch_vis=2", "batch_ir=2", "model=lure-base"]
+    paths = {"data": str(data), "out": str(tmp_path / "s1")}
+    trainer = Trainer(resolve_config(1, None, paths, [*settings, f"text_encoder=open_clip:{clip_folder}"]))
+    trainer.run()
+    known = trainer.text._known  # type: ignore[attr-defined]
+    assert set(known) - {"a clean image"}  # wordings were encoded
+    assert not any(text.startswith("an image with") for text in known)
+    paths = {"data": str(data), "out": str(tmp_path / "s2"), "init": str(tmp_path / "s1" / "weights.safetensors")}
+    Trainer(resolve_config(2, None, paths, settings)).run()
+    model, text, record = load_model(tmp_path / "s2" / "weights.safetensors")
+    assert (model.cfg.name, text.spec, record.stage) == ("lure-base", f"open_clip:{clip_folder}", 2)
 
 
 def test_clip_that_is_not_here(clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ def test_data_faults_are_named(tmp_path: Path) -> None:
     with pytest.raises(LureError, match="gate"):
         find_corpus(root)
     with pytest.raises(LureError, match="no fusion pairs"):
-        Sampler(find_corpus(root, exclude=("demo",)), config(root, tmp_path))
+        Trainer(config(root, tmp_path / "run", exclude=("demo",)))
 
 
 def test_losses_are_zero_for_equals_and_grow_with_the_error() -> None:

@@ -43,7 +43,8 @@ def show_weights(found: dict[str, Any]) -> None:
     lines = [found["path"], f"sha256 {found['sha256']}" if found["sha256"] else ""]
     for part in ("text_encoder", "config", "provenance"):
         values = found[part] if isinstance(found[part], dict) else {part: found[part]}
-        lines += [f"{k}: {', '.join(map(str, v)) if isinstance(v, (list, tuple)) else v}" for k, v in values.items()]
+        listed = {k: ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
+        lines += [f"{k}: {v}" for k, v in listed.items() if v != ""]
     for line in lines:
         if line:
             emit(f"  {'':16} {printable(line)}")

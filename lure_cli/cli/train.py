@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lure_cli.cli.interrupt import interruptible
 from lure_cli.cli.output import emit, note
 
 train = typer.Typer(
@@ -56,18 +57,31 @@ def _train(
 ) -> None:
     from tqdm import tqdm
 
-    from lure_cli.tasks.train import Record, Trainer, resolve_config
+    from lure_cli.tasks.train import Trainer, resolve_config
+    from lure_cli.tasks.train_log import Record
 
     cfg = resolve_config(stage, config, flags, settings)
     trainer = Trainer(cfg, resume)
+    quiet = quiet or not trainer.group.main
     if not quiet:
-        note(f"stage {stage}: {cfg.model} on {trainer.device}, {'bf16' if trainer.amp else 'fp32'}, {cfg.steps} steps")
+        processes = f" in {trainer.group.size} processes" if trainer.group.size > 1 else ""
+        number = "bf16" if trainer.amp else "fp32"
+        note(f"stage {stage}: {cfg.model} on {trainer.device}{processes}, {number}, {cfg.steps} steps")
         note(f"sets: {', '.join(trainer.sets)}")
-    with tqdm(total=cfg.steps, initial=trainer.step, disable=quiet, unit="step") as bar:
+    with tqdm(total=cfg.steps, initial=trainer.step, disable=quiet, unit="step") as bar, interruptible() as stop:
 
         def show(record: Record) -> None:
             bar.update(record["step"] - bar.n)
             bar.set_postfix(loss=record.get("loss"), skipped=record["skipped"])
 
-        trainer.run(show)
-    emit(str(trainer.out / "weights.safetensors"))
+        trainer.run(show, stop=stop, say=(lambda _: None) if quiet else note)
+        trainer.group.leave()
+    if stop() and trainer.step < cfg.steps:
+        if trainer.group.main:
+            note(f"interrupted at step {trainer.step} of {cfg.steps}: all is saved; --resume goes on from here")
+        raise typer.Exit(stop.code)
+    if trainer.exhausted and not quiet:
+        since, best = trainer.progress.since, trainer.progress.step
+        note(f"stopped early: the last {since} validations were no better than the one at step {best}")
+    if trainer.group.main:
+        emit(str(trainer.out / "weights.safetensors"))

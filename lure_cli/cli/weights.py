@@ -1,8 +1,9 @@
-"""`lure weights list|path|download|verify|info|push`."""
+"""`lure weights list|path|download|verify|info|join|push`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -111,6 +112,28 @@ def info(weights: Annotated[str, _WEIGHTS], as_json: Annotated[bool, _JSON] = Fa
         emit_json(asdict(found))
     else:
         show_weights(asdict(found))
+
+
+@weights.command()
+def join(
+    vis: Annotated[str, typer.Option(metavar="WEIGHTS", help="Where the visible encoder comes from.")],
+    ir: Annotated[str, typer.Option(metavar="WEIGHTS", help="Where the infrared encoder comes from.")],
+    fusion: Annotated[str, typer.Option(metavar="WEIGHTS", help="Where fusion module and decoder come from.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Weight file to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace it if it exists.")] = False,
+    quiet: Annotated[bool, _QUIET] = False,
+) -> None:
+    """Put together parts that were trained apart.
+
+    For runs from one start that trained the two encoders and the fusion module side by side; what does not fit together
+    is refused. Prints the file.
+    """
+    from lure_cli.tasks import join as task
+
+    if quiet:
+        no_progress_bars()
+    options = task.JoinOptions(vis, ir, fusion, output, overwrite)
+    emit(str(task.join(options, None if quiet else note)))
 
 
 @weights.command()

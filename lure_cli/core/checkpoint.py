@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,27 @@ FORMAT = 1
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write a safetensors file under a temporary name and move it into place; metadata values are stored as JSON."""
+    """Write a safetensors file under a temporary name and move it into place; metadata values are stored as JSON.
+
+    Raises:
+        LureError: it cannot be written; what was there before still is.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    with whole_file(path) as temporary:
-        save_file(
-            {k: v.detach().contiguous().cpu() for k, v in tensors.items()},
-            temporary,
-            {k: json.dumps(v) for k, v in metadata.items()},
-        )
-        temporary.chmod(0o644)  # safetensors writes files for the owner alone
+    try:
+        with whole_file(path) as temporary:
+            save_file(
+                {k: v.detach().contiguous().cpu() for k, v in tensors.items()},
+                temporary,
+                {k: json.dumps(v) for k, v in metadata.items()},
+            )
+            temporary.chmod(0o644)  # safetensors writes files for the owner alone
+    except (OSError, SafetensorError) as e:
+        reason = getattr(e, "strerror", None) or e
+        raise LureError(
+            f"{path}: cannot be written ({reason})", "check that the folder is writable and the disk has room"
+        ) from e
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -128,3 +140,42 @@ def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
             f"{path}: weights do not fit their config ({reason})", "the file is damaged: get it again"
         ) from e
     return model.eval(), text, provenance
+
+
+def save_state(
+    path: Path,
+    model: Lure,
+    average: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write a training state: model, averaged weights (by parameter name) and the optimiser's moments."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.items()}
+    for name, p in model.named_parameters():
+        for key, value in optimizer.state.get(p, {}).items():
+            tensors[f"optimizer.{key}.{name}"] = torch.as_tensor(value)
+    save_tensors(path, tensors, {"format": FORMAT, "kind": "state", **metadata})
+
+
+def load_state(
+    tensors: Mapping[str, Tensor], model: Lure, average: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
+) -> None:
+    """Put the tensors of a training state where they belong.
+
+    Raises:
+        KeyError, RuntimeError: they do not fit the model, or what of it is averaged.
+    """
+    groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key, value in tensors.items():
+        part, _, name = key.partition(".")
+        groups[part][name] = value
+    model.load_state_dict(groups["model"])
+    parameters = dict(model.named_parameters())
+    for name, mean in average.items():
+        mean.copy_(groups["average"][name])
+    for key, value in groups["optimizer"].items():
+        kind, _, name = key.partition(".")
+        p = parameters[name]
+        # in the memory layout of the parameter, which the fused optimiser takes for granted
+        optimizer.state[p][kind] = torch.empty_like(p).copy_(value) if value.dim() else value.to(p.device)

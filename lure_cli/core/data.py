@@ -9,9 +9,11 @@ A folder named `test` is never read. Sets named in `exclude` are left out.
 
 from __future__ import annotations
 
+import hashlib
+import random
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,6 +24,7 @@ from lure_cli.config import TrainConfig
 from lure_cli.core.degradations import degrade, uniform
 from lure_cli.core.images import has_image_suffix, read_image
 from lure_cli.core.model import CHANNELS, Modality
+from lure_cli.core.paraphrase import paraphrase
 from lure_cli.core.text import DEGRADATIONS
 from lure_cli.errors import LureError
 
@@ -35,6 +38,12 @@ LIGHT = frozenset(("haze", "lowlight", "overexposure", "lowcontrast"))
 others, whose small gains they would spoil."""
 _LIT = 0.25
 """Clean images darker than this mean show night; "low light" asks for a well-lit picture, so they are no target."""
+
+_COMPOSITES: dict[Modality, tuple[tuple[str, str], ...]] = {
+    "vis": (("haze", "rain"), ("lowlight", "noise")),
+    "ir": (("lowcontrast", "stripe"),),
+}
+"""Two degradations at once, as validation looks at them."""
 
 Files = tuple[Path, ...]
 """Files of one sample: an image, a (degraded, clean) pair, or an (ir, vis) pair."""
@@ -53,6 +62,15 @@ class Corpus:
         named = set(self.fusion) | {s for t in self.restoration.values() for s in t}
         return tuple(sorted(named | {s for m in self.clean.values() for s in m}))
 
+    def counts(self) -> dict[str, int]:
+        """Number of samples of each set, by its folder below the root."""
+        counts = {f"fusion/{name}": len(files) for name, files in self.fusion.items()}
+        for (m, task), sets in self.restoration.items():
+            counts |= {f"restoration/{_FOLDERS[m]}/{task}/{name}": len(files) for name, files in sets.items()}
+        for m, sets in self.clean.items():
+            counts |= {f"clean/{_FOLDERS[m]}/{name}": len(files) for name, files in sets.items()}
+        return counts
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -61,6 +79,14 @@ class Sample:
     x: Tensor
     y: Tensor
     names: tuple[str, ...]
+    text: str = ""
+    """The prompt in words, where the text encoder reads words; without any, the names say it all."""
+
+
+def _generator(*place: int | str) -> Generator:
+    """The generator of one sample, from what names it: (seed, step, modality, number in the batch), say."""
+    digest = hashlib.sha256(" ".join(map(str, place)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4]))  # torch's generator takes no more bits
 
 
 def _images(folder: Path) -> dict[str, Path]:
@@ -115,12 +141,62 @@ def find_corpus(root: Path, exclude: Sequence[str] = ()) -> Corpus:
     return Corpus(fusion, restoration, clean)
 
 
-class Sampler:
-    """Draws batches. Everything random comes from a generator seeded with (seed, step), so that a resumed run sees
-    what an uninterrupted one would have seen."""
+ENOUGH = 10
+"""Sets with fewer samples are trained on as a whole."""
 
-    def __init__(self, corpus: Corpus, cfg: TrainConfig) -> None:
-        self.corpus, self.cfg = corpus, cfg
+
+def hold_out(corpus: Corpus, share: float) -> tuple[Corpus, Corpus]:
+    """Split a corpus into what is trained on and what is held out for validation.
+
+    A hash of the file's name decides, so that a sample stays on its side when others are added. Of each set with
+    `ENOUGH` samples, one at least is held out; what is held out of one set is so in all that have an image of that
+    name, as sets overlap; one sample at least is left of each. Frames of one clip, or versions of one scene under
+    different names, are not kept together.
+
+    Args:
+        share: of each set, in [0, 1); 0 holds nothing out.
+    """
+    groups = [corpus.fusion, *corpus.restoration.values(), *corpus.clean.values()]
+    names: set[str] = set()
+    for samples in (samples for sets in groups for samples in sets.values()):
+        if share and len(samples) >= ENOUGH:
+            ranked = sorted((_rank(s[0].stem), s[0].stem) for s in samples)
+            names |= {ranked[0][1], *(name for rank, name in ranked if rank < share)}
+
+    def split(sets: Mapping[str, Sequence[Files]], held: bool) -> dict[str, Sequence[Files]]:
+        parts: dict[str, Sequence[Files]] = {}
+        for name, samples in sets.items():
+            out = [s for s in samples if s[0].stem in names]
+            out = out[1:] if len(out) == len(samples) else out
+            if part := [s for s in samples if (s in out) == held]:
+                parts[name] = part
+        return parts
+
+    def side(held: bool) -> Corpus:
+        restoration = {task: split(sets, held) for task, sets in corpus.restoration.items()}
+        clean = {m: split(sets, held) for m, sets in corpus.clean.items()}
+        return Corpus(split(corpus.fusion, held), {t: s for t, s in restoration.items() if s}, clean)
+
+    return side(False), side(True)
+
+
+def _rank(name: str) -> float:
+    """A number in [0, 1) for a name, as good as random."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) / 2**32
+
+
+class Sampler:
+    """Draws batches. Everything random about a sample comes from a generator seeded with (seed, step, place in the
+    batch), so that a resumed run sees what an uninterrupted one would have seen, and each of several processes draws
+    its part of the batch alone.
+
+    Args:
+        corpus: what to draw from.
+        texts: whether samples come with a prompt in words.
+    """
+
+    def __init__(self, corpus: Corpus, cfg: TrainConfig, texts: bool = False) -> None:
+        self.corpus, self.cfg, self.texts = corpus, cfg, texts and cfg.wordings > 0
         self._cache: OrderedDict[tuple[Path, int], Tensor] = OrderedDict()
         self._cached_bytes = 0
         self._fusion: dict[Modality, dict[str, Sequence[Files]]] = {
@@ -128,25 +204,64 @@ class Sampler:
             for m, k in _SIDES.items()
         }
         self._clean = {m: {**corpus.clean[m], **self._fusion[m]} for m in _SIDES}
-        if not corpus.fusion:
-            raise LureError(f"{cfg.data}: no fusion pairs under fusion/<set>/train", "the README shows the layout")
 
-    def generator(self, step: int) -> Generator:
-        """The generator of one step."""
-        return torch.Generator().manual_seed(self.cfg.seed * 1_000_003 + step)
-
-    def stage1(self, step: int) -> dict[Modality, list[Sample]]:
-        """Crops of both modalities for one step."""
-        g = self.generator(step)
+    def stage1(self, step: int, part: slice = slice(None)) -> dict[Modality, list[Sample]]:
+        """Crops of both modalities for one step: the whole batch, or a part of each modality's crops."""
         counts: dict[Modality, int] = {"vis": self.cfg.batch_vis, "ir": self.cfg.batch_ir}
         ramp = min(1.0, step / max(1, self.cfg.light_ramp))
-        return {m: [self._restoration_sample(m, g, ramp) for _ in range(n)] for m, n in counts.items()}
+        places = {m: [_generator(self.cfg.seed, step, m, i) for i in range(n)[part]] for m, n in counts.items()}
+        return {m: [self._told(m, g, ramp) for g in generators] for m, generators in places.items()}
 
-    def stage2(self, step: int) -> tuple[Tensor, Tensor]:
-        """Clean crops of pairs: ir (B, 1, S, S), vis (B, 3, S, S)."""
-        g = self.generator(step)
-        drawn = [self._draw(self.corpus.fusion, (1, 3), g, 2.0) for _ in range(self.cfg.batch_vis)]
+    def stage2(self, step: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Clean crops of pairs for one step, or a part of them: ir (B, 1, S, S), vis (B, 3, S, S)."""
+        return self._pairs([_generator(self.cfg.seed, step, "pair", i) for i in range(self.cfg.batch_vis)[part]])
+
+    def _pairs(self, generators: Sequence[Generator]) -> tuple[Tensor, Tensor]:
+        drawn = [self._draw(self.corpus.fusion, (1, 3), g, 2.0) for g in generators]
         return torch.stack([d[0] for d in drawn]), torch.stack([d[1] for d in drawn])
+
+    def fixed_pairs(self, count: int) -> tuple[Tensor, Tensor] | None:
+        """The same clean pairs for every run, whatever its seed, as `stage2` gives them; None without any."""
+        pairs = self.corpus.fusion
+        return self._pairs([_generator("validation", i) for i in range(count)]) if pairs else None
+
+    def fixed_cases(self, modality: Modality, count: int) -> dict[str, list[Sample]]:
+        """The same `count` samples of each restoration task for every run, whatever its seed.
+
+        Keys: "none" (clean, with the pseudo prompt), a degradation, several joined by "+", and, of real pairs,
+        a degradation and "_real". Tasks that the corpus has no images for are left out.
+        """
+        planes, cases = CHANNELS[modality], {}
+
+        def generators(*task: str) -> list[Generator]:
+            return [_generator("validation", modality, *task, i) for i in range(count)]
+
+        if any(self._clean[modality].values()):
+            for names in ((), *((n,) for n in DEGRADATIONS[modality]), *_COMPOSITES[modality]):
+                key = "+".join(names) or "none"
+                cases[key] = [self._fixed_case(modality, names, g) for g in generators(key)]
+        for (m, name), sets in self.corpus.restoration.items():
+            if m == modality and any(sets.values()):
+                drawn = [self._draw(sets, (planes, planes), g, 1.0) for g in generators(name, "real")]
+                cases[f"{name}_real"] = [Sample(x, y, (name,)) for x, y in drawn]
+        return cases
+
+    def _fixed_case(self, modality: Modality, names: tuple[str, ...], g: Generator) -> Sample:
+        for _ in range(8):
+            (y,) = self._draw(self._clean[modality], (CHANNELS[modality],), g, 2.0)
+            if "lowlight" not in names or y.mean() > _LIT:
+                break
+        return Sample(degrade(y, names, modality, g) if names else y, y, names)
+
+    def _told(self, modality: Modality, g: Generator, ramp: float) -> Sample:
+        """A sample, with a prompt in words where they are wanted: one of `cfg.wordings` for these degradations."""
+        sample = self._restoration_sample(modality, g, ramp)
+        if not self.texts or not sample.names:  # the pseudo prompt stays what it is
+            return sample
+        number = int(torch.randint(self.cfg.wordings, (), generator=g))
+        rng = random.Random(f"{modality} {'+'.join(sample.names)} {number}")
+        vis, ir = (sample.names, ()) if modality == "vis" else ((), sample.names)
+        return replace(sample, text=paraphrase(rng, vis, ir))
 
     def _restoration_sample(self, modality: Modality, g: Generator, ramp: float) -> Sample:
         cfg, planes = self.cfg, CHANNELS[modality]

@@ -108,8 +108,8 @@ class OpenClipEncoder:
 
         self.dim, self.spec = dim, spec
         self._model, self._tokenizer = _load_open_clip(spec)
-        self._known: dict[tuple[str, ...], Tensor] = {}
-        singles = self._features([(), *((n,) for n in ALL)])
+        self._known: dict[str, Tensor] = {}
+        singles = self._features([_sentence(names) for names in ((), *((n,) for n in ALL))])
         if dim > singles.shape[1]:
             raise LureError(
                 f"text encoder '{spec}' has {singles.shape[1]} features, the model needs {dim}", "lower text_dim"
@@ -119,27 +119,35 @@ class OpenClipEncoder:
         basis = torch.cos(torch.pi / n * torch.arange(1, dim + 1)[:, None] * (torch.arange(n) + 0.5))
         self._basis = torch.nn.functional.normalize(basis, dim=1)
 
-    def encode(self, names: Sequence[Sequence[str]]) -> Tensor:
-        """See `TextEncoder.encode`. KeyError on a name outside the vocabulary."""
+    def encode(self, names: Sequence[Sequence[str]], texts: Sequence[str] = ()) -> Tensor:
+        """See `TextEncoder.encode`. KeyError on a name outside the vocabulary.
+
+        `texts` say the same in other words, one an image, for training; an empty one leaves it to the names.
+        """
         import torch
 
-        sets = [tuple(n for n in ALL if n in each) for each in names]
-        for each, known in zip(names, sets, strict=True):
-            if unknown := set(each) - {NONE, *known}:
-                raise KeyError(unknown.pop())
-        new = [each for each in dict.fromkeys(sets) if each not in self._known]
+        said = texts or [""] * len(names)
+        sentences = [text or _sentence(each) for each, text in zip(names, said, strict=True)]
+        new = [each for each in dict.fromkeys(sentences) if each not in self._known]
         if new:
             vectors = (self._features(new) - self._mean) @ self._basis.T
             self._known |= zip(new, torch.nn.functional.normalize(vectors, dim=1), strict=True)
-        return torch.stack([self._known[each] for each in sets])
+        return torch.stack([self._known[each] for each in sentences])
 
-    def _features(self, sets: Sequence[tuple[str, ...]]) -> Tensor:
+    def _features(self, sentences: list[str]) -> Tensor:
         import torch
 
-        sentences = [f"an image with {' and '.join(_PLAIN[n] for n in each)}" if each else _CLEAN for each in sets]
         with torch.no_grad():
             found: Tensor = self._model.encode_text(self._tokenizer(sentences)).float()
         return torch.nn.functional.normalize(found, dim=1)
+
+
+def _sentence(names: Sequence[str]) -> str:
+    """What is wrong with an image, in the words that a text tower is asked with unless others are given."""
+    if unknown := set(names) - {NONE, *ALL}:
+        raise KeyError(unknown.pop())
+    known = [_PLAIN[n] for n in ALL if n in names]
+    return f"an image with {' and '.join(known)}" if known else _CLEAN
 
 
 _CLEAN = "a clean image"

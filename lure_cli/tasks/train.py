@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,18 +16,20 @@ import torch
 from torch import Tensor
 
 from lure_cli.config import MODELS, Provenance, TrainConfig, from_mapping, load_toml, nearest, parse_setting
-from lure_cli.core.checkpoint import FORMAT, load_model, load_tensors, new_model, save_model, save_tensors
-from lure_cli.core.data import LIGHT, Sample, Sampler, find_corpus
-from lure_cli.core.devices import autocast, native_bf16, pick_device, place
+from lure_cli.core.checkpoint import load_model, load_state, load_tensors, new_model, save_model, save_state
+from lure_cli.core.data import ENOUGH, LIGHT, Sample, Sampler, find_corpus, hold_out
+from lure_cli.core.devices import autocast, native_bf16, place
 from lure_cli.core.losses import content_loss, fusion_loss, moment_distance, reconstruction_loss, task_weights
 from lure_cli.core.model import Latent, Lure, Modality, psnr, stack
-from lure_cli.core.text import TextEncoder, build_text_encoder
+from lure_cli.core.parallel import Group
+from lure_cli.core.text import OpenClipEncoder, TextEncoder, build_text_encoder
 from lure_cli.errors import LureError
+from lure_cli.tasks.hub import Say
+from lure_cli.tasks.train_log import Record, TrainLog, checkout, write_config
+from lure_cli.tasks.validation import Outcome, Progress, restoration_cases, validate_fusion, validate_restoration
 from lure_cli.tasks.weights import resolve_weights
 
 B = TypeVar("B")
-Record = dict[str, Any]
-"""One line of the log: step, loss and its parts, learning rate, seconds; stage I also has dB gained per task."""
 
 
 def resolve_config(
@@ -55,10 +56,14 @@ def resolve_config(
 
 
 class Trainer:
-    """The state of one run: model, averaged weights, optimiser, step.
+    """The state of one run: model, averaged weights, optimiser, step, best validation.
 
-    Files in `cfg.out`: `weights.safetensors` (averaged, half precision: what `lure fuse` loads), `state.safetensors`
-    (everything needed to go on), `log.jsonl`, `config.json`.
+    Files in `cfg.out`: `weights.safetensors` (averaged, half precision: what `lure fuse` loads), `best.safetensors`
+    (the same at the best validation), `state.safetensors` (everything needed to go on), `step-*.safetensors` (the
+    averaged weights at `cfg.snapshots`), `log.jsonl`, `tensorboard/`, `config.json`.
+
+    Started several times by `accelerate launch`, each process computes its part of every batch, and the main one
+    alone writes; the folders must be the same for all.
 
     Raises:
         LureError: bad data folder, unknown model, stage II without `init`, or nothing to resume from.
@@ -71,19 +76,33 @@ class Trainer:
             raise LureError("no output folder", "give it with --out")
         if cfg.model not in MODELS:
             raise LureError(f"model '{cfg.model}' is not known", f"known: {nearest(cfg.model, list(MODELS))}")
+        for key, valid, rule in (
+            ("holdout", 0 <= cfg.holdout < 1, "0 (none) or a share below 1"),
+            ("validate_every", cfg.validate_every >= 1, "a number of steps, 1 or more"),
+            ("validation_crops", cfg.validation_crops >= 1, "1 or more"),
+            ("patience", cfg.patience >= 0, "0 (never stop early) or more"),
+        ):
+            if not valid:
+                raise LureError(f"{key} = {getattr(cfg, key)}: cannot be", f"give {rule}")
         self.cfg, self.out, self.step, self.skipped = cfg, Path(cfg.out), 0, 0
+        self.progress = Progress()
         if cfg.threads:
             torch.set_num_threads(cfg.threads)
-        if min(cfg.batch_vis, cfg.batch_ir if cfg.stage == 1 else cfg.batch_vis) < cfg.shards or cfg.shards < 1:
-            raise LureError(f"{cfg.shards} shards of a batch with fewer crops", "lower shards or raise the batch")
+        self.corpus, self.held = hold_out(find_corpus(Path(cfg.data), cfg.exclude), cfg.holdout)
+        if not self.corpus.fusion:
+            raise LureError(f"{cfg.data}: no fusion pairs under fusion/<set>/train", "the README shows the layout")
+        self.group = Group(cfg.device)
+        self.device, parts = self.group.device, cfg.shards * self.group.size
+        if min(cfg.batch_vis, cfg.batch_ir if cfg.stage == 1 else cfg.batch_vis) < parts or cfg.shards < 1:
+            what = f"{cfg.shards} shards in {self.group.size} processes" if self.group.size > 1 else f"{parts} shards"
+            raise LureError(f"{what} of a batch with fewer crops", "lower shards or raise the batch")
         self._workers = ThreadPoolExecutor(cfg.shards)
-        self.device = pick_device(cfg.device)
         self.amp = cfg.amp and native_bf16(self.device)
-        corpus = find_corpus(Path(cfg.data), cfg.exclude)
-        self.sampler = Sampler(corpus, cfg)
         self.model, self.text, before = self._initial_model()
-        drawn = corpus.sets() if cfg.stage == 1 else tuple(corpus.fusion)
+        self.sampler = Sampler(self.corpus, cfg, texts=isinstance(self.text, OpenClipEncoder))
+        drawn = self.corpus.sets() if cfg.stage == 1 else tuple(self.corpus.fusion)
         self.sets = tuple(sorted({*before.data, *drawn}))
+        self.revision = checkout()[0]
         place(self.model, self.device)
         self.trained = self._trained_parameters()
         for name, p in self.model.named_parameters():
@@ -96,6 +115,7 @@ class Trainer:
             self._load_state()
         elif (self.out / "state.safetensors").exists():
             raise LureError(f"{self.out}: holds a run already", "go on with --resume, or choose another folder")
+        self.group.copy_from_main([*self.model.state_dict().values(), *self.average.values()])
 
     def _initial_model(self) -> tuple[Lure, TextEncoder, Provenance]:
         if self.cfg.init:
@@ -120,92 +140,170 @@ class Trainer:
         named = self.model.named_parameters()
         return {k: p for k, p in named if k.startswith(parts) and not any(f in k for f in fixed)}
 
-    def run(self, on_log: Callable[[Record], None] | None = None, until: int | None = None) -> None:
-        """Train up to `cfg.steps` (or `until`), writing log and checkpoints; `on_log` gets every log record."""
+    def run(
+        self,
+        on_log: Callable[[Record], None] | None = None,
+        until: int | None = None,
+        stop: Callable[[], object] = lambda: False,
+        say: Say = lambda _: None,
+    ) -> None:
+        """Train up to `cfg.steps`, writing log and checkpoints.
+
+        Args:
+            on_log: gets every log record.
+            until: stop at this step.
+            stop: asked after each step; once it says yes, a checkpoint is written and training ends.
+            say: told what a person may want to know.
+        """
+        if not self.group.main:
+            return self._loop(None, on_log, until, stop)
+        with TrainLog(self.out, self.step, self.cfg, say) as log:
+            about = {"device": str(self.device), "processes": self.group.size}
+            about |= {"train": self.corpus.counts(), "held_out": self.held.counts()}
+            write_config(self.out / "config.json", self.cfg, about)
+            self._validation = self._prepare_validation(say)
+            self._loop(log, on_log, until, stop)
+        self.save()
+
+    def _loop(
+        self,
+        log: TrainLog | None,
+        on_log: Callable[[Record], None] | None,
+        until: int | None,
+        stop: Callable[[], object],
+    ) -> None:
+        """The steps of training; only the main process has a log."""
         cfg = self.cfg
-        self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / "config.json").write_text(json.dumps(dataclasses.asdict(cfg), indent=1) + "\n")
         end = min(cfg.steps, until or cfg.steps)
-        draw = self.sampler.stage1 if cfg.stage == 1 else self.sampler.stage2
+        mine = slice(self.group.rank, None, self.group.size)
+        draw: Callable[[int, slice], Any] = self.sampler.stage1 if cfg.stage == 1 else self.sampler.stage2
         saved = started = time.monotonic()
         first, sums = self.step, defaultdict[str, list[float]](list)
-        with (self.out / "log.jsonl").open("a") as log:
-            for batch in _prefetch(draw, range(self.step, end)):  # type: ignore[arg-type]
-                parts = self._advance(batch)
-                for k, v in parts.items():
-                    sums[k].append(v)
-                if self.step % cfg.log_every == 0 or self.step == end:
-                    seconds = time.monotonic() - started
-                    record: Record = {k: round(sum(v) / len(v), 5) for k, v in sorted(sums.items())}
-                    record |= {"step": self.step, "lr": self._lr(), "skipped": self.skipped}
-                    record |= {
-                        "steps_per_second": round((self.step - first) / seconds, 3),
-                        "seconds": round(seconds, 1),
-                    }
-                    log.write(json.dumps(record) + "\n")
-                    log.flush()
-                    sums.clear()
+        if log and self.step == 0:
+            self._look(log)
+        steps = range(self.step, self.step if self.exhausted else end)
+        for batch in _prefetch(lambda step: draw(step, mine), steps):
+            for k, v in self._advance(batch).items():
+                sums[k].append(v)
+            if self.step % cfg.log_every == 0 or self.step == end:
+                everywhere = self.group.gather(sums)
+                joined = {k: [v for each in everywhere for v in each.get(k, ())] for each in everywhere for k in each}
+                seconds = time.monotonic() - started
+                record: Record = {k: round(sum(v) / len(v), 5) for k, v in sorted(joined.items())}
+                record |= {"step": self.step, "lr": self._lr(), "skipped": self.skipped}
+                record |= {"steps_per_second": round((self.step - first) / seconds, 3), "seconds": round(seconds, 1)}
+                sums.clear()
+                if log:
+                    log.write(record)
                     if on_log:
                         on_log(record)
+            if log:
+                self._look(log)
                 if time.monotonic() - saved > 60 * cfg.checkpoint_minutes:
                     self.save()
                     saved = time.monotonic()
-        self.save()
+            if self.group.any(self.exhausted or bool(stop())):
+                break
 
-    def _lr(self) -> float:
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last `cfg.patience` validations were no better than one before."""
+        return 0 < self.cfg.patience <= self.progress.since
+
+    def _look(self, log: TrainLog) -> None:
+        """Keep the averaged weights, or validate them, if this step is one for that."""
+        if self.step in self.cfg.snapshots:
+            self._save_weights(f"step-{self.step:08d}.safetensors")
+        due = self.step % self.cfg.validate_every == 0 or self.step == self.cfg.steps
+        if due and self._validation:
+            with self._averaged():
+                outcome = self._validation()
+            best = self.progress.add(outcome.score, self.step)
+            log.write_validation(self.step, outcome, best)
+            if best:
+                self._save_weights("best.safetensors")
+
+    def _prepare_validation(self, say: Say) -> Callable[[], Outcome] | None:
+        """A function that validates the model as it is; None where nothing is held out."""
+        sampler, crops = Sampler(self.held, self.cfg), self.cfg.validation_crops
+        if self.cfg.stage == 1 and (cases := restoration_cases(sampler, crops)):
+            return lambda: validate_restoration(cases, self._stage1_loss)
+        if self.cfg.stage == 2 and (pairs := sampler.fixed_pairs(4 * crops)):
+            return lambda: validate_fusion(pairs, self._stage2_loss, self._fuse)
+        if self.cfg.holdout:
+            say(f"note: no validation: no set has the {ENOUGH} images from which on some are held out")
+        return None
+
+    def _lr(self, step: int | None = None) -> float:
         """Linear warm-up, then a cosine down to 1 % of the learning rate."""
-        cfg = self.cfg
-        warm = min(1.0, (self.step + 1) / max(1, cfg.warmup))
-        return cfg.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / cfg.steps))))
+        cfg, step = self.cfg, self.step if step is None else step
+        warm = min(1.0, (step + 1) / max(1, cfg.warmup))
+        return cfg.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / cfg.steps))))
 
     def _advance(self, batch: Any) -> dict[str, float]:
-        """One optimiser step; a non-finite loss or gradient is skipped and counted."""
-        results = list(self._workers.map(self._gradients, self._split(batch)))
-        loss = torch.stack([r[0] for r in results]).mean()
-        for p, *shards in zip(self.trained.values(), *(r[1] for r in results), strict=True):
+        """One optimiser step from this process's part of a batch; a non-finite loss or gradient is skipped and counted.
+
+        The gradient is that of the mean over the whole batch: each shard counts by its number of images. Only what
+        L_unified draws from the statistics of several images (the spread of channels, the two modalities' moments)
+        stays within a shard, so 2 processes train as one with twice the shards does.
+        """
+        cfg = self.cfg
+        shards, images = self._split(batch), cfg.batch_vis + (cfg.batch_ir if cfg.stage == 1 else 0)
+        results = list(self._workers.map(self._gradients, shards))
+        shares = [_count(shard) / images for shard in shards]
+
+        def weigh(each: Sequence[Tensor]) -> Tensor:
+            return torch.stack([share * value for share, value in zip(shares, each, strict=True)]).sum(0)
+
+        values = zip(*((loss, *gradients) for loss, gradients, _ in results), strict=True)
+        loss, *gradients = self.group.sum([weigh(each) for each in values])
+        for p, gradient in zip(self.trained.values(), gradients, strict=True):
             # In the memory layout of the parameter: the fused optimiser pairs values by address, not by index.
-            p.grad = torch.empty_like(p).copy_(torch.stack(shards).mean(0))
-        parts = {k: v for r in results for k, v in r[2].items()}
-        norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self.cfg.grad_clip)
-        if torch.isfinite(loss) and torch.isfinite(norm):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self._lr()
-            self.optimizer.step()
-            decay = min(self.cfg.ema, (1 + self.step) / (10 + self.step))  # follow quickly at first
-            torch._foreach_lerp_(list(self.average.values()), [p.data for p in self.trained.values()], 1 - decay)
-            parts |= {"loss": float(loss.detach()), "grad_norm": float(norm)}
-        else:
-            self.skipped += 1
-            parts = {}
+            p.grad = torch.empty_like(p).copy_(gradient)
+        norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), cfg.grad_clip)
         self.step += 1
-        return parts
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            self.skipped += 1
+            return {}
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr(self.step - 1)
+        self.optimizer.step()
+        decay = min(cfg.ema, self.step / (9 + self.step))  # follow quickly at first
+        torch._foreach_lerp_(list(self.average.values()), [p.data for p in self.trained.values()], 1 - decay)
+        parts = _means(r[2] for r in results)
+        return parts | {"loss": float(loss), "grad_norm": float(norm)}
 
     def _split(self, batch: Any) -> list[Any]:
         """The shards of a batch: stage I a dict of sample lists, stage II a tuple of tensors."""
         n = self.cfg.shards
         if isinstance(batch, dict):
             return [{m: samples[i::n] for m, samples in batch.items()} for i in range(n)]
-        return list(zip(*(t.chunk(n) for t in batch), strict=True))
+        return [tuple(t[i::n] for t in batch) for i in range(n)]
 
     def _gradients(self, shard: Any) -> tuple[Tensor, tuple[Tensor, ...], dict[str, float]]:
         """Loss, gradients of the trained parameters and log values of one shard; runs in a thread of its own."""
-        loss, parts = self._stage1_loss(shard) if self.cfg.stage == 1 else self._stage2_loss(*shard)
+        loss, parts = self._stage1_loss(shard)[:2] if self.cfg.stage == 1 else self._stage2_loss(*shard)
         return loss.detach(), torch.autograd.grad(loss, list(self.trained.values())), parts
 
-    def _stage1_loss(self, batch: dict[Modality, list[Sample]]) -> tuple[Tensor, dict[str, float]]:
+    def _stage1_loss(
+        self, batch: dict[Modality, list[Sample]]
+    ) -> tuple[Tensor, dict[str, float], dict[Modality, Tensor]]:
+        """The loss of a batch, values for the log, and the restored images of each modality."""
         cfg, model = self.cfg, self.model
         latents: dict[Modality, Latent] = {}
         inputs: dict[Modality, Tensor] = {}
         targets: dict[Modality, Tensor] = {}
         unified = torch.zeros((), device=self.device)
         parts: dict[str, float] = {}
+        seen: list[dict[str, float]] = []
+        restored: dict[Modality, Tensor] = {}
         with autocast(self.device, torch.bfloat16 if self.amp else torch.float32):
             for m, samples in batch.items():
                 if not samples:
                     continue
                 x = inputs[m] = self._images([s.x for s in samples])
                 y = targets[m] = self._images([s.y for s in samples])
-                latents[m] = model.encode(x, self.text.encode([s.names for s in samples]).to(self.device), m)
+                latents[m] = model.encode(x, self._texts(samples), m)
                 if cfg.unified:
                     with torch.no_grad():
                         clean = model.encode(y, self.text.encode([()] * len(samples)).to(self.device), m)
@@ -222,7 +320,7 @@ class Trainer:
         for (m, y), image in zip(
             targets.items(), torch.split(decoded, [len(t) for t in targets.values()]), strict=True
         ):
-            image = image.mean(1, keepdim=True) if m == "ir" else image
+            image = restored[m] = image.mean(1, keepdim=True) if m == "ir" else image
             rec = reconstruction_loss(image, y, cfg.w_ssim, cfg.w_grad)
             if cfg.balanced:
                 light = torch.tensor([cfg.w_light if LIGHT & set(s.names) else 1.0 for s in batch[m]])
@@ -231,10 +329,10 @@ class Trainer:
             after, before = psnr(image.detach(), y), psnr(inputs[m], y)
             for sample, a, b in zip(batch[m], after, before, strict=True):
                 if not sample.names:
-                    parts[f"psnr_{m}_none"] = float(a)
+                    seen.append({f"psnr_{m}_none": float(a)})
                 elif len(sample.names) == 1:
-                    parts[f"gain_{m}_{sample.names[0]}"] = float(a - b)
-        return loss, parts
+                    seen.append({f"gain_{m}_{sample.names[0]}": float(a - b)})
+        return loss, parts | _means(seen), restored
 
     def _stage2_loss(self, ir: Tensor, vis: Tensor) -> tuple[Tensor, dict[str, float]]:
         cfg, model = self.cfg, self.model
@@ -250,22 +348,44 @@ class Trainer:
         keep = torch.stack([(x - y).abs().mean() for x, y in single]).mean()
         return loss + cfg.w_keep * keep, parts | {"keep": float(keep.detach())}
 
+    def _texts(self, samples: list[Sample]) -> Tensor:
+        """The vectors (B, D) of the samples' prompts."""
+        names = [s.names for s in samples]
+        if isinstance(self.text, OpenClipEncoder):
+            return self.text.encode(names, [s.text for s in samples]).to(self.device)
+        return self.text.encode(names).to(self.device)
+
+    def _fuse(self, ir: Tensor, vis: Tensor) -> Tensor:
+        p0 = self.text.encode([()] * len(ir)).to(self.device)
+        return self.model(self._images(list(ir)), self._images(list(vis)), p0, p0)
+
     def _images(self, images: list[Tensor]) -> Tensor:
         return torch.stack(images).to(self.device).contiguous(memory_format=torch.channels_last)
 
     def save(self) -> None:
         """Write `state.safetensors` and `weights.safetensors`, each whole or not at all."""
-        tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.items()}
-        for name, p in self.trained.items():
-            for key, value in self.optimizer.state[p].items():
-                tensors[f"optimizer.{key}.{name}"] = torch.as_tensor(value)
-        metadata = {"format": FORMAT, "kind": "state", "step": self.step, "skipped": self.skipped}
-        metadata["config"] = dataclasses.asdict(self.cfg)  # type: ignore[assignment]
-        save_tensors(self.out / "state.safetensors", tensors, metadata)
-        save_model(
-            self.out / "weights.safetensors", self.averaged_model(), self.text, self._provenance(), torch.float16
-        )
+        metadata: dict[str, Any] = {"step": self.step, "skipped": self.skipped}
+        metadata |= {"config": dataclasses.asdict(self.cfg), "progress": dataclasses.asdict(self.progress)}
+        save_state(self.out / "state.safetensors", self.model, self.average, self.optimizer, metadata)
+        self._save_weights("weights.safetensors")
+
+    def _save_weights(self, name: str) -> None:
+        save_model(self.out / name, self.averaged_model(), self.text, self._provenance(), torch.float16)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Within the context the model has the averaged weights, computes in float32 and learns nothing."""
+        kept, amp = {k: p.detach().clone() for k, p in self.trained.items()}, self.amp
+        with torch.no_grad():
+            try:
+                self.amp = False
+                for k, p in self.trained.items():
+                    p.copy_(self.average[k])
+                yield
+            finally:
+                self.amp = amp
+                for k, p in self.trained.items():
+                    p.copy_(kept[k])
 
     def averaged_model(self) -> Lure:
         """A copy of the model with the averaged weights."""
@@ -275,38 +395,25 @@ class Trainer:
         return model
 
     def _provenance(self) -> Provenance:
-        return Provenance(self.cfg.stage, self.step, self.cfg.seed, self.sets, _revision(), self.cfg.licence)
+        return Provenance(self.cfg.stage, self.step, self.cfg.seed, self.sets, self.revision, self.cfg.licence)
 
     def _load_state(self) -> None:
         path = self.out / "state.safetensors"
         tensors, metadata = load_tensors(path)
         old = metadata.get("config", {})
-        for key in ("stage", "model", "seed"):
-            if old.get(key) != getattr(self.cfg, key):
+        for key in ("stage", "model", "seed", "holdout"):
+            if old.get(key, 0.0) != getattr(self.cfg, key):
                 raise LureError(
                     f"{path}: was trained with {key} = {old.get(key)!r}, not {getattr(self.cfg, key)!r}",
                     "resume with the same settings, or choose another folder",
                 )
-        groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
-        for key, value in tensors.items():
-            part, _, name = key.partition(".")
-            groups[part][name] = value
         try:
-            self.model.load_state_dict(groups["model"])
-            for name, p in self.trained.items():
-                self.average[name].copy_(groups["average"][name])
-                state = {k: groups["optimizer"].get(f"{k}.{name}") for k in ("step", "exp_avg", "exp_avg_sq")}
-                if state["step"] is not None:
-                    self.optimizer.state[p] = {
-                        # in the memory layout of the parameter, which the fused optimiser takes for granted
-                        k: torch.empty_like(p).copy_(v) if v.dim() else v.to(self.device)
-                        for k, v in state.items()
-                        if v is not None
-                    }
+            load_state(tensors, self.model, self.average, self.optimizer)
         except (KeyError, RuntimeError) as e:
             reason = str(e).splitlines()[0]
             raise LureError(f"{path}: does not fit the model ({reason})", "choose another folder") from e
         self.step, self.skipped = metadata["step"], metadata["skipped"]
+        self.progress = Progress(**metadata.get("progress", {}))
 
 
 def _prefetch(draw: Callable[[int], B], steps: range) -> Iterator[B]:
@@ -322,11 +429,15 @@ def _prefetch(draw: Callable[[int], B], steps: range) -> Iterator[B]:
             yield batch
 
 
-def _revision() -> str:
-    """Git revision of the working folder's checkout, empty outside of one."""
-    try:
-        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+def _count(shard: Any) -> int:
+    """Number of images (stage I) or pairs (stage II) of a shard."""
+    return sum(map(len, shard.values())) if isinstance(shard, dict) else len(shard[0])
+
+
+def _means(records: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each key over the records that have it."""
+    values = defaultdict[str, list[float]](list)
+    for record in records:
+        for k, v in record.items():
+            values[k].append(v)
+    return {k: sum(v) / len(v) for k, v in values.items()}

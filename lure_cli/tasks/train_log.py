@@ -1,0 +1,123 @@
+"""What a training run writes besides weights: log.jsonl, TensorBoard's event files, config.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from lure_cli import __version__
+from lure_cli.config import TrainConfig
+from lure_cli.core.files import sweep, write_file
+from lure_cli.tasks.hub import Say
+from lure_cli.tasks.validation import Outcome
+
+Record = dict[str, Any]
+"""One line of the log: step, loss and its parts, learning rate, seconds; stage I also has dB gained per task. Or step
+and `validation`, what one has found."""
+PICTURES = 20
+"""Validations of a run whose pictures are kept at most: each takes one or two megabytes."""
+
+
+class TrainLog:
+    """The log of one run, open for writing.
+
+    Args:
+        out: folder of the run; `log.jsonl`, and event files in `tensorboard/`, go there.
+        step: where the run starts or goes on; what an earlier try has logged beyond it is taken back.
+        cfg: the run's configuration.
+        say: told once if there is no TensorBoard.
+    """
+
+    def __init__(self, out: Path, step: int, cfg: TrainConfig, say: Say) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        sweep(out)
+        self._steps, self._pictured = cfg.steps, -1
+        path = out / "log.jsonl"
+        _cut(path, step)
+        self._file = path.open("a")
+        self._events: Any = None
+        if cfg.tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                say('note: no TensorBoard files without it: pip install "lure-cli[train]" (or set tensorboard = false)')
+            else:
+                self._events = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def __enter__(self) -> TrainLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+        if self._events:
+            self._events.close()
+
+    def write(self, record: Record) -> None:
+        """One record of training."""
+        self._line(record)
+        self._scalars("train", {k: v for k, v in record.items() if k not in ("step", "seconds")}, record["step"])
+
+    def write_validation(self, step: int, outcome: Outcome, best: bool) -> None:
+        """What a validation found, and whether it is the best so far."""
+        self._line({"step": step, "validation": {**outcome.record, "best": best}})
+        for key, value in outcome.record.items():
+            values = {f"{key}/{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+            self._scalars("validation", values, step)
+        if self._events and (part := step * PICTURES // max(1, self._steps)) != self._pictured:
+            self._pictured = part
+            for name, picture in outcome.pictures.items():
+                self._events.add_image(f"validation/{name}", picture, step)
+
+    def _line(self, record: Record) -> None:
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+
+    def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
+        if self._events:
+            for key, value in values.items():
+                self._events.add_scalar(f"{group}/{key}", value, step)
+
+
+def _cut(path: Path, step: int) -> None:
+    """Take back what was logged after `step`, and a line that a killed process has left half written."""
+    if not path.exists():
+        return
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    kept = []
+    for line in lines:
+        with suppress(ValueError, TypeError, KeyError):
+            if json.loads(line)["step"] <= step and line.endswith("\n"):
+                kept.append(line)
+    if kept != lines:
+        write_file(path, "".join(kept).encode())
+
+
+def write_config(path: Path, cfg: TrainConfig, about: Mapping[str, Any]) -> None:
+    """The resolved configuration as JSON, and under `run` what it ran with: revision, versions, and `about`."""
+    revision, dirty = checkout()
+    versions = {"lure-cli": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
+    run = {"revision": revision, "dirty": dirty, "versions": versions, **about}
+    write_file(path, (json.dumps({**dataclasses.asdict(cfg), "run": run}, indent=1) + "\n").encode())
+
+
+def checkout() -> tuple[str, bool]:
+    """Git revision of the package's checkout, empty outside of one; and whether tracked files differ from it."""
+
+    def git(*args: str) -> str:
+        try:
+            command = ["git", "-C", str(Path(__file__).parent), *args]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    return git("rev-parse", "--short", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
