@@ -20,8 +20,10 @@ from PIL import Image
 from lure_cli.core import metrics
 from lure_cli.core.floors import FLOORS
 from lure_cli.core.images import read_pixels
+from lure_cli.core.text import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench import MEAN, Bench, BenchOptions, bench, find_cases
+from lure_cli.tasks.honesty import honesty, wrong_prompt
 
 
 def make_cases(examples: Path, out: Path, cases: str) -> None:
@@ -227,3 +229,74 @@ def test_cases_script_is_deterministic(made: Path, small_examples: Path, tmp_pat
     for name in ("gate", "drone"):
         a, b = (np.asarray(Image.open(root / "ir_noise" / "ir" / f"{name}.png")) for root in (made, tmp_path / "c"))
         assert np.array_equal(a, b)
+
+
+# --- wrong prompts ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wrong"),
+    [
+        (Prompt(("haze",)), Prompt(("rain",))),
+        (Prompt(("lowres",)), Prompt(("haze",))),
+        (Prompt(("haze", "rain")), Prompt(("lowlight",))),
+        (Prompt(("noise",), ("noise",)), Prompt(("blur",), ("stripe",))),
+        (Prompt((), ("lowres",)), Prompt((), ("lowcontrast",))),
+        (Prompt(), Prompt(("haze",), ("lowcontrast",))),
+    ],
+)
+def test_the_wrong_prompt_is_of_the_same_images_and_not_named(prompt: Prompt, wrong: Prompt) -> None:
+    assert wrong_prompt(prompt) == wrong
+
+
+def test_wrong_prompts(lure: Callable, cases: Path) -> None:
+    for side in ("ir", "vi"):
+        for case in ("clean", "vis_haze", "ir_noise"):
+            Path("cases", case, side, "street.png").unlink()
+    done = lure("bench", cases, "--wrong", "--save", "kept", "--json", "--csv", "b.csv", "--markdown", "b.md")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["methods"] == ["lure-small", "lure-small-no-prompt", "lure-small-wrong-prompt"]
+    assert found["wrong_prompts"]["vis_haze"] == {"vis": ["rain"], "ir": []}
+    pair = ["--ir", "cases/ir_noise/ir/gate.png", "--vis", "cases/ir_noise/vi/gate.png"]
+    assert lure("fuse", *pair, "--prompt-ir", "stripes", "-o", "one.png").code == 0
+    misled = Path("kept", "lure-small-wrong-prompt")
+    assert (misled / "ir_noise" / "gate.png").read_bytes() == Path("one.png").read_bytes()
+    told = found["honesty"]["lure-small"]
+    assert told["ir_noise"]["wrong_prompt"] == "stripe in the infrared image"
+    clean = told["clean"]
+    assert clean["unchanged"] == clean["self-PSNR"]["holding"] == 2  # without a prompt: as with the right one, none
+    assert (clean["self-PSNR"]["right"], clean["self-PSNR"]["none"], clean["self-PSNR"]["holds"]) == (None, None, True)
+    reference, damaged = (
+        [metrics.to_grey(read_pixels(root / "clean" / f"{name}.png")) for name in ("drone", "gate")]
+        for root in (Path("kept/lure-small"), misled)
+    )
+    psnrs = [10 * math.log10(255**2 / np.mean((a - b) ** 2)) for a, b in zip(reference, damaged, strict=True)]
+    assert clean["self-PSNR"]["wrong"] == pytest.approx(np.mean(psnrs))
+    for metric in ("self-PSNR", "SSIM"):
+        h, means = told["ir_noise"][metric], found["means"]["all"][metric]["ir_noise"]
+        assert [h["right"], h["none"], h["wrong"]] == [means[m] for m in found["methods"]]
+        assert h["holds"] == (h["right"] > h["none"] > h["wrong"])
+    assert next(csv.DictReader(Path("b.csv").read_text().splitlines()))["wrong_prompt"].startswith("haze in the vis")
+    assert "honesty of lure-small: self-PSNR" in Path("b.md").read_text()
+
+
+def test_honesty_counts_images() -> None:
+    def values(*psnrs: float) -> dict[str, dict[str, float]]:
+        return {str(i): {"self-PSNR": v, "SSIM": 1.0} for i, v in enumerate(psnrs)}
+
+    nan, inf = math.nan, math.inf
+    of = {
+        "clean": {"m": values(nan, nan), "m-no-prompt": values(inf, 60), "m-wrong-prompt": values(20, inf)},
+        "a": {"m": values(30, 20, 30), "m-no-prompt": values(20, 25, 20), "m-wrong-prompt": values(10, 10, 21)},
+    }
+    methods = ("m", "m-no-prompt", "m-wrong-prompt")
+    wrong = {"clean": Prompt(("haze",)), "a": Prompt(("rain",))}
+    found = Bench("cddfuse", {"clean": "", "a": "haze"}, methods, of, wrong=wrong)
+    case = honesty(found, "m", "a", "self-PSNR")
+    assert (case.right, case.none, case.wrong) == (pytest.approx(80 / 3), pytest.approx(65 / 3), pytest.approx(41 / 3))
+    assert (case.holding, case.images, case.holds) == (1, 3, True)
+    clean = honesty(found, "m", "clean", "self-PSNR")
+    assert (clean.right, clean.none, clean.wrong, clean.holding, clean.holds) == (inf, 60, 20, 1, False)
+    assert not honesty(found, "m", "a", "SSIM").holds
+    assert Bench("cddfuse", {}, methods, of).wrong == {}

@@ -161,7 +161,10 @@ def test_debug_keeps_the_traceback(examples: Path) -> None:
 
 @pytest.mark.parametrize(
     "args",
-    [[*c, "--help"] for c in ([], ["fuse"], ["eval"], ["bench"], ["train", "stage1"], ["weights"], ["weights", "push"])]
+    [
+        [*c, "--help"]
+        for c in ([], ["fuse"], ["restore"], ["eval"], ["bench"], ["train", "stage1"], ["weights"], ["weights", "push"])
+    ]
     + [["--version"], ["prompt", "--list"]],
 )
 def test_help_imports_neither_torch_nor_numpy(args: list[str]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.pairing import Pair, Pairing, find_pairs, list_images, pair_stem
+from lure_cli.tasks.pairing import Pair, Pairing, find_pairs, pair_stem
+from lure_cli.tasks.search import list_images
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from lure_cli.cli.fuse import fuse
 from lure_cli.cli.info import info
 from lure_cli.cli.output import emit, note, show_error
 from lure_cli.cli.prompt import prompt
+from lure_cli.cli.restore import restore
 from lure_cli.cli.train import train
 from lure_cli.cli.weights import weights
 from lure_cli.errors import LureError
@@ -49,6 +50,7 @@ def _root(
 
 
 app.command()(fuse)
+app.command()(restore)
 app.command("eval")(evaluate)
 app.add_typer(bench, name="bench")
 app.command()(detect)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lure_cli.cli import options as o
 from lure_cli.cli.output import emit, emit_json, note, show_error
 
 
@@ -25,15 +26,10 @@ def align(
         str | None, typer.Option(help="Write the transform here, as JSON; for folders 'out/{stem}.json'.")
     ] = None,
     apply: Annotated[Path | None, typer.Option(help="Warp by the transform in this file; estimate nothing.")] = None,
-    ir_range: Annotated[
-        str,
-        typer.Option(help="What of the infrared's numbers becomes black and white; full keeps them as they are."),
-    ] = "full",
-    resize_ir: Annotated[
-        bool, typer.Option("--resize-ir", help="Bring an infrared of another size to that of the visible first.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a pair on stdout.")] = False,
+    ir_range: o.IrRange = "full",
+    resize_ir: o.ResizeIr = False,
+    overwrite: o.Overwrite = False,
+    as_json: o.AsJson = False,
 ) -> None:
     """Lay infrared images onto their visible images, and tell how far they moved."""
     from lure_cli.tasks import align as task

@@ -1,4 +1,4 @@
-"""`lure bench CASES` and `lure bench speed`."""
+"""`lure bench CASES`, `lure bench restore` and `lure bench speed`."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from lure_cli.cli import options as o
 from lure_cli.cli.interrupt import interruptible
 from lure_cli.cli.output import emit_json, note, show_error
 
 
 class _Bench(TyperGroup):
-    """Anything but `speed` is the folder of `lure bench CASES`; a folder called `speed` is `./speed`."""
+    """Anything but these words is the folder of `lure bench CASES`; a folder called `speed` is `./speed`."""
+
+    words = ("restore", "speed")
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         first = args[0] if args else "--help"
-        if first != "speed" and first not in ctx.help_option_names:
+        if first not in self.words and first not in ctx.help_option_names:
             args = ["CASES", *args]
         return super().parse_args(ctx, args)
 
 
 bench = typer.Typer(
     cls=_Bench,
-    help="Compare methods on degraded pairs (lure bench CASES), or the speed of this machine (lure bench speed).",
+    help="Compare methods on degraded pairs (lure bench CASES), restoring on test sets with references (lure bench "
+    "restore DATA), or the speed of this machine (lure bench speed).",
     no_args_is_help=True,
-    subcommand_metavar="CASES | speed ...",
+    subcommand_metavar="CASES | restore DATA | speed ...",
     rich_markup_mode=None,
 )
 
@@ -47,6 +51,9 @@ def bench_cases(
     floors: Annotated[
         bool, typer.Option("--floors", help="Add mean, maximum, Laplacian pyramid, guided filter, both copies.")
     ] = False,
+    wrong: Annotated[
+        bool, typer.Option("--wrong", help="Fuse with a wrong prompt too, and tell whether right > none > wrong holds.")
+    ] = False,
     clean_ir: Annotated[Path | None, typer.Option(help="Clean infrared folder, if there is no case 'clean'.")] = None,
     clean_vis: Annotated[Path | None, typer.Option(help="Clean visible folder, if there is no case 'clean'.")] = None,
     convention: Annotated[str, typer.Option(help="Whose definitions: cddfuse, matlab or zoo.")] = "cddfuse",
@@ -54,8 +61,8 @@ def bench_cases(
         bool, typer.Option("--common", help="Score on the images that all methods have, if one lacks some.")
     ] = False,
     save: Annotated[Path | None, typer.Option(help="Keep fused images as SAVE/<method>/<case>/<name>.png.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
     jobs: Annotated[int, typer.Option(help="Processes that score; 0 means one a core.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of tables.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write one row an image.")] = None,
@@ -87,6 +94,7 @@ def bench_cases(
             device,
             dtype,
             jobs,
+            wrong,
         ),
         None if quiet else note,
     )
@@ -107,6 +115,73 @@ def bench_cases(
         raise typer.Exit(1)
 
 
+@bench.command("restore")
+def bench_restore(
+    data: Annotated[Path, typer.Argument(help="Data folder; its layout is that of `lure train`, with folders 'test'.")],
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="Shipped name, file or owner/repo[@revision]; may be repeated; 'none': no model."),
+    ] = None,
+    sets: Annotated[
+        str | None, typer.Option(help="Only these sets, by any part of their names, such as 'LOL,noise'.")
+    ] = None,
+    clean: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[vis=|ir=]DIR",
+            help="Clean images too, restored without a prompt; may be repeated.",
+        ),
+    ] = None,
+    no_prompt: Annotated[bool, typer.Option("--no-prompt", help="Restore everything without a prompt too.")] = False,
+    wrong: Annotated[bool, typer.Option("--wrong", help="... and with a wrong prompt.")] = False,
+    limit: Annotated[int | None, typer.Option(help="At most so many images of each set.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Keep images as SAVE/<method>/<set>/<name>.png.")] = None,
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of tables.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write one row an image.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables as Markdown.")] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")] = False,
+) -> None:
+    """Restore the test sets of a data folder, told what is wrong, and score them against the clean images.
+
+    Files written by an earlier run are replaced.
+    """
+    from lure_cli.cli.tables import show_table
+    from lure_cli.tasks import bench_restore as task
+    from lure_cli.tasks.report import write_text
+    from lure_cli.tasks.weights import DEFAULT
+
+    found = task.bench_restore(
+        task.RestoreBenchOptions(
+            data,
+            tuple(w for w in weights or (DEFAULT,) if w != "none"),
+            tuple(name.strip() for name in sets.split(",")) if sets else (),
+            task.parse_clean(clean or ()),
+            no_prompt,
+            wrong,
+            limit,
+            save,
+            device,
+            dtype,
+        ),
+        None if quiet else note,
+    )
+    if as_json:
+        emit_json(task.to_dict(found))
+    else:
+        for table in task.tables(found):
+            show_table(table)
+    if csv:
+        write_text(csv, task.to_csv(found))
+    if markdown:
+        write_text(markdown, task.to_markdown(found))
+    for error in found.failed:
+        show_error(error)
+    if found.failed:
+        raise typer.Exit(1)
+
+
 @bench.command("speed")
 def bench_speed(
     sizes: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels, several with commas.")] = "640x480,1280x720",
@@ -116,8 +191,8 @@ def bench_speed(
         str, typer.Option(help="What is asked for: none, vis (of the visible image), both (of both images).")
     ] = "none,vis,both",
     weights: Annotated[str, typer.Option(help="Name of shipped weights, or a .safetensors file.")] = "lure-small",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads to compute with; the default is torch's.")] = None,
+    device: o.Device = "auto",
+    threads: o.Threads = None,
     runs: Annotated[int, typer.Option(help="Pairs that count; the table shows medians.")] = 9,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a row on stdout.")] = False,
     markdown: Annotated[Path | None, typer.Option(help="Write the table as Markdown.")] = None,

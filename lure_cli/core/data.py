@@ -4,7 +4,7 @@
     restoration/<visible|infrared>/<degradation>/<set>/train/{degraded,clean}   real pairs, equal names
     clean/<visible|infrared>/<set>                                      clean single images
 
-A folder named `test` is never read. Sets named in `exclude` are left out.
+For training, a folder named `test` is never read. Sets named in `exclude` are left out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -120,7 +121,6 @@ def find_corpus(root: Path, exclude: Sequence[str] = ()) -> Corpus:
         for s in _subfolders(root / "fusion")
         if s.name not in exclude and (pairs := _pairs(s / "train" / "ir", s / "train" / "vi"))
     }
-    restoration: dict[tuple[Modality, str], dict[str, list[Files]]] = {}
     clean: dict[Modality, dict[str, list[Files]]] = {}
     for modality, name in _FOLDERS.items():
         clean[modality] = {
@@ -128,17 +128,32 @@ def find_corpus(root: Path, exclude: Sequence[str] = ()) -> Corpus:
             for s in _subfolders(root / "clean" / name)
             if s.name not in exclude and (files := _images(s))
         }
+    return Corpus(fusion, find_restoration(root, "train", exclude), clean)
+
+
+def find_restoration(
+    root: Path, split: Literal["train", "test"], exclude: Sequence[str] = ()
+) -> dict[tuple[Modality, str], dict[str, list[Files]]]:
+    """The (degraded, clean) pairs of a data folder: (modality, degradation) -> set -> pairs.
+
+    Raises:
+        LureError: no such folder, unpaired files, or a degradation folder with an unknown name.
+    """
+    if not root.is_dir():
+        raise LureError(f"{root}: no such folder", "give the data folder; the README shows its layout")
+    restoration: dict[tuple[Modality, str], dict[str, list[Files]]] = {}
+    for modality, name in _FOLDERS.items():
         for task in _subfolders(root / "restoration" / name):
             if task.name not in DEGRADATIONS[modality]:
                 raise LureError(f"{task}: unknown degradation", f"known: {', '.join(DEGRADATIONS[modality])}")
             sets = {
                 s.name: pairs
                 for s in _subfolders(task)
-                if s.name not in exclude and (pairs := _pairs(s / "train" / "degraded", s / "train" / "clean"))
+                if s.name not in exclude and (pairs := _pairs(s / split / "degraded", s / split / "clean"))
             }
             if sets:
                 restoration[modality, task.name] = sets
-    return Corpus(fusion, restoration, clean)
+    return restoration
 
 
 ENOUGH = 10

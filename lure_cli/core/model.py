@@ -441,10 +441,17 @@ class Lure(nn.Module):
         y = self.decoder(latent)
         return y.mean(1, keepdim=True) if modality == "ir" else y
 
-    def restore(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
-        """Stage I: the clean version of x (B, C, H, W), any size, values clipped to [0, 1]."""
-        y = self.decode(self.encode(pad_to_multiple(x, self.multiple), t, modality), modality)
-        return y[..., : x.shape[-2], : x.shape[-1]].float().clamp(0, 1)
+    def restore(
+        self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, edit: Tensor | None = None
+    ) -> Tensor:
+        """Stage I: the clean version of x (B, C, H, W), any size, values clipped to [0, 1].
+
+        Strength: how much of what the text asks for is done; see `encode`. `edit`: that of the whole image, where x is
+        a part of it. Where a visible image is grey (three equal planes) the restored image is grey as well.
+        """
+        y = self.decode(self.encode(pad_to_multiple(x, self.multiple), t, modality, strength, edit), modality)
+        y = y[..., : x.shape[-2], : x.shape[-1]].float().clamp(0, 1)
+        return y if modality == "ir" else _grey_as(x, y)
 
     def forward(
         self,
@@ -467,11 +474,15 @@ class Lure(nn.Module):
         e_ir, e_vis = edits or (None, None)
         f_ir = self.encode(pad_to_multiple(ir, self.multiple), t_ir, "ir", strength_ir, e_ir)
         f_vis = self.encode(pad_to_multiple(vis, self.multiple), t_vis, "vis", strength_vis, e_vis)
-        y = self.decode(self.fusion(f_ir, f_vis))[..., :h, :w].float().clamp(0, 1)
-        grey = is_grey(vis)
-        if _has_values(grey) and not grey.any():
-            return y
-        return torch.where(grey, luma(y).expand_as(y), y)
+        return _grey_as(vis, self.decode(self.fusion(f_ir, f_vis))[..., :h, :w].float().clamp(0, 1))
+
+
+def _grey_as(vis: Tensor, y: Tensor) -> Tensor:
+    """y (B, 3, H, W), made grey where the visible image is."""
+    grey = is_grey(vis)
+    if _has_values(grey) and not grey.any():
+        return y
+    return torch.where(grey, luma(y).expand_as(y), y)
 
 
 def _has_values(x: Tensor) -> bool:

@@ -181,7 +181,9 @@ class OnnxLure(nn.Module):
             raise LureError(f"{self.path}: cannot be run ({reason})", "export it again: lure export onnx") from error
         return torch.from_numpy(fused)
 
-    def restore(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
+    def restore(
+        self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, edit: Tensor | None = None
+    ) -> Tensor:
         """An exported file holds the fusion alone.
 
         Raises:

@@ -6,13 +6,15 @@ handed to every tile. With an overlap of at least `Lure.reach` each pixel sees w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from types import EllipsisType
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lure_cli.core.model import Lure, is_grey, luma
+from lure_cli.core.model import Lure, Modality, is_grey, luma
 from lure_cli.core.onnx_model import OnnxLure
 
 AUTO_PIXELS = 1_600_000
@@ -21,6 +23,8 @@ AUTO_TILE = 1024
 """Side of the tiles of larger ones, in pixels, without the overlap."""
 
 TileSize = int | Literal["auto"]
+Seen = tuple[EllipsisType, slice, slice]
+"""The part of an image that a tile sees."""
 
 
 def tile_side(height: int, width: int, tile: TileSize) -> int:
@@ -68,14 +72,58 @@ def fuse_tiled(
     """
     if not tile:
         return model(ir, vis, t_ir, t_vis, strength_ir, strength_vis)
-    height, width = vis.shape[-2:]
     edits = model.edit(ir, t_ir, "ir"), model.edit(vis, t_vis, "vis")
+
+    def fuse(seen: Seen) -> Tensor:
+        return model(ir[seen], vis[seen], t_ir, t_vis, strength_ir, strength_vis, edits)
+
+    return _grey_as_a_whole(vis, _tiled(model, fuse, torch.empty_like(vis, dtype=torch.float32), tile, overlap))
+
+
+def restore_tiled(
+    model: Lure | OnnxLure,
+    x: Tensor,
+    t: Tensor,
+    modality: Modality,
+    strength: float = 1.0,
+    *,
+    tile: int,
+    overlap: int | None = None,
+) -> Tensor:
+    """As `Lure.restore`, tile by tile.
+
+    Args:
+        model: the model.
+        x, t, modality, strength: as `Lure.restore` takes them.
+        tile, overlap: as `fuse_tiled`.
+
+    Returns:
+        (B, C, H, W) in [0, 1].
+    """
+    if not tile:
+        return model.restore(x, t, modality, strength)
+    edit = model.edit(x, t, modality)
+
+    def restore(seen: Seen) -> Tensor:
+        return model.restore(x[seen], t, modality, strength, edit)
+
+    y = _tiled(model, restore, torch.empty_like(x, dtype=torch.float32), tile, overlap)
+    return y if modality == "ir" else _grey_as_a_whole(x, y)
+
+
+def _tiled(
+    model: Lure | OnnxLure, compute: Callable[[Seen], Tensor], whole: Tensor, tile: int, overlap: int | None
+) -> Tensor:
+    """Fill an image with what is computed of its parts."""
+    height, width = whole.shape[-2:]
     reach = model.reach if overlap is None else overlap
-    fused = torch.empty_like(vis, dtype=torch.float32)
     for top, bottom, y0, y1 in spans(height, tile, reach, model.multiple):
         for left, right, x0, x1 in spans(width, tile, reach, model.multiple):
-            seen = (..., slice(top, bottom), slice(left, right))
-            part = model(ir[seen], vis[seen], t_ir, t_vis, strength_ir, strength_vis, edits)
-            fused[..., y0:y1, x0:x1] = part[..., y0 - top : y1 - top, x0 - left : x1 - left]
-    # A tile may be grey where the whole is not; the other way round it can't be.
-    return torch.where(is_grey(vis), luma(fused).expand_as(fused), fused)
+            part = compute((..., slice(top, bottom), slice(left, right)))
+            whole[..., y0:y1, x0:x1] = part[..., y0 - top : y1 - top, x0 - left : x1 - left]
+    return whole
+
+
+def _grey_as_a_whole(vis: Tensor, y: Tensor) -> Tensor:
+    """A tile may be grey where the whole is not; the other way round it can't be."""
+    return torch.where(is_grey(vis), luma(y).expand_as(y), y)

@@ -14,7 +14,8 @@ from lure_cli.core.images import write_image
 from lure_cli.core.registration import MODELS, Alignment, describe, require_simpleitk
 from lure_cli.errors import LureError
 from lure_cli.tasks.inputs import ReadOptions, common_alignment, read_inputs
-from lure_cli.tasks.pairing import Pair, find_pairs, is_many
+from lure_cli.tasks.pairing import Pair, find_pairs
+from lure_cli.tasks.search import is_many
 
 __all__ = ["AlignOptions", "Aligned", "Alignment", "align", "describe", "plan_align"]
 

@@ -10,10 +10,11 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lure_cli.core.text import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate import EvaluateOptions, evaluate, plan_evaluation
 from lure_cli.tasks.pairing import find_pairs
@@ -28,6 +29,7 @@ SELF = "self-PSNR"
 CLEAN = "clean"
 MEAN = "mean of degraded"
 UNPROMPTED = "-no-prompt"
+WRONG = "-wrong-prompt"
 _LAYOUT = 'a folder of cases holds cases.json, such as {"vis_haze": "haze"}, and vis_haze/ir, vis_haze/vi'
 _DAY_OR_NIGHT = re.compile(r".*\d([DN])")
 
@@ -53,6 +55,7 @@ class BenchOptions:
     device: str = "auto"
     dtype: str = "auto"
     jobs: int = 0
+    wrong: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Bench:
-    """The outcome: `values` is case -> method -> image -> metric -> value, NaN where undefined."""
+    """The outcome: `values` is case -> method -> image -> metric -> value, NaN where undefined; self-PSNR is infinite
+    where nothing differs."""
 
     convention: str
     prompts: Mapping[str, str]
@@ -75,6 +79,7 @@ class Bench:
     values: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
     failed: tuple[LureError, ...] = ()
     notes: tuple[str, ...] = ()
+    wrong: Mapping[str, Prompt] = field(default_factory=dict)  # case -> the wrong prompt, if there are such runs
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -148,9 +153,10 @@ def find_cases(folder: Path, only: Sequence[str] | None = None) -> tuple[Case, .
 def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) -> Bench:
     """Fuse and score every case.
 
-    Each weights file stands in the table twice: fused with the case's prompt, and (`-no-prompt`) without one; other
-    methods and the floors stand beside it. All are scored against the clean sources. self-PSNR is that of a method's
-    fused image against its own fusion of the clean pair, grey, peak 255, in dB.
+    Each weights file stands in the table twice: fused with the case's prompt, and (`-no-prompt`) without one; with
+    `wrong` also (`-wrong-prompt`) with a wrong one, see `tasks/honesty.py`. Other methods and the floors stand beside
+    it. All are scored against the clean sources. self-PSNR is that of a method's fused image against its own fusion of
+    the clean pair (of weights, with that case's own prompt), grey, peak 255, in dB.
 
     Args:
         options: what to do. With `save`, fused images are kept as `<save>/<method>/<case>/<name>.png`; files that are
@@ -161,6 +167,7 @@ def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) 
         LureError: cases, clean sources or weights that are missing, prompts that are not understood.
     """
     from lure_cli.core.floors import FLOORS
+    from lure_cli.tasks.honesty import wrong_prompt
     from lure_cli.tasks.prompt import parse_prompt
 
     cases, clean = _with_clean(options)
@@ -169,24 +176,26 @@ def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) 
     for name, path in options.fused:
         if not path.is_dir():
             raise LureError(f"{path}: no such folder", f"method {name} needs a folder with one folder a case")
-    weights = {weights_label(w): resolve_weights(w, progress) for w in options.weights}
-    own = [name + suffix for name in weights for suffix in ("", UNPROMPTED)]
+    weights = label_weights(options.weights, progress)
+    wrong = {case.name: wrong_prompt(parse_prompt(case.prompt or None)) for case in cases} if options.wrong else {}
+    own = [name + suffix for name in weights for suffix in ("", UNPROMPTED, WRONG)[: 3 if wrong else 2]]
     floors = list(FLOORS) if options.floors else []
     methods = [*own, *(name for name, _ in options.fused), *floors]
     if not methods:
         raise LureError("there is nothing to score", "give --weights, --fused NAME=DIR or --floors")
-    if len(set(methods)) < len(methods) or len(weights) < len(options.weights):
+    if len(set(methods)) < len(methods):
         raise LureError("two methods have the same name", "tell them apart: --fused NAME=DIR")
     say = progress or (lambda line: None)
     failed: list[LureError] = []
     with tempfile.TemporaryDirectory(prefix="lure-bench-") as scratch:
         made = options.save or Path(scratch)
         for name, path in weights.items():
-            _fuse_cases(name, path, cases, made, options, say, failed)
+            _fuse_cases(name, path, cases, wrong, made, options, say, failed)
         for name in floors:
             say(f"{name}: fusing")
             _fuse_floor(name, cases, made / name, failed)
         roots = {name: made / name for name in (*own, *floors)} | dict(options.fused)
+        reference = {name + suffix: name for name in weights for suffix in (UNPROMPTED, WRONG)}
         clean_sources = (options.clean_ir or clean.ir, options.clean_vis or clean.vis)
         values: dict[str, Any] = {}
         notes: list[str] = []
@@ -197,9 +206,18 @@ def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) 
             found = evaluate(plan_evaluation(plan))
             failed += found.failed
             notes += found.notes
-            values[case.name] = _values(found, {m: roots[m] / CLEAN for m in methods})
+            values[case.name] = _values(found, {m: roots[reference.get(m, m)] / CLEAN for m in methods})
     prompts = {case.name: case.prompt for case in cases}
-    return Bench(options.convention, prompts, tuple(methods), values, tuple(failed), tuple(dict.fromkeys(notes)))
+    notes = list(dict.fromkeys(notes))
+    return Bench(options.convention, prompts, tuple(methods), values, tuple(failed), tuple(notes), wrong)
+
+
+def label_weights(weights: Sequence[str], say: Callable[[str], None] | None = None) -> dict[str, Path]:
+    """A name for each, and its file; LureError if two have the same, or one is missing."""
+    found = {weights_label(w): resolve_weights(w, say) for w in weights}
+    if len(found) < len(weights):
+        raise LureError("two weight files have the same name", "rename one of them, or give copies")
+    return found
 
 
 def _with_clean(options: BenchOptions) -> tuple[tuple[Case, ...], Case]:
@@ -222,6 +240,7 @@ def _fuse_cases(
     name: str,
     weights: Path,
     cases: Sequence[Case],
+    wrong: Mapping[str, Prompt],
     made: Path,
     options: BenchOptions,
     say: Callable[[str], None],
@@ -241,6 +260,9 @@ def _fuse_cases(
                 plain = fuser.fuse(pair.ir, pair.vis, parse_prompt(None)) if case.prompt else told
                 write_image(pair.output, told)
                 write_image(made / (name + UNPROMPTED) / case.name / pair.output.name, plain)
+                if case.name in wrong:
+                    misled = fuser.fuse(pair.ir, pair.vis, wrong[case.name])
+                    write_image(made / (name + WRONG) / case.name / pair.output.name, misled)
             except LureError as error:
                 failed.append(error)
 
@@ -300,35 +322,44 @@ def _self_psnr(fused: Path, of_clean: Path) -> float:
 
 
 def to_dict(found: Bench) -> dict[str, Any]:
-    """JSON-ready: means by split, metric, case and method, and the values of every image; undefined is null."""
+    """JSON-ready: means by split, metric, case and method, and the values of every image; undefined is null, and so is
+    the self-PSNR of equal images."""
+    from lure_cli.tasks.honesty import honesty_records
+
+    honesty = honesty_records(found)
     return {
         "convention": found.convention,
         "prompts": dict(found.prompts),
+        **({"wrong_prompts": {c: asdict(p) for c, p in found.wrong.items()}, "honesty": honesty} if honesty else {}),
         "methods": list(found.methods),
         "means": {
             split: {
                 metric: {
-                    case: {m: _defined(found.mean(case, m, metric, split)[0]) for m in found.methods}
+                    case: {m: defined(found.mean(case, m, metric, split)[0]) for m in found.methods}
                     for case in found.values
                 }
-                | {MEAN: {m: _defined(found.mean_of_degraded(m, metric, split)) for m in found.methods}}
+                | {MEAN: {m: defined(found.mean_of_degraded(m, metric, split)) for m in found.methods}}
                 for metric in found.metrics
             }
             for split in found.splits
         },
         "images": {
-            case: {m: {i: {k: _defined(v) for k, v in x.items()} for i, x in y.items()} for m, y in of.items()}
+            case: {m: {i: {k: defined(v) for k, v in x.items()} for i, x in y.items()} for m, y in of.items()}
             for case, of in found.values.items()
         },
     }
 
 
-def _defined(value: float) -> float | None:
+def defined(value: float) -> float | None:
+    """A number as JSON may hold it."""
     return value if math.isfinite(value) else None
 
 
 def tables(found: Bench) -> list[Table]:
-    """One table a metric: cases x methods, the best method of each case marked; means of the degraded cases below."""
+    """One table a metric: cases x methods, the best method of each case marked; means of the degraded cases below.
+    Then, if there were runs with wrong prompts, one of honesty for each weights file."""
+    from lure_cli.tasks.honesty import honesty_tables
+
     made = []
     images = max(
         (n for case in found.values for m in found.methods if (n := found.mean(case, m, "SSIM")[1])), default=0
@@ -350,7 +381,7 @@ def tables(found: Bench) -> list[Table]:
         if metric == SELF:
             title = f"{metric} ↑ in dB, against the method's own fusion of the clean pair, up to {images} images a case"
         made.append(Table(title, ("case", *found.methods), tuple(rows), ()))
-    return made
+    return made + honesty_tables(found)
 
 
 def to_markdown(found: Bench) -> str:
@@ -359,13 +390,18 @@ def to_markdown(found: Bench) -> str:
 
 
 def to_csv(found: Bench) -> str:
-    """One row an image: convention, case, prompt, method, image, then the metrics; undefined is empty."""
+    """One row an image: convention, case, prompt (that of the case), with wrong prompts the wrong one, method, image,
+    then the metrics; undefined is empty."""
+    from lure_cli.tasks.honesty import told
+
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["convention", "case", "prompt", "method", "image", *found.metrics])
+    also = ["wrong_prompt"] if found.wrong else []
+    table.writerow(["convention", "case", "prompt", *also, "method", "image", *found.metrics])
     for case, of in found.values.items():
+        prompts = [found.prompts[case], *([told(found.wrong[case])] if found.wrong else [])]
         for method, images in of.items():
             for image, values in images.items():
                 cells = [repr(values[k]) if math.isfinite(values[k]) else "" for k in found.metrics]
-                table.writerow([found.convention, case, found.prompts[case], method, image, *cells])
+                table.writerow([found.convention, case, *prompts, method, image, *cells])
     return text.getvalue()

@@ -18,8 +18,9 @@ from lure_cli.core.video import VideoFile
 from lure_cli.core.videowriter import VideoWriter, check_clip
 from lure_cli.errors import LureError
 from lure_cli.tasks.frames import FramePairs, Sync, open_clip
-from lure_cli.tasks.fuse import Stop, Worker
+from lure_cli.tasks.fuse import Worker
 from lure_cli.tasks.fuser import Request
+from lure_cli.tasks.jobs import Stop
 from lure_cli.tasks.stream import Fused, fuse_stream
 from lure_cli.tasks.video import ClipPair, ClipPlan, VideoOptions, finished
 

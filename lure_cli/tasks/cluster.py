@@ -14,7 +14,8 @@ from lure_cli.core.text import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.fuse import Plan, Result, Worker
 from lure_cli.tasks.inputs import Note
-from lure_cli.tasks.pairing import STANDARD, Pair
+from lure_cli.tasks.pairing import Pair
+from lure_cli.tasks.search import STANDARD
 
 if TYPE_CHECKING:
     from lure_cli.core.registration import Alignment

@@ -70,6 +70,16 @@ def request_of(
     return Request(parsed, auto, strengths["ir"], strengths["vis"])
 
 
+def request_of_one(modality: Literal["ir", "vis"], prompt: str | None = None, strength: float = 1.0) -> Request:
+    """What is wanted of one image alone; as `request_of`, for a prompt that is about this image."""
+    return request_of(**{f"prompt_{modality}": prompt}, strength=strength)  # type: ignore[arg-type]
+
+
+def _with_found(prompt: Prompt, found: Mapping[str, tuple[Finding, ...]]) -> Prompt:
+    """The prompt, saying of the images that were examined what was found there."""
+    return replace(prompt, **{m: tuple(f.degradation for f in each) for m, each in found.items()})
+
+
 def _is_auto(prompt: str | None) -> bool:
     return prompt is not None and prompt.strip().lower() == AUTO
 
@@ -337,8 +347,7 @@ class Fuser:
     ) -> tuple[Prompt, dict[str, tuple[Finding, ...]]]:
         """The prompt of a pair, examined where the request wants that, and what was found."""
         found = {m: self._examine(ir if m == "ir" else vis, m) for m in request.auto}
-        names = {m: tuple(f.degradation for f in each) for m, each in found.items()}
-        return replace(request.prompt, **names), found
+        return _with_found(request.prompt, found), found
 
     def detect(self, image: Source, modality: Literal["ir", "vis"]) -> tuple[Finding, ...]:
         """Which degradations an image shows, each with score and severity in [0, 1]; empty for a clean one."""
@@ -349,18 +358,49 @@ class Fuser:
 
         return shipped_detector().detect(x[0].permute(1, 2, 0).cpu().numpy(), modality)
 
-    def restore(self, image: Source, modality: Literal["ir", "vis"], prompt: str | None = None) -> np.ndarray:
-        """Restore one image, without fusing: (H, W, 3) for `vis`, (H, W, 1) for `ir`, float32 in [0, 1].
+    def restore(
+        self, image: Source, modality: Literal["ir", "vis"], prompt: str | None = None, strength: float = 1.0
+    ) -> np.ndarray:
+        """Restore one image, without fusing.
 
-        Weights of stage II still restore, but their decoder was tuned for fused features last.
+        Args:
+            image: in the forms that calling the fuser takes.
+            modality: what it shows.
+            prompt, strength: as calling the fuser, about this image.
+
+        Returns:
+            float32 in [0, 1], (H, W, 3) for `vis` (grey if the image is), (H, W, 1) for `ir`.
+
+        Raises:
+            LureError: as calling the fuser; also weights that only fuse (ONNX files).
         """
+        return self.fulfil_one(image, modality, request_of_one(modality, prompt, strength))[0]
+
+    def fulfil_one(
+        self, image: Source, modality: Literal["ir", "vis"], request: Request
+    ) -> tuple[np.ndarray, Prompt, Mapping[str, tuple[Finding, ...]]]:
+        """As `restore`, for a request that is already understood; gives the same as `fulfil`."""
+        from lure_cli.core.tiling import restore_tiled, tile_side
+
         x = self.tensor(image, 1 if modality == "ir" else 3)
-        names = (
-            tuple(f.degradation for f in self._examine(x, modality))
-            if _is_auto(prompt)
-            else getattr(parse_prompt(**{modality: prompt}), modality)
+        found = {m: self._examine(x, m) for m in request.auto}
+        prompt = _with_found(request.prompt, found)
+        strength = request.strength_ir if modality == "ir" else request.strength_vis
+        names = getattr(prompt, modality) if strength else ()  # at 0 the pseudo prompt, to the last bit
+        side = tile_side(x.shape[2], x.shape[3], self.tile)
+        text, overlap = self._text(names), self.overlap
+        return (
+            _to_array(
+                self._run(
+                    lambda: restore_tiled(
+                        self.model, x, text, modality, strength if names else 1.0, tile=side, overlap=overlap
+                    ),
+                    _file(image),
+                )
+            ),
+            prompt,
+            found,
         )
-        return _to_array(self._run(lambda: self.model.restore(x, self._text(names), modality), _file(image)))
 
     def _run(self, compute: Callable[[], torch.Tensor], name: str) -> torch.Tensor:
         import torch
@@ -373,7 +413,7 @@ class Fuser:
         except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
             if isinstance(error, MemoryError) or "memory" in str(error):
                 raise LureError(
-                    f"{name}not enough memory for this size", "fuse it in tiles: --tile 512, or 256 for still less"
+                    f"{name}not enough memory for this size", "take it in tiles: --tile 512, or 256 for still less"
                 ) from error
             raise
 

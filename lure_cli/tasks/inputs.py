@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lure_cli.core.images import ValueRange, parse_range, read_picture, to_channels
 from lure_cli.core.registration import MODELS, Model
 from lure_cli.errors import LureError
-from lure_cli.tasks.pairing import STANDARD, Pair
+from lure_cli.tasks.pairing import Pair
+from lure_cli.tasks.search import STANDARD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,19 +60,59 @@ class Note:
     text: str
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]. Transparency and metadata, of the
-    visible image, go into the result."""
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What is read beside the pixels. Transparency and metadata, of a pair those of the visible image, go into the
+    result; `seconds` is how long it took."""
 
-    ir: np.ndarray
-    vis: np.ndarray
     alpha: np.ndarray | None
     metadata: Metadata
     notes: tuple[Note, ...] = ()
     alignment: Alignment | None = None
-    ir_bits: int = 8
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Inputs(Kept):
+    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]."""
+
+    ir: np.ndarray
+    vis: np.ndarray
+    ir_bits: int = 8
+
+
+@dataclass(frozen=True)
+class OneInput(Kept):
+    """One image as it goes to the model: (H, W, 1) if infrared, (H, W, 3) if visible, float32 in [0, 1]."""
+
+    x: np.ndarray
+
+
+def read_one(path: Path, modality: str, options: ReadOptions) -> OneInput:
+    """Read and map one image.
+
+    Args:
+        path: the file; `-` is standard input.
+        modality: `ir` or `vis`.
+        options: the range (of infrared ones) and the largest size.
+
+    Raises:
+        LureError: a file that cannot be read.
+    """
+    infrared = modality == "ir"
+    picture = _read(path, 1 if infrared else 3, options, options.check() if infrared else None)
+    notes = _notes(picture, path) if infrared else ()
+    return OneInput(picture.x, alpha=picture.alpha, metadata=picture.metadata, notes=notes)
+
+
+def _notes(ir: Picture, path: Path) -> tuple[Note, ...]:
+    """What was done to an infrared image when it was read."""
+    notes = []
+    if ir.colour:
+        notes.append(Note("colour", f"{path} is in colour: its luma is taken for the infrared image"))
+    if ir.mapping is not None:
+        notes.append(Note("range", f"{path}: {ir.mapping}"))
+    return tuple(notes)
 
 
 def read_inputs(pair: Pair, options: ReadOptions, alignment: Alignment | None = None) -> Inputs:
@@ -87,15 +128,9 @@ def read_inputs(pair: Pair, options: ReadOptions, alignment: Alignment | None = 
     """
     ir = _read(pair.ir, 1, options, options.check())
     vis = _read(pair.vis, 3, options, None)
-    notes: list[Note] = []
+    notes = list(_notes(ir, pair.ir))
     if ir.colour and not vis.colour:
-        notes.append(
-            Note("swapped", f"{pair.ir} is in colour and {pair.vis} is grey: were infrared and visible swapped?")
-        )
-    elif ir.colour:
-        notes.append(Note("colour", f"{pair.ir} is in colour: its luma is taken for the infrared image"))
-    if ir.mapping is not None:
-        notes.append(Note("range", f"{pair.ir}: {ir.mapping}"))
+        notes[0] = Note("swapped", f"{pair.ir} is in colour and {pair.vis} is grey: were infrared and visible swapped?")
     x = ir.x
     (h, w), (hv, wv) = x.shape[:2], vis.x.shape[:2]
     if (h, w) != (hv, wv):
@@ -124,7 +159,8 @@ def read_inputs(pair: Pair, options: ReadOptions, alignment: Alignment | None = 
             )
         x = warp(x, alignment)
         notes.append(Note("aligned" if own else "rig", f"{pair.ir if own else 'all pairs'}: {describe(alignment)}"))
-    return Inputs(x, vis.x, vis.alpha, vis.metadata, tuple(notes), alignment, ir.bits)
+    kept: dict[str, Any] = {"alpha": vis.alpha, "metadata": vis.metadata, "notes": tuple(notes)}
+    return Inputs(x, vis.x, ir.bits, alignment=alignment, **kept)
 
 
 def common_alignment(

@@ -1,0 +1,91 @@
+"""`lure restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lure_cli.cli import options as o
+from lure_cli.cli.jobs import run_job, show_plan, show_prompt
+from lure_cli.cli.output import no_progress_bars, note
+from lure_cli.errors import LureError
+
+
+def restore(
+    vis: Annotated[
+        str | None, typer.Option(help="Visible image, folder, pattern in quotes or - (standard input).")
+    ] = None,
+    ir: Annotated[str | None, typer.Option(help="Infrared image, folder, pattern or -.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="What is wrong with the image, such as 'haze'; 'auto' finds out.")
+    ] = None,
+    strength: o.Strength = 1.0,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="File, folder, template such as 'out/{folder}/{stem}.png', or -."),
+    ] = None,
+    bits: Annotated[int, typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF).")] = 8,
+    recursive: o.Recursive = False,
+    ir_range: o.IrRange = "auto",
+    tile: o.Tile = "auto",
+    overlap: o.Overlap = None,
+    max_pixels: o.MaxPixels = 200_000_000,
+    weights: Annotated[
+        str, typer.Option(help="Shipped name, .safetensors file, or owner/repo[@revision].")
+    ] = "lure-small",
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    threads: o.Threads = None,
+    overwrite: o.Overwrite = False,
+    skip_existing: o.SkipExisting = False,
+    limit: Annotated[int | None, typer.Option(help="At most so many images.")] = None,
+    shard: o.Shard = None,
+    fail_fast: o.FailFast = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be restored to what.")] = False,
+    as_json: o.AsJson = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Restore single images, visible or infrared, without fusing.
+
+    Without a prompt nothing is taken to be wrong. Exit codes: 0 done, 1 some images failed, 2 bad usage or input, 130
+    interrupted (finished files are whole).
+    """
+    from lure_cli.tasks import restore as task
+    from lure_cli.tasks.inputs import ReadOptions
+
+    if output == "-" and as_json:
+        raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
+    if quiet:
+        no_progress_bars()
+    plan = task.plan_restore(
+        task.RestoreOptions(
+            ir=None if ir is None else Path(ir),
+            vis=None if vis is None else Path(vis),
+            output=output,
+            prompt=prompt,
+            strength=strength,
+            recursive=recursive,
+            read=ReadOptions(ir_range, max_pixels=max_pixels),
+            bits=bits,
+            weights=weights,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+            tile=tile,
+            overlap=overlap,
+            overwrite=overwrite,
+            skip_existing=skip_existing,
+            limit=limit,
+            shard=shard,
+            fail_fast=fail_fast,
+        ),
+        None if quiet else note,
+    )
+    if prompt is not None and not quiet:
+        show_prompt(plan.request, [plan.images[0].modality] if plan.images else [])
+    if dry_run:
+        show_plan(plan.images, plan.options, as_json=as_json)
+        return
+    run_job(lambda stop: task.restore(plan, stop), len(plan.images), "images", as_json=as_json, quiet=quiet)

@@ -1,0 +1,145 @@
+"""Whether a model does what its prompt says: the right prompt helps more than none, and none more than a wrong one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from lure_cli.core.text import DEGRADATIONS, Prompt
+from lure_cli.tasks.bench import CLEAN, SELF, UNPROMPTED, WRONG, defined
+from lure_cli.tasks.prompt import parse_prompt
+from lure_cli.tasks.report import Cell, Table, format_number
+
+if TYPE_CHECKING:
+    from lure_cli.tasks.bench import Bench
+
+METRICS = (SELF, "SSIM")
+_SIDES = {"vis": "visible", "ir": "infrared"}
+_RULE = (
+    "The wrong prompt names, for each image that the right one speaks of, the degradation that follows in the "
+    "vocabulary of that image, round, and that is not named; for clean pairs the first one of each image."
+)
+
+
+def wrong_prompt(prompt: Prompt) -> Prompt:
+    """Another degradation of the same images, which the pair does not have: always the same one for a prompt.
+
+    For each image that the prompt speaks of: what follows the first degradation that it names, in the order of
+    `DEGRADATIONS` and from the end back to the start, and is not named itself. A prompt that speaks of no image (clean
+    pairs) gets the first degradation of each.
+    """
+    wrong = {}
+    for modality, known in DEGRADATIONS.items():
+        named: tuple[str, ...] = getattr(prompt, modality)
+        if not named:
+            wrong[modality] = () if prompt != Prompt() else known[:1]
+            continue
+        start = known.index(named[0])
+        others = [name for name in (*known[start:], *known[:start]) if name not in named]
+        wrong[modality] = tuple(others[:1])
+    return Prompt(**wrong)
+
+
+def told(prompt: Prompt) -> str:
+    """A prompt in words: 'rain in the visible image'."""
+    said = [f"{name} in the {_SIDES[m]} image" for m in DEGRADATIONS for name in getattr(prompt, m)]
+    return " and ".join(said) or "none"
+
+
+@dataclass(frozen=True)
+class Honesty:
+    """One metric of one case and one weights file: its means over the images with the right prompt, none, and a wrong
+    one, and of how many images right > none > wrong holds; where the right prompt is none (`clean`), right = none >
+    wrong. self-PSNR is infinite for images that do not differ: they are left out of a mean, unless it is all of them.
+    """
+
+    right: float
+    none: float
+    wrong: float
+    images: int
+    holding: int
+    clean: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether it holds for the means."""
+        return _holds(self.right, self.none, self.wrong, self.clean)
+
+
+def _holds(right: float, none: float, wrong: float, clean: bool) -> bool:
+    return right == none > wrong if clean else right > none > wrong
+
+
+def honesty(found: Bench, name: str, case: str, metric: str) -> Honesty:
+    """Of one weights file, by its name in the table."""
+    of, clean = found.values[case], parse_prompt(found.prompts[case] or None) == Prompt()
+    runs = [of.get(name + suffix, {}) for suffix in ("", UNPROMPTED, WRONG)]
+    triples = [tuple(run[image][metric] for run in runs) for image in runs[0] if all(image in run for run in runs)]
+    if metric == SELF and case == CLEAN:  # its own reference, of which the others are at a distance
+        triples = [tuple(math.inf if math.isnan(v) else v for v in t) for t in triples]
+    triples = [t for t in triples if not any(map(math.isnan, t))]
+    means = [_mean([t[run] for t in triples]) for run in range(3)]
+    holding = sum(_holds(right, none, wrong, clean) for right, none, wrong in triples)
+    return Honesty(means[0], means[1], means[2], len(triples), holding, clean)
+
+
+def _mean(values: list[float]) -> float:
+    finite = [v for v in values if math.isfinite(v)]
+    return sum(finite) / len(finite) if finite else (math.inf if values else math.nan)
+
+
+def _names(found: Bench) -> list[str]:
+    """The weights files that were run with wrong prompts."""
+    methods = set(found.methods)
+    return [m for m in found.methods if found.wrong and {m + UNPROMPTED, m + WRONG} <= methods]
+
+
+def honesty_records(found: Bench) -> dict[str, Any]:
+    """JSON-ready: weights -> case -> wrong prompt, and by metric the means and whether the order holds; empty without
+    runs with wrong prompts. The self-PSNR of equal images is null; of clean pairs, `unchanged` says how many come out
+    without a prompt as with the right one, to the last bit."""
+    made: dict[str, Any] = {}
+    for name in _names(found):
+        made[name] = {}
+        for case in found.values:
+            record: dict[str, Any] = {"wrong_prompt": told(found.wrong[case])}
+            for metric in METRICS:
+                h = honesty(found, name, case, metric)
+                record[metric] = asdict(h) | {k: defined(getattr(h, k)) for k in ("right", "none", "wrong")}
+                record[metric] |= {"holds": h.holds}
+            if case == CLEAN:
+                runs = found.values[case][name + UNPROMPTED].values()
+                record["unchanged"] = sum(math.isinf(values[SELF]) for values in runs)
+            made[name][case] = record
+    return made
+
+
+def honesty_tables(found: Bench) -> list[Table]:
+    """One table for each weights file and metric: cases x (wrong prompt; right, none, wrong; does the order hold)."""
+    notes = (
+        "Holds: right > none > wrong, for the means and (in brackets) for how many of the images; for clean pairs, "
+        "where the right prompt is none: right = none > wrong.",
+        "same: as the method's own fusion of the clean pair, to the last bit.",
+        _RULE,
+    )
+    head = ("case", "wrong prompt", "right", "none", "wrong", "holds")
+    return [
+        Table(
+            f"honesty of {name}: {metric} ↑{' in dB' if metric == SELF else ''} by prompt",
+            head,
+            tuple((case, tuple(_cells(found, name, case, metric))) for case in found.values),
+            notes if metric == METRICS[-1] else (),
+        )
+        for name in _names(found)
+        for metric in METRICS
+    ]
+
+
+def _cells(found: Bench, name: str, case: str, metric: str) -> Iterator[Cell]:
+    yield Cell(", ".join(f"{degradation} ({m})" for m in DEGRADATIONS for degradation in getattr(found.wrong[case], m)))
+    h = honesty(found, name, case, metric)
+    for value in (h.right, h.none, h.wrong):
+        yield Cell("same" if math.isinf(value) else format_number(value, 2 if metric == SELF else 3))
+    yield Cell(f"{'yes' if h.holds else 'no'} ({h.holding}/{h.images})")

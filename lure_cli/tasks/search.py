@@ -1,0 +1,124 @@
+"""Which files a user means by a file, a folder or a pattern; reads names, never pixels."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from lure_cli.core.images import SUFFIXES
+from lure_cli.errors import LureError
+
+_WILD = re.compile(r"[*?\[]")
+STANDARD = Path("-")
+"""Standard input as a source, standard output as a target."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is looked for: the suffixes that are read and written, that of outputs without one, and a word for it."""
+
+    read: tuple[str, ...]
+    written: tuple[str, ...]
+    default: str
+    word: str
+
+
+IMAGES = Kind(SUFFIXES, SUFFIXES, ".png", "image")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that was found, and its path below the folder that was named."""
+
+    path: Path
+    below: Path
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files directly in the folder, by suffix, sorted by name; hidden files are left out.
+
+    Raises:
+        LureError: the folder cannot be read.
+    """
+    return sorted(found.path for found in _walk(folder, 1, None, SUFFIXES))
+
+
+def is_glob(path: Path) -> bool:
+    """Whether a path is a pattern, and not a file that is called so."""
+    return bool(_WILD.search(str(path))) and not os.path.lexists(path)
+
+
+def is_many(path: Path) -> bool:
+    """Whether a source is a folder or a pattern, not one file; LureError if there is no such thing."""
+    if path == STANDARD:
+        return False
+    if is_glob(path):
+        return True
+    if not os.path.exists(path):
+        raise LureError(f"{path}: no such file or folder", "check the spelling of the path")
+    return path.is_dir()
+
+
+def search(source: Path, recursive: bool, skip: str | None, kind: Kind) -> list[File]:
+    """The files of that kind of a folder or of a glob pattern, sorted by path."""
+    if not is_glob(source):
+        found = list(_walk(source, 99 if recursive else 1, skip, kind.read))
+    else:
+        parts = source.parts
+        first = next(i for i, part in enumerate(parts) if _WILD.search(part))
+        root, pattern = Path(*parts[:first]), (*parts[first:], *(("*",) if parts[-1] == "**" else ()))
+        depth = 99 if "**" in pattern else len(pattern)
+        found = [f for f in _walk(root, depth, skip, kind.read) if _fits(f.below.parts, pattern)]
+    if not found:
+        raise LureError(f"{source}: holds no {kind.word} files", f"known suffixes: {', '.join(kind.read)}")
+    return sorted(found, key=lambda f: f.path)
+
+
+def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether a path fits a pattern, part by part; `**` is any number of folders."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return _fits(parts, pattern[1:]) or (len(parts) > 1 and _fits(parts[1:], pattern))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
+def _walk(root: Path, depth: int, skip: str | None, suffixes: tuple[str, ...]) -> Iterator[File]:
+    """Files with such suffixes down to a depth (1: the folder itself), hidden ones left out; a folder is entered once,
+    whatever links lead to it, and `skip` (a real path) never."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [(root, Path(), 1)]
+    while waiting:
+        folder, below, level = waiting.pop()
+        try:
+            status = folder.stat()
+            with os.scandir(folder) as entries:
+                here = sorted(entries, key=lambda e: e.name)
+        except OSError as error:
+            raise LureError(
+                f"{folder}: cannot be read ({error.strerror})", "give an existing folder that you may read"
+            ) from error
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for entry in here:
+            if entry.name.startswith("."):
+                continue
+            path = folder / entry.name
+            if _is(entry.is_dir):
+                if level < depth and (skip is None or os.path.realpath(path) != skip):
+                    waiting.append((path, below / entry.name, level + 1))
+            elif path.suffix.lower() in suffixes and _is(entry.is_file):
+                yield File(path, below / entry.name)
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """Links that lead in a circle are neither files nor folders."""
+    try:
+        return kind()
+    except OSError:
+        return False
