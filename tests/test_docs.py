@@ -76,6 +76,7 @@ def test_readme_commands(small: Path, lure: Callable[..., Outcome]) -> None:
         "fused.mp4",
         "frames/0002.png",
         "lossless.mkv",
+        "sheet.png",
     )
     for name in (*made, "out/drone.png", "jpg/gate_fused.jpg"):
         assert (small / name).is_file()

@@ -42,7 +42,7 @@ def test_contents(wheel: Path) -> None:
     assert all(n.startswith(("lure_cli/", "lure_cli-")) for n in names)
     for package in ("torch", "typer", "rich", "huggingface-hub", "safetensors", "open-clip-torch", "imageio", "tqdm"):
         assert f"Requires-Dist: {package}" in metadata.replace("_", "-")
-    for extra in ("train", "eval", "export", "video", "all", "test"):
+    for extra in ("train", "eval", "plot", "export", "video", "all", "test"):
         assert f"Provides-Extra: {extra}" in metadata
 
 

@@ -11,6 +11,7 @@ import typer
 from lure_cli import __version__
 from lure_cli.cli.align import align
 from lure_cli.cli.bench import bench
+from lure_cli.cli.data import data
 from lure_cli.cli.detect import detect
 from lure_cli.cli.doctor import doctor
 from lure_cli.cli.evaluate import evaluate
@@ -18,6 +19,7 @@ from lure_cli.cli.export import export
 from lure_cli.cli.fuse import fuse
 from lure_cli.cli.info import info
 from lure_cli.cli.output import emit, note, show_error
+from lure_cli.cli.plot import plot
 from lure_cli.cli.prompt import prompt
 from lure_cli.cli.restore import restore
 from lure_cli.cli.train import train
@@ -55,7 +57,9 @@ app.command("eval")(evaluate)
 app.add_typer(bench, name="bench")
 app.command()(detect)
 app.command()(align)
+app.add_typer(data, name="data")
 app.add_typer(train, name="train")
+app.add_typer(plot, name="plot")
 app.add_typer(export, name="export")
 app.command()(prompt)
 app.add_typer(weights, name="weights")

@@ -29,7 +29,8 @@ from lure_cli.core.paraphrase import paraphrase
 from lure_cli.core.text import DEGRADATIONS
 from lure_cli.errors import LureError
 
-_FOLDERS: dict[Modality, str] = {"vis": "visible", "ir": "infrared"}
+FOLDERS: dict[Modality, str] = {"vis": "visible", "ir": "infrared"}
+"""What the folders of a modality are called."""
 _SIDES: dict[Modality, int] = {"ir": 0, "vis": 1}
 """Where a modality stands in a fusion pair."""
 _SHARES = {"noise": 3.0, "rain": 2.5, "blur": 1.5, "haze": 1.5, "stripe": 1.5}
@@ -37,7 +38,7 @@ _SHARES = {"noise": 3.0, "rain": 2.5, "blur": 1.5, "haze": 1.5, "stripe": 1.5}
 LIGHT = frozenset(("haze", "lowlight", "overexposure", "lowcontrast"))
 """What changes the light of the whole image. These tasks come in gradually: learnt first, they close the layers to all
 others, whose small gains they would spoil."""
-_LIT = 0.25
+LIT = 0.25
 """Clean images darker than this mean show night; "low light" asks for a well-lit picture, so they are no target."""
 
 _COMPOSITES: dict[Modality, tuple[tuple[str, str], ...]] = {
@@ -67,9 +68,9 @@ class Corpus:
         """Number of samples of each set, by its folder below the root."""
         counts = {f"fusion/{name}": len(files) for name, files in self.fusion.items()}
         for (m, task), sets in self.restoration.items():
-            counts |= {f"restoration/{_FOLDERS[m]}/{task}/{name}": len(files) for name, files in sets.items()}
+            counts |= {f"restoration/{FOLDERS[m]}/{task}/{name}": len(files) for name, files in sets.items()}
         for m, sets in self.clean.items():
-            counts |= {f"clean/{_FOLDERS[m]}/{name}": len(files) for name, files in sets.items()}
+            counts |= {f"clean/{FOLDERS[m]}/{name}": len(files) for name, files in sets.items()}
         return counts
 
 
@@ -122,7 +123,7 @@ def find_corpus(root: Path, exclude: Sequence[str] = ()) -> Corpus:
         if s.name not in exclude and (pairs := _pairs(s / "train" / "ir", s / "train" / "vi"))
     }
     clean: dict[Modality, dict[str, list[Files]]] = {}
-    for modality, name in _FOLDERS.items():
+    for modality, name in FOLDERS.items():
         clean[modality] = {
             s.name: [(p,) for p in files.values()]
             for s in _subfolders(root / "clean" / name)
@@ -142,7 +143,7 @@ def find_restoration(
     if not root.is_dir():
         raise LureError(f"{root}: no such folder", "give the data folder; the README shows its layout")
     restoration: dict[tuple[Modality, str], dict[str, list[Files]]] = {}
-    for modality, name in _FOLDERS.items():
+    for modality, name in FOLDERS.items():
         for task in _subfolders(root / "restoration" / name):
             if task.name not in DEGRADATIONS[modality]:
                 raise LureError(f"{task}: unknown degradation", f"known: {', '.join(DEGRADATIONS[modality])}")
@@ -264,7 +265,7 @@ class Sampler:
     def _fixed_case(self, modality: Modality, names: tuple[str, ...], g: Generator) -> Sample:
         for _ in range(8):
             (y,) = self._draw(self._clean[modality], (CHANNELS[modality],), g, 2.0)
-            if "lowlight" not in names or y.mean() > _LIT:
+            if "lowlight" not in names or y.mean() > LIT:
                 break
         return Sample(degrade(y, names, modality, g) if names else y, y, names)
 
@@ -300,7 +301,7 @@ class Sampler:
                     names = tuple(dict.fromkeys((*names, other)))
             for _ in range(8):
                 (y,) = self._draw(self._clean[modality], (planes,), g, 3.0)
-                if "lowlight" not in names or y.mean() > _LIT:
+                if "lowlight" not in names or y.mean() > LIT:
                     break
             x = degrade(y, names, modality, g)
         if uniform(g, 0, 1) < cfg.ignore_ratio:

@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 EXPORT_AGAIN = "copy or export the file again and check that an image viewer opens it"
 CONVERT = "convert it to 8-bit or 16-bit unsigned grey or RGB"
 _FLATTEN = "flatten the image or save it without the extra channel"
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "JPEG2000")
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_J2K_MAGIC = b"\xff\x4f\xff\x51"
-_JP2_MAGIC = b"\0\0\0\x0cjP  \r\n\x87\n"
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "JPEG2000")
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+J2K_MAGIC = b"\xff\x4f\xff\x51"
+JP2_MAGIC = b"\0\0\0\x0cjP  \r\n\x87\n"
 # Of TIFF: none, LZW, deflate (two numbers), PackBits, LZMA, Zstandard; JPEG is taken apart here.
 _TIFF_COMPRESSIONS = (1, 5, 8, 32946, 32773, 34925, 50000)
 _TIFF_JPEG = 7
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
-_ORIENTATION, _ICC, _EXIF_IFD, _GPS_IFD = 274, 34675, 34665, 34853
+ORIENTATION, _ICC, _EXIF_IFD, _GPS_IFD = 274, 34675, 34665, 34853
 # Description, make, model, software, time, artist, computer, copyright, and Windows' own five: what still holds of a
 # picture made from this one. Not the thumbnail, sizes, or how the pixels were stored.
 _EXIF_KEPT = (270, 271, 272, 305, 306, 315, 316, 33432, *range(40091, 40096))
@@ -76,7 +76,7 @@ def decode(file: BinaryIO, max_pixels: int) -> Decoded:
     file.seek(0)
     if not head:
         raise LureError("the file is empty", EXPORT_AGAIN)
-    if head.startswith(_TIFF_MAGIC):
+    if head.startswith(TIFF_MAGIC):
         pixels, icc, exif = _decode_tiff(file, max_pixels)
     else:
         pixels, icc, exif = _decode_pillow(file, head, max_pixels)
@@ -115,8 +115,8 @@ def _decode_tiff(file: BinaryIO, max_pixels: int) -> _Found:
         check_header(width, height, max(len(tif.pages), int(page.imagedepth)), max_pixels)
         if page.is_tiled:
             check_header(int(page.tilewidth), int(page.tilelength), int(page.tiledepth), max_pixels)
-        _check_layout(page)
-        _check_segments(file, page)
+        check_layout(page)
+        check_segments(file, page)
         if page.compression == _TIFF_JPEG:
             pixels = _tiff_of_jpegs(file, page)
         else:
@@ -124,13 +124,13 @@ def _decode_tiff(file: BinaryIO, max_pixels: int) -> _Found:
             if page.axes == "SYX":
                 pixels = pixels.transpose(1, 2, 0)
         pixels = _tiff_colours(pixels.reshape(height, width, -1), page, icc)
-        orientation = page.tags.valueof(_ORIENTATION, 1)
+        orientation = page.tags.valueof(ORIENTATION, 1)
         if page.photometric == _CMYK:
             icc = None
     return _upright(pixels, orientation), icc, exif
 
 
-def _check_layout(page: Any) -> None:
+def check_layout(page: Any) -> None:
     """Refuse what would not be understood in full."""
     bits, samples, layout = page.bitspersample, int(page.samplesperpixel), int(page.sampleformat)
     photometric, compression = int(page.photometric), int(page.compression)
@@ -161,7 +161,7 @@ def _tiff_of_jpegs(file: BinaryIO, page: Any) -> np.ndarray:
     for index, (start, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
         top, left = index // across * h, index % across * w
         file.seek(start)
-        with _quiet_pillow():
+        with quiet_pillow():
             part = Image.open(io.BytesIO(b"\xff\xd8" + tables + adobe + file.read(count)[2:]), formats=("JPEG",))
         room = pixels[top : top + h, left : left + w]
         expected = (w, h) if page.is_tiled else (w, len(room))
@@ -194,7 +194,7 @@ def _tiff_colours(pixels: np.ndarray, page: Any, icc: bytes | None) -> np.ndarra
     return _straight(pixels, tuple(int(e) for e in page.extrasamples))
 
 
-def _check_segments(file: BinaryIO, page: Any) -> None:
+def check_segments(file: BinaryIO, page: Any) -> None:
     """Refuse what tifffile would fill with zeros: strips or tiles that are missing, empty, or beyond the end."""
     size = file.seek(0, os.SEEK_END)
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
@@ -226,7 +226,7 @@ def _tiff_metadata(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
 
     found = Image.Exif()
     icc = note = None
-    with _quiet_pillow(), suppress(Exception):  # as for the others
+    with quiet_pillow(), suppress(Exception):  # as for the others
         file.seek(0)
         found.load_from_fp(file)
         icc = found.get(_ICC)
@@ -242,14 +242,14 @@ def _decode_pillow(file: BinaryIO, head: bytes, max_pixels: int) -> _Found:
     from PIL import Image, UnidentifiedImageError
 
     if head[8:12] == b"WEBP":
-        check_header(*_webp_size(head), 1, max_pixels)  # Pillow takes the memory when it opens the file
+        check_header(*webp_size(head), 1, max_pixels)  # Pillow takes the memory when it opens the file
     channels = bits = 0
-    if head.startswith((_J2K_MAGIC, _JP2_MAGIC)):
-        channels, bits = _check_jpeg2000(file, max_pixels)
+    if head.startswith((J2K_MAGIC, JP2_MAGIC)):
+        channels, bits = check_jpeg2000(file, max_pixels)
     file.seek(0)
     try:
-        with _quiet_pillow():
-            image: Image.Image = Image.open(file, formats=_FORMATS)
+        with quiet_pillow():
+            image: Image.Image = Image.open(file, formats=FORMATS)
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a JPEG with previews
     except UnidentifiedImageError as error:
         known = "known types: PNG, JPEG, TIFF, BMP, WebP, JPEG 2000"
@@ -274,9 +274,9 @@ def _decode_pillow(file: BinaryIO, head: bytes, max_pixels: int) -> _Found:
         seen = (pixels != np.asarray(key, np.uint16)).any(axis=2, keepdims=True)
         pixels = np.concatenate([pixels, np.where(seen, np.uint16(65535), np.uint16(0))], axis=2)
     orientation, note = 1, None
-    with _quiet_pillow(), suppress(Exception):  # the pixels are there; a damaged note does not spoil them
+    with quiet_pillow(), suppress(Exception):  # the pixels are there; a damaged note does not spoil them
         exif = image.getexif()
-        orientation = exif.get(_ORIENTATION, 1)
+        orientation = exif.get(ORIENTATION, 1)
         note = _exif_to_keep(exif)
     return _upright(pixels, orientation), icc, note
 
@@ -321,7 +321,7 @@ def _decode_deep_png(file: BinaryIO, head: bytes) -> np.ndarray:
         raise LureError("the file is cut short", EXPORT_AGAIN)
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b""))
-    pixels: np.ndarray = imagecodecs.png_decode(_PNG_MAGIC + b"".join(png_chunk(*part) for part in parts))
+    pixels: np.ndarray = imagecodecs.png_decode(PNG_MAGIC + b"".join(png_chunk(*part) for part in parts))
     return pixels
 
 
@@ -335,7 +335,7 @@ def _png_passes(width: int, height: int, interlaced: int) -> list[tuple[int, int
 
 def _png_data(file: BinaryIO) -> Iterator[bytes]:
     """The content of the IDAT chunks."""
-    file.seek(len(_PNG_MAGIC))
+    file.seek(len(PNG_MAGIC))
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
         if kind == b"IDAT":
@@ -365,7 +365,8 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _webp_size(head: bytes) -> tuple[int, int]:
+def webp_size(head: bytes) -> tuple[int, int]:
+    """Width and height, from the first 32 bytes of a WebP file."""
     kind = head[12:16]
     if kind == b"VP8X":
         return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
@@ -375,12 +376,12 @@ def _webp_size(head: bytes) -> tuple[int, int]:
     return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
-def _check_jpeg2000(file: BinaryIO, max_pixels: int) -> tuple[int, int]:
+def check_jpeg2000(file: BinaryIO, max_pixels: int) -> tuple[int, int]:
     """Channels and bits, from the codestream, as the header of the file around it may say otherwise."""
     start = _codestream(file)
     file.seek(start)
     marker = file.read(42)
-    if len(marker) < 42 or not marker.startswith(_J2K_MAGIC):
+    if len(marker) < 42 or not marker.startswith(J2K_MAGIC):
         raise LureError("damaged: no JPEG 2000 codestream", EXPORT_AGAIN)
     right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, channels = struct.unpack(
         ">8IH", marker[8:42]
@@ -407,7 +408,7 @@ def _check_jpeg2000(file: BinaryIO, max_pixels: int) -> tuple[int, int]:
 def _codestream(file: BinaryIO) -> int:
     """Where the codestream of a JPEG 2000 file starts."""
     file.seek(0)
-    if file.read(4) == _J2K_MAGIC:
+    if file.read(4) == J2K_MAGIC:
         return 0
     end, start = file.seek(0, os.SEEK_END), 0
     while start < end:
@@ -452,7 +453,7 @@ def check_header(width: int, height: int, frames: int, max_pixels: int) -> None:
 
 
 @contextmanager
-def _quiet_pillow() -> Iterator[None]:
+def quiet_pillow() -> Iterator[None]:
     """Without warnings about damage, which are errors of ours or of no matter, and without Pillow's pixel limit, which
     is looked at when a file is opened; `max_pixels` rules instead. Both are global: one thread at a time."""
     from PIL import Image
@@ -482,7 +483,7 @@ def _exif_to_keep(found: Image.Exif) -> bytes | None:
             kept[ifd] = values
     if not len(kept):
         return None
-    kept[_ORIENTATION] = 1
+    kept[ORIENTATION] = 1
     return kept.tobytes()
 
 

@@ -294,7 +294,7 @@ def quantised(x: np.ndarray, bits: int) -> np.ndarray:
 
 def _decode(source: str | Path | bytes, max_pixels: int, name: str) -> Decoded:
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else _open(Path(source)) as file:
+        with io.BytesIO(source) if isinstance(source, bytes) else open_image(Path(source)) as file:
             return decode(file, max_pixels)
     except LureError as error:
         raise LureError(f"{name}: {error.message}", error.hint) from error
@@ -305,7 +305,8 @@ def _decode(source: str | Path | bytes, max_pixels: int, name: str) -> Decoded:
         raise LureError(f"{name}: damaged or cut short, it cannot be decoded ({fault})", EXPORT_AGAIN) from error
 
 
-def _open(path: Path) -> BinaryIO:
+def open_image(path: Path) -> BinaryIO:
+    """Open a regular file for reading; LureError, without its name, if it is none or cannot be read."""
     try:
         if path.is_file():
             return path.open("rb")

@@ -22,6 +22,7 @@ EXTRAS = {
     "align": ("SimpleITK", "lure fuse --align, lure align"),
     "export": ("onnxruntime", "lure export onnx, lure fuse with .onnx weights"),
     "eval": ("matplotlib", "lure eval --plots"),
+    "plot": ("sklearn", "lure plot ulfs"),
     "video": ("av", "lure fuse with clips"),
     "ray": ("ray.data", "lure fuse --engine ray"),
 }

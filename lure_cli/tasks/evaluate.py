@@ -258,7 +258,7 @@ def plan_evaluation(options: EvaluateOptions) -> Plan:
         raise LureError(f"a method cannot be called '{clash[0]}' here", "name it otherwise: --fused NAME=DIR")
     if not options.fused and not floors:
         raise LureError("there is nothing to evaluate", "give --fused DIR, or --floors")
-    images, notes = _find_images(options)
+    images, notes = find_images(options)
     return Plan(options, wanted, images, tuple(name for name, _ in options.fused) + floors, floors, notes)
 
 
@@ -331,7 +331,12 @@ def _key(name: str) -> str:
     return re.sub("[-_ ]", "", name).lower()
 
 
-def _find_images(options: EvaluateOptions) -> tuple[tuple[ImageFiles, ...], tuple[str, ...]]:
+def find_images(options: EvaluateOptions) -> tuple[tuple[ImageFiles, ...], tuple[str, ...]]:
+    """The files of each image, which belong together by name, sorted by it; and notes on those that take no part.
+
+    Raises:
+        LureError: a missing path, folders among files, nothing that pairs, or a method that lacks an image.
+    """
     sides = {"ir": options.ir, "vis": options.vis, "clean_ir": options.clean_ir, "clean_vis": options.clean_vis}
     sides = {**sides, "reference": options.reference}
     given = {side: path for side, path in sides.items() if path is not None}

@@ -550,12 +550,12 @@ image.oninput = method.onchange = filter;
 # --- plots and files -------------------------------------------------------------------------------------------------
 
 
-def check_plots() -> None:
-    """Whether plots can be drawn, before anything is measured; LureError without matplotlib."""
+def check_plots(extra: str = "eval") -> None:
+    """Whether plots can be drawn, before anything is measured; LureError without matplotlib, naming the extra."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise LureError("plots need matplotlib, which is not installed", "pip install 'lure-cli[eval]'") from error
+        raise LureError("plots need matplotlib, which is not installed", f"pip install 'lure-cli[{extra}]'") from error
 
 
 def write_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
@@ -576,12 +576,13 @@ def write_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
     return written
 
 
-def _png(figure: Any) -> bytes:
+def figure_png(figure: Any, dpi: int = 150) -> bytes:
+    """A matplotlib figure as the content of a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     file = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(file, format="png", dpi=150)
+    figure.savefig(file, format="png", dpi=dpi)
     return file.getvalue()
 
 
@@ -611,7 +612,7 @@ def _boxplot(evaluation: Evaluation, column: Column) -> bytes:
     images = _count(len(evaluation.images), "image")
     title = f"{column.name} ({column.better} is better), convention {evaluation.convention}, {images}"
     axes.set_title(title, fontsize=10, loc="left")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _rank_map(evaluation: Evaluation) -> bytes:
@@ -631,7 +632,7 @@ def _rank_map(evaluation: Evaluation) -> bytes:
     axes.axvline(len(columns) - 0.5, color="white", linewidth=3)
     images = _count(len(evaluation.images), "image")
     axes.set_title(f"Ranks, 1 is best, convention {evaluation.convention}, {images}", fontsize=10, loc="left")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _plain(text: str) -> str:

@@ -1,0 +1,94 @@
+"""`lure plot ulfs` and `lure plot sheet`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lure_cli.cli.output import emit, emit_json, note, show_error
+
+plot = typer.Typer(help="Draw figures of models and of fused images.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@plot.command()
+def ulfs(
+    weights: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[LABEL=]WEIGHTS",
+            help="Weights, a panel each: files, names, owner/repo; 'init' or 'init:MODEL' is an untrained network.",
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help="Data folder; the README shows its layout.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Figure to write (.png).")] = Path("ulfs.png"),
+    split: Annotated[str, typer.Option(help="Whose images: train or test.")] = "train",
+    samples: Annotated[int, typer.Option(help="Source images a modality, and at most so many real pairs a task.")] = 60,
+    size: Annotated[int, typer.Option(help="Side of the crops in pixels.")] = 128,
+    seed: Annotated[int, typer.Option(help="Seed of crops, degradations and t-SNE.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the tables.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the numbers, one a row.")] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")] = False,
+) -> None:
+    """Draw the latents of all tasks (t-SNE) at several moments of stage I, and measure how far they have merged.
+
+    Files written by an earlier run are replaced. Needs the extra 'plot'.
+    """
+    from lure_cli.cli.tables import show_table
+    from lure_cli.tasks import ulfs as task
+    from lure_cli.tasks.report import write_text
+
+    options = task.UlfsOptions(tuple(weights), data, split, samples, size, seed, device)
+    found = task.plot_ulfs(options, output, None if quiet else note)
+    if csv:
+        write_text(csv, task.to_csv(found))
+    if as_json:
+        emit_json(task.to_dict(found) | {"figure": str(output)})
+        return
+    for table in task.tables(found):
+        show_table(table)
+    emit(str(output))
+
+
+@plot.command()
+def sheet(
+    fused: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]PATH", help="Fused image or folder; a column each, so repeat it."),
+    ] = None,
+    ir: Annotated[Path | None, typer.Option(help="Infrared image or folder.")] = None,
+    vis: Annotated[Path | None, typer.Option(help="Visible image or folder.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Clean reference image or folder, the last column.")] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Image to write; several pages become NAME-1.png, NAME-2.png ...")
+    ] = Path("sheet.png"),
+    limit: Annotated[int | None, typer.Option(help="Show so many images, evenly spaced by name.")] = None,
+    height: Annotated[int, typer.Option(help="Height of a picture in pixels.")] = 160,
+    rows: Annotated[int, typer.Option(help="Images a page.")] = 20,
+    common: Annotated[bool, typer.Option("--common", help="Show the images that all have, if one lacks some.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")] = False,
+) -> None:
+    """Draw a contact sheet: a row for each image, columns for the sources and for each method.
+
+    Images belong together by name, as in `lure eval`. Files written by an earlier run are replaced.
+    """
+    from lure_cli.tasks import sheet as task
+    from lure_cli.tasks.evaluate import parse_fused
+
+    options = task.SheetOptions(parse_fused(fused or ()), ir, vis, reference, output, limit, height, rows, common)
+    done = task.draw_sheet(options)
+    if not quiet:
+        for line in done.notes:
+            note(line)
+    for error in done.failed:
+        show_error(error)
+    if as_json:
+        emit_json(done.to_dict())
+    else:
+        for path in done.pages:
+            emit(str(path))
+    if done.failed:
+        raise typer.Exit(1)
