@@ -16,6 +16,7 @@ from lure_cli.core.checkpoint import load_model
 from lure_cli.core.data import Sampler, find_corpus
 from lure_cli.core.degradations import ORDER, RECIPES, degrade
 from lure_cli.core.images import read_image
+from lure_cli.core.muon import Muon
 from lure_cli.core.text import DEGRADATIONS
 from lure_cli.errors import LureError
 from lure_cli.tasks.train import Trainer, resolve_config
@@ -289,7 +290,7 @@ def test_steps_equal_those_of_the_plain_optimiser(shards: int, data: Path, tmp_p
     """Gradients reach the weights that they belong to, whatever memory layout either has."""
     ours, plain = (Trainer(config(data, tmp_path / n, shards=shards)) for n in ("a", "b"))
     start = {k: p.detach().clone() for k, p in plain.trained.items()}
-    optimizer = torch.optim.AdamW(plain.trained.values(), weight_decay=1e-4, betas=(0.9, 0.99), foreach=False)
+    optimizer = Muon(plain.trained.values(), 1e-3, 1e-4)
     for step in range(4):  # in the first, the blocks' last layers are zero and hold all other gradients back
         batch = ours.sampler.stage1(step)
         optimizer.param_groups[0]["lr"] = ours._lr()

@@ -177,5 +177,4 @@ def load_state(
     for key, value in groups["optimizer"].items():
         kind, _, name = key.partition(".")
         p = parameters[name]
-        # in the memory layout of the parameter, which the fused optimiser takes for granted
-        optimizer.state[p][kind] = torch.empty_like(p).copy_(value) if value.dim() else value.to(p.device)
+        optimizer.state[p][kind] = value.to(p.device if value.dim() else "cpu")

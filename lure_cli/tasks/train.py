@@ -21,6 +21,7 @@ from lure_cli.core.data import ENOUGH, LIGHT, Sample, Sampler, find_corpus, hold
 from lure_cli.core.devices import autocast, native_bf16, place
 from lure_cli.core.losses import content_loss, fusion_loss, moment_distance, reconstruction_loss, task_weights
 from lure_cli.core.model import Latent, Lure, Modality, psnr, stack
+from lure_cli.core.muon import Muon
 from lure_cli.core.parallel import Group
 from lure_cli.core.text import OpenClipEncoder, TextEncoder, build_text_encoder
 from lure_cli.errors import LureError
@@ -108,9 +109,7 @@ class Trainer:
         for name, p in self.model.named_parameters():
             p.requires_grad_(name in self.trained)
         self.average = {k: p.detach().clone() for k, p in self.trained.items()}
-        self.optimizer = torch.optim.AdamW(
-            self.trained.values(), lr=cfg.lr, weight_decay=cfg.weight_decay, betas=(0.9, 0.99), fused=True
-        )
+        self.optimizer = Muon(self.trained.values(), cfg.lr, cfg.weight_decay)
         if resume:
             self._load_state()
         elif (self.out / "state.safetensors").exists():
@@ -258,8 +257,7 @@ class Trainer:
         values = zip(*((loss, *gradients) for loss, gradients, _ in results), strict=True)
         loss, *gradients = self.group.sum([weigh(each) for each in values])
         for p, gradient in zip(self.trained.values(), gradients, strict=True):
-            # In the memory layout of the parameter: the fused optimiser pairs values by address, not by index.
-            p.grad = torch.empty_like(p).copy_(gradient)
+            p.grad = gradient
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), cfg.grad_clip)
         self.step += 1
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
