@@ -76,7 +76,6 @@ def bench_cases(
     from lure_cli.cli.tables import show_bench
     from lure_cli.tasks import bench as task
     from lure_cli.tasks.evaluate import parse_fused
-    from lure_cli.tasks.report import write_text
     from lure_cli.tasks.weights import DEFAULT
 
     found = task.bench(
@@ -105,14 +104,7 @@ def bench_cases(
         emit_json(task.to_dict(found))
     else:
         show_bench(found)
-    if csv:
-        write_text(csv, task.to_csv(found))
-    if markdown:
-        write_text(markdown, task.to_markdown(found))
-    for error in found.failed:
-        show_error(error)
-    if found.failed:
-        raise typer.Exit(1)
+    _finish(task, found, csv, markdown)
 
 
 @bench.command("restore")
@@ -149,7 +141,6 @@ def bench_restore(
     """
     from lure_cli.cli.tables import show_table
     from lure_cli.tasks import bench_restore as task
-    from lure_cli.tasks.report import write_text
     from lure_cli.tasks.weights import DEFAULT
 
     found = task.bench_restore(
@@ -172,6 +163,13 @@ def bench_restore(
     else:
         for table in task.tables(found):
             show_table(table)
+    _finish(task, found, csv, markdown)
+
+
+def _finish(task: Any, found: Any, csv: Path | None, markdown: Path | None) -> None:
+    """Write the files that were asked for, from the module `task` that made the result; exit with 1 if some failed."""
+    from lure_cli.tasks.report import write_text
+
     if csv:
         write_text(csv, task.to_csv(found))
     if markdown:

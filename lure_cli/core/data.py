@@ -263,11 +263,16 @@ class Sampler:
         return cases
 
     def _fixed_case(self, modality: Modality, names: tuple[str, ...], g: Generator) -> Sample:
+        y = self._clean_crop(modality, names, g, 2.0)
+        return Sample(degrade(y, names, modality, g) if names else y, y, names)
+
+    def _clean_crop(self, modality: Modality, names: tuple[str, ...], g: Generator, zoom: float) -> Tensor:
+        """What is to be degraded; well lit, if that can be had, where "low light" is among the degradations."""
         for _ in range(8):
-            (y,) = self._draw(self._clean[modality], (CHANNELS[modality],), g, 2.0)
+            (y,) = self._draw(self._clean[modality], (CHANNELS[modality],), g, zoom)
             if "lowlight" not in names or y.mean() > LIT:
                 break
-        return Sample(degrade(y, names, modality, g) if names else y, y, names)
+        return y
 
     def _told(self, modality: Modality, g: Generator, ramp: float) -> Sample:
         """A sample, with a prompt in words where they are wanted: one of `cfg.wordings` for these degradations."""
@@ -299,10 +304,7 @@ class Sampler:
                 other = known[int(torch.randint(len(known), (), generator=g))]
                 if {names[0], other} != {"lowlight", "overexposure"}:
                     names = tuple(dict.fromkeys((*names, other)))
-            for _ in range(8):
-                (y,) = self._draw(self._clean[modality], (planes,), g, 3.0)
-                if "lowlight" not in names or y.mean() > LIT:
-                    break
+            y = self._clean_crop(modality, names, g, 3.0)
             x = degrade(y, names, modality, g)
         if uniform(g, 0, 1) < cfg.ignore_ratio:
             return Sample(x, x, ())

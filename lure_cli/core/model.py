@@ -34,6 +34,8 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in the luma (ITU-R BT.601)."""
 PIXELS = 12
 """Channels of the finest scale that hold the pixels themselves: 2x2 of R, G and B (infrared: three times the same)."""
+ANCHORED = (".stem.", ".down.")
+"""In the names of what alone shapes the latents of clean images: stem and downsampling."""
 THUMBNAIL = 32
 """Side in pixels of the view from which the global context is drawn; the same for every image size."""
 

@@ -9,13 +9,10 @@ import torch
 
 from lure_cli.config import Provenance
 from lure_cli.core.checkpoint import load_model, save_model
-from lure_cli.core.model import Lure
+from lure_cli.core.model import ANCHORED, Lure
 from lure_cli.errors import LureError
 from lure_cli.tasks.hub import Say
 from lure_cli.tasks.weights import resolve_weights
-
-_FIXED = (".stem.", ".down.")
-"""What alone shapes the latents of clean images; it stands still in `anchored` runs."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def _same(a: Lure, b: Lure, part: str, a_name: str, b_name: str) -> None:
     """Check that what must not differ does not, among the parameters that begin with `part`."""
     theirs = b.state_dict()
     for key, value in a.state_dict().items():
-        fixed = part == "decoder." or any(f in key for f in _FIXED)
+        fixed = part == "decoder." or any(f in key for f in ANCHORED)
         if key.startswith(part) and fixed and not torch.equal(value, theirs[key]):
             raise LureError(
                 f"{a_name} and {b_name} do not fit together: {key} differs",

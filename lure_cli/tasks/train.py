@@ -20,7 +20,7 @@ from lure_cli.core.checkpoint import load_model, load_state, load_tensors, new_m
 from lure_cli.core.data import ENOUGH, LIGHT, Sample, Sampler, find_corpus, hold_out
 from lure_cli.core.devices import autocast, native_bf16, place
 from lure_cli.core.losses import content_loss, fusion_loss, moment_distance, reconstruction_loss, task_weights
-from lure_cli.core.model import Latent, Lure, Modality, psnr, stack
+from lure_cli.core.model import ANCHORED, Latent, Lure, Modality, psnr, stack
 from lure_cli.core.muon import Muon
 from lure_cli.core.parallel import Group
 from lure_cli.core.text import OpenClipEncoder, TextEncoder, build_text_encoder
@@ -135,7 +135,7 @@ class Trainer:
         """
         stage1 = ("encoders.", "decoder.") if self.cfg.train_decoder else ("encoders.",)
         parts = stage1 if self.cfg.stage == 1 else ("fusion.", "decoder.")
-        fixed = (".stem.", ".down.") if self.cfg.anchored else ()
+        fixed = ANCHORED if self.cfg.anchored else ()
         named = self.model.named_parameters()
         return {k: p for k, p in named if k.startswith(parts) and not any(f in k for f in fixed)}
 
