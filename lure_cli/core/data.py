@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from lure_cli.config import TrainConfig
-from lure_cli.core.degradations import degrade, uniform
+from lure_cli.core.degradations import degrade, lifted_rain, uniform
 from lure_cli.core.images import has_image_suffix, read_image
 from lure_cli.core.model import CHANNELS, Modality
 from lure_cli.core.paraphrase import paraphrase
@@ -33,11 +33,13 @@ FOLDERS: dict[Modality, str] = {"vis": "visible", "ir": "infrared"}
 """What the folders of a modality are called."""
 _SIDES: dict[Modality, int] = {"ir": 0, "vis": 1}
 """Where a modality stands in a fusion pair."""
-_SHARES = {"noise": 3.0, "rain": 2.5, "blur": 1.5, "haze": 1.5, "stripe": 1.5}
+_SHARES = {"noise": 3.0, "rain": 2.5, "blur": 1.5, "haze": 1.5, "stripe": 1.5, "lowres": 0.5}
 """How often a degradation is drawn, where not once: local detail is learnt slowly, light within minutes."""
 LIGHT = frozenset(("haze", "lowlight", "overexposure", "lowcontrast"))
 """What changes the light of the whole image. These tasks come in gradually: learnt first, they close the layers to all
 others, whose small gains they would spoil."""
+LIFTED = 0.5
+"""Share of the images with made rain that take it from a real pair: that of a few pairs is then seen on all scenes."""
 LIT = 0.25
 """Clean images darker than this mean show night; "low light" asks for a well-lit picture, so they are no target."""
 
@@ -305,7 +307,11 @@ class Sampler:
                 if {names[0], other} != {"lowlight", "overexposure"}:
                     names = tuple(dict.fromkeys((*names, other)))
             y = self._clean_crop(modality, names, g, 3.0)
-            x = degrade(y, names, modality, g)
+            if real and names == ("rain",) and uniform(g, 0, 1) < LIFTED:
+                rainy, dry = self._draw(real, (planes, planes), g, 1.5)
+                x = lifted_rain(y, rainy - dry, g)
+            else:
+                x = degrade(y, names, modality, g)
         if uniform(g, 0, 1) < cfg.ignore_ratio:
             return Sample(x, x, ())
         return Sample(x, y, names)

@@ -30,6 +30,14 @@ def _smooth_field(g: Generator, h: int, w: int, cells: int) -> Tensor:
     return F.interpolate(coarse, size=(h, w), mode="bicubic", align_corners=False)[0, 0].clamp(0, 1)
 
 
+def _steps(x: Tensor, g: Generator) -> Tensor:
+    """Field (H, W) in [0, 1] whose edges lie on edges of the image (C, H, W): a random function of smoothed luma."""
+    level = _gaussian(x.mean(0, keepdim=True), uniform(g, 1.0, 3.0))[0].clamp(0, 1) * 5
+    table = torch.rand(7, generator=g)
+    low = level.long()
+    return table[low] + (table[low + 1] - table[low]) * (level - low)
+
+
 def _gaussian(x: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of a (C, H, W) image, edges replicated, standard deviation in pixels."""
     n = max(1, math.ceil(3 * sigma))
@@ -56,7 +64,8 @@ def _line(length: float, angle: float, size: int) -> Tensor:
 
 
 def haze(x: Tensor, g: Generator) -> tuple[Tensor, float]:
-    """Atmospheric scattering I = J t + A (1 - t), t = exp(-beta d); visible. d: a ramp in any direction plus bumps.
+    """Atmospheric scattering I = J t + A (1 - t), t = exp(-beta d); visible. d: a ramp in any direction plus bumps,
+    and in half of the draws steps along the image's own edges, as depth has at objects.
 
     Severity: the share of the light that the haze has replaced, 1 - t, mean over the image.
     """
@@ -65,6 +74,8 @@ def haze(x: Tensor, g: Generator) -> tuple[Tensor, float]:
     ramp = ramp + torch.linspace(0, uniform(g, -0.3, 0.3), w)[None]
     bumps = uniform(g, 0, 0.5)
     depth = ((1 - bumps) * ramp + bumps * _smooth_field(g, h, w, 5)).clamp_min(0)
+    if uniform(g, 0, 1) < 0.5:
+        depth = depth + uniform(g, 0.1, 0.6) * _steps(x, g)
     t = torch.exp(-uniform(g, 0.2, 2.6) * depth - uniform(g, 0, 0.3))
     air = uniform(g, 0.65, 1.0) + 0.06 * (torch.rand(3, 1, 1, generator=g) - 0.5)
     return (x * t + air * (1 - t)).clamp(0, 1), 1 - float(t.mean())
@@ -87,6 +98,18 @@ def rain(x: Tensor, g: Generator) -> tuple[Tensor, float]:
     layer = layer.clamp(0, 0.9)
     opacity, light = uniform(g, 0.2, 0.8), uniform(g, 0.5, 0.9)
     return (x * (1 - opacity * layer) + light * layer).clamp(0, 1), min(1.0, float(layer.mean()) / 0.2)
+
+
+def lifted_rain(x: Tensor, layer: Tensor, g: Generator) -> Tensor:
+    """Real rain, lifted from a real pair (`layer`: degraded less clean, (3, H, W)), on another image; visible.
+
+    In half of the draws it is fainter where the image is bright, as streaks are hardly brighter than the sky.
+    """
+    strength = math.exp(uniform(g, math.log(0.1), math.log(1.2)))
+    if uniform(g, 0, 1) < 0.5:
+        layer = layer.mean(0, keepdim=True)
+    room = ((1 - x) / 0.6).clamp(0, 1) if uniform(g, 0, 1) < 0.5 else 1.0
+    return (x + strength * room * layer).clamp(0, 1)
 
 
 def lowlight(x: Tensor, g: Generator) -> tuple[Tensor, float]:
@@ -117,7 +140,7 @@ def noise(x: Tensor, g: Generator) -> tuple[Tensor, float]:
 
     Severity: standard deviation, of 50/255 at most.
     """
-    sigma = uniform(g, 4, 50) / 255
+    sigma = math.exp(uniform(g, math.log(2), math.log(50))) / 255
     shape = x.shape if uniform(g, 0, 1) < 0.9 else (1, *x.shape[1:])
     n = torch.randn(shape, generator=g)
     if uniform(g, 0, 1) < 0.15:
