@@ -128,6 +128,9 @@ class TrainConfig:
     w_fuse_grad: float = 10.0
     w_fuse_ssim: float = 0.5
     w_color: float = 10.0
+    w_vif: float = 0.0  # information of the sources that is lost
+    vif_gain: float = 1.0  # contrast up to so many times a source's own counts as its information
+    w_edge: float = 0.0  # edges of the sources that are lost
     w_keep: float = 10.0  # the decoder still gives back each single clean image
 
 

@@ -16,6 +16,7 @@ from lure_cli.core.checkpoint import load_model
 from lure_cli.core.data import Sampler, find_corpus
 from lure_cli.core.degradations import ORDER, RECIPES, degrade
 from lure_cli.core.images import read_image
+from lure_cli.core.metrics.fidelity import edge_preservation, visual_information_fidelity
 from lure_cli.core.muon import Muon
 from lure_cli.core.text import DEGRADATIONS
 from lure_cli.errors import LureError
@@ -139,11 +140,34 @@ def test_ssim_agrees_with_the_textbook_formula() -> None:
     torch.testing.assert_close(losses.ssim_map(x, y).double().squeeze(), expected, atol=1e-5, rtol=1e-4)
 
 
+def test_the_fusion_losses_agree_with_the_evaluator() -> None:
+    vis = losses.luma(picture()[None])
+    ir = (0.2 + 0.6 * vis.flip(3) ** 2).mul(255).round() / 255
+    vis = vis.mul(255).round() / 255
+    fused = (0.6 * vis + 0.4 * ir).mul(255).round() / 255
+    fused, ir, vis = (torch.nn.functional.pad(x, (4, 4, 4, 4)) for x in (fused, ir, vis))  # a border is an edge or not
+    f, a, b = (x[0, 0].mul(255).round().double().numpy() for x in (fused, ir, vis))
+    expected = visual_information_fidelity(f, a, b)
+    far = 100.0  # no bound on the contrast
+    assert float(losses.information_fidelity(fused, ir, far)) == pytest.approx(expected[1], abs=2e-3)
+    assert float(losses.information_fidelity(fused, vis, far)) == pytest.approx(expected[2], abs=2e-3)
+    assert float(losses.edge_preservation(fused, ir, vis)) == pytest.approx(edge_preservation(f, a, b)[0], abs=0.02)
+
+
+def test_contrast_beyond_the_sources_own_is_no_information() -> None:
+    vis = 0.3 + 0.2 * losses.luma(picture()[None])
+    stretched = (vis - vis.mean()) * 1.5 + vis.mean()
+    own = losses.information_fidelity(vis, vis)
+    bounded, free = (losses.information_fidelity(stretched, vis, gain=g) for g in (1.0, 100.0))
+    assert float(free) > float(own) + 0.1
+    assert float(bounded) <= float(own) + 1e-3
+
+
 def test_fusion_loss_prefers_a_fused_picture() -> None:
     vis = picture()[None]
     ir = torch.zeros(1, 1, 96, 96)
     ir[..., 30:60, 40:60] = 1.0
-    weights = (5.0, 10.0, 0.5, 10.0)
+    weights = losses.FusionWeights(5.0, 10.0, 0.5, 10.0, vif=1.0, edge=1.0)
     target = losses.intensity_target(ir, losses.luma(vis), "maximum")
     fused = (vis + target - losses.luma(vis)).clamp(0, 1)
     scores = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -110,18 +113,89 @@ def intensity_target(ir: Tensor, vis_luma: Tensor, kind: str) -> Tensor:
     return vis_luma + (0.4 + 0.6 * s) * (maximum - vis_luma)
 
 
+def information_fidelity(fused: Tensor, source: Tensor, gain: float = 1.0) -> Tensor:
+    """VIF of a source in the fused image per image (B,), differentiable; both (B, 1, H, W), sides 41 at least.
+
+    As the evaluator's `visual_information_fidelity` (Sheikh and Bovik, IEEE Trans. Image Process. 2006), but that
+    contrast beyond `gain` times the source's counts no more (our addition: unbounded, the term is a contrast stretch).
+    """
+    f, s = 255 * fused.float(), 255 * source.float()
+    kept, total = f.new_zeros(len(f)), f.new_zeros(len(f))
+    for scale in range(4):
+        size = 2 ** (4 - scale) + 1
+        window = torch.exp(-0.5 * ((torch.arange(size, device=f.device) - size // 2) / (size / 5)) ** 2)
+        window = (window / window.sum()).view(1, 1, 1, size)
+        if scale:
+            f, s = (_windowed(x, window)[..., ::2, ::2] for x in (f, s))
+        mf, ms, ff, ss, fs = _windowed(torch.cat((f, s, f * f, s * s, f * s), 1), window).split(1, 1)
+        var_f, var, cov = (ff - mf * mf).clamp_min(0), (ss - ms * ms).clamp_min(0), fs - mf * ms
+        g = (cov / (var + 1e-3)).clamp_min(0)
+        left = (var_f - g * cov).clamp_min(1e-3)
+        g = g.clamp_max(gain)
+        kept = kept + torch.log1p(g * g * var / (left + 2)).sum((1, 2, 3))
+        total = total + torch.log1p(var / 2).sum((1, 2, 3))
+    return kept / (total + 1e-6)
+
+
+def _windowed(x: Tensor, window: Tensor) -> Tensor:
+    """Each plane of (B, C, H, W) under a window (1, 1, 1, K) along both axes, the valid part only."""
+    planes = F.conv2d(F.conv2d(x.flatten(0, 1)[:, None], window), window.transpose(2, 3))
+    return planes[:, 0].unflatten(0, x.shape[:2])
+
+
+def edge_preservation(fused: Tensor, ir: Tensor, vis: Tensor) -> Tensor:
+    """Qabf per image (B,), differentiable; all (B, 1, H, W).
+
+    As the evaluator's `edge_preservation` (Xydeas and Petrovic, Electronics Letters 2000), with a smooth angle between
+    the edges, and the border repeated.
+    """
+    kernel = fused.new_tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    sobel = torch.stack((kernel, kernel.T))[:, None]
+
+    def edges(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        gx, gy = F.conv2d(F.pad(255 * x.float(), (1, 1, 1, 1), mode="replicate"), sobel).split(1, 1)
+        return gx, gy, (gx * gx + gy * gy + 1e-4).sqrt()
+
+    fx, fy, strength_f = edges(fused)
+    kept, total = fused.new_zeros(len(fused)), fused.new_zeros(len(fused))
+    for source in (ir, vis):
+        sx, sy, strength = edges(source)
+        ratio = torch.minimum(strength, strength_f) / torch.maximum(strength, strength_f)
+        cosine = ((fx * sx + fy * sy).abs() / (strength_f * strength)).clamp(0, 1 - 1e-5)
+        angle = 1 - torch.acos(cosine) / (math.pi / 2)
+        quality = 0.9994 * torch.sigmoid(15 * (ratio - 0.5)) * 0.9879 * torch.sigmoid(22 * (angle - 0.8))
+        kept, total = kept + (quality * strength).sum((1, 2, 3)), total + strength.sum((1, 2, 3))
+    return kept / total
+
+
+@dataclass(frozen=True)
+class FusionWeights:
+    """Weights of the terms of L_II; those of METHOD, and two of our own: `vif` and `edge`."""
+
+    intensity: float
+    grad: float
+    ssim: float
+    color: float
+    vif: float = 0.0
+    edge: float = 0.0
+
+
 def fusion_loss(
-    fused: Tensor, ir: Tensor, vis: Tensor, intensity: str, weights: tuple[float, float, float, float]
+    fused: Tensor, ir: Tensor, vis: Tensor, intensity: str, weights: FusionWeights, gain: float = 1.0
 ) -> tuple[Tensor, dict[str, float]]:
-    """L_II = w_i L_int + w_g L_grad + w_s L_ssim + w_c L_color (METHOD: stage II).
+    """L_II = w_i L_int + w_g L_grad + w_s L_ssim + w_c L_color + w_v L_vif + w_e L_edge (METHOD: stage II; the last
+    two are ours).
+
+    L_vif = 1 - (V_ir + V_vis + min(V_ir, V_vis)) / 3, V the information of each source that the fused image holds:
+    a sum alone is highest for the copy of one source. L_edge = 1 - Qabf.
 
     Args:
         fused, vis: (B, 3, H, W); ir: (B, 1, H, W); clean.
         intensity: target of L_int, see `intensity_target`.
-        weights: (w_i, w_g, w_s, w_c).
+        gain: see `information_fidelity`.
 
     Returns:
-        the loss and its four parts, unweighted.
+        the loss and its parts, unweighted.
     """
     y, v = luma(fused), luma(vis)
     target = intensity_target(ir, v, intensity)
@@ -132,5 +206,12 @@ def fusion_loss(
     l_ssim = 1 - 0.5 * (ssim_map(y, ir).mean() + ssim_map(y, v).mean())
     l_color = F.l1_loss(fused - y, vis - v)  # colour differences R-Y, G-Y, B-Y
     parts = {"int": l_int, "grad": l_grad, "ssim": l_ssim, "color": l_color}
-    loss = sum((w * p for w, p in zip(weights, parts.values(), strict=True)), y.new_zeros(()))
+    loss = weights.intensity * l_int + weights.grad * l_grad + weights.ssim * l_ssim + weights.color * l_color
+    if weights.vif:
+        of_ir, of_vis = information_fidelity(y, ir, gain), information_fidelity(y, v, gain)
+        parts["vif"] = 1 - (of_ir + of_vis + torch.minimum(of_ir, of_vis)).mean() / 3
+        loss = loss + weights.vif * parts["vif"]
+    if weights.edge:
+        parts["edge"] = 1 - edge_preservation(y, ir, v).mean()
+        loss = loss + weights.edge * parts["edge"]
     return loss, {k: float(p.detach()) for k, p in parts.items()}

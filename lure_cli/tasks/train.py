@@ -19,7 +19,14 @@ from lure_cli.config import MODELS, Provenance, TrainConfig, from_mapping, load_
 from lure_cli.core.checkpoint import load_model, load_state, load_tensors, new_model, save_model, save_state
 from lure_cli.core.data import ENOUGH, LIGHT, Sample, Sampler, find_corpus, hold_out
 from lure_cli.core.devices import autocast, native_bf16, place
-from lure_cli.core.losses import content_loss, fusion_loss, moment_distance, reconstruction_loss, task_weights
+from lure_cli.core.losses import (
+    FusionWeights,
+    content_loss,
+    fusion_loss,
+    moment_distance,
+    reconstruction_loss,
+    task_weights,
+)
 from lure_cli.core.model import ANCHORED, Latent, Lure, Modality, psnr, stack
 from lure_cli.core.muon import Muon
 from lure_cli.core.parallel import Group
@@ -341,8 +348,8 @@ class Trainer:
                 f_ir, f_vis = model.encode(ir, p0, "ir"), model.encode(vis, p0, "vis")
             fused = model.decode(model.fusion(f_ir, f_vis)).float()
             single = [(model.decode(f_ir, "ir").float(), ir), (model.decode(f_vis, "vis").float(), vis)]
-        weights = (cfg.w_int, cfg.w_fuse_grad, cfg.w_fuse_ssim, cfg.w_color)
-        loss, parts = fusion_loss(fused, ir, vis, cfg.intensity, weights)
+        weights = FusionWeights(cfg.w_int, cfg.w_fuse_grad, cfg.w_fuse_ssim, cfg.w_color, cfg.w_vif, cfg.w_edge)
+        loss, parts = fusion_loss(fused, ir, vis, cfg.intensity, weights, cfg.vif_gain)
         keep = torch.stack([(x - y).abs().mean() for x, y in single]).mean()
         return loss + cfg.w_keep * keep, parts | {"keep": float(keep.detach())}
 
