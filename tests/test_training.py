@@ -151,7 +151,8 @@ def test_the_fusion_losses_agree_with_the_evaluator() -> None:
     far = 100.0  # no bound on the contrast
     assert float(losses.information_fidelity(fused, ir, far)) == pytest.approx(expected[1], abs=2e-3)
     assert float(losses.information_fidelity(fused, vis, far)) == pytest.approx(expected[2], abs=2e-3)
-    assert float(losses.edge_preservation(fused, ir, vis)) == pytest.approx(edge_preservation(f, a, b)[0], abs=0.02)
+    # The evaluator's angles jump for nearly horizontal edges, which a loss must not.
+    assert float(losses.edge_preservation(fused, ir, vis)) == pytest.approx(edge_preservation(f, a, b)[0], abs=0.05)
 
 
 def test_contrast_beyond_the_sources_own_is_no_information() -> None:
