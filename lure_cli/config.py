@@ -55,6 +55,9 @@ class ModelConfig:
                 raise ValueError(f"{key} = {getattr(self, key)}: expected 1 to 4096")
 
 
+SWITCHES = ("text_guided_attention", "inner_residual", "global_context")
+"""Ablation switches of the model; they are keys of `TrainConfig` as well."""
+
 MODELS: dict[str, ModelConfig] = {
     "lure-small": ModelConfig(),
     "lure-base": ModelConfig(
@@ -76,6 +79,9 @@ class TrainConfig:
 
     stage: int = 1  # 1: restoration into the latent space; 2: fusion inside it
     model: str = "lure-small"
+    text_guided_attention: bool = True  # ablation switches of the model, as of ModelConfig; with init, its model's
+    inner_residual: bool = True
+    global_context: bool = True
     data: str = ""  # root of the data folder
     exclude: tuple[str, ...] = ()  # names of sets that are never trained on
     out: str = ""  # folder of checkpoints and log

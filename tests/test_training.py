@@ -195,6 +195,16 @@ def first_stage(stage: int, data: Path, folder: Path) -> dict[str, str]:
     return {"init": str(folder / "s1" / "weights.safetensors")}
 
 
+def test_the_models_switches_are_keys_of_a_run(data: Path, tmp_path: Path) -> None:
+    run(config(data, tmp_path / "a", steps=1, inner_residual=False))
+    weights = tmp_path / "a" / "weights.safetensors"
+    assert not load_model(weights)[0].cfg.inner_residual
+    run(config(data, tmp_path / "b", steps=1, init=str(weights)))  # keeps what it starts from
+    assert not load_model(tmp_path / "b" / "weights.safetensors")[0].cfg.inner_residual
+    with pytest.raises(LureError, match="text_guided_attention"):
+        Trainer(config(data, tmp_path / "c", init=str(weights), text_guided_attention=False))
+
+
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_resumed_run_equals_an_uninterrupted_one(stage: int, data: Path, tmp_path: Path) -> None:
     init = first_stage(stage, data, tmp_path)

@@ -146,8 +146,8 @@ def _windowed(x: Tensor, window: Tensor) -> Tensor:
 def edge_preservation(fused: Tensor, ir: Tensor, vis: Tensor) -> Tensor:
     """Qabf per image (B,), differentiable; all (B, 1, H, W).
 
-    As the evaluator's `edge_preservation` (Xydeas and Petrovic, Electronics Letters 2000), but that the angle between edges
-    does not jump where one is nearly horizontal, and that the border is repeated.
+    As the evaluator's `edge_preservation` (Xydeas and Petrovic, Electronics Letters 2000), but that the angle between
+    edges does not jump where one is nearly horizontal, and that the border is repeated.
     """
     kernel = fused.new_tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     sobel = torch.stack((kernel, kernel.T))[:, None]

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from lure_cli.config import MODELS, Provenance, TrainConfig, from_mapping, load_toml, nearest, parse_setting
+from lure_cli.config import MODELS, SWITCHES, Provenance, TrainConfig, from_mapping, load_toml, nearest, parse_setting
 from lure_cli.core.checkpoint import load_model, load_state, load_tensors, new_model, save_model, save_state
 from lure_cli.core.data import ENOUGH, LIGHT, Sample, Sampler, find_corpus, hold_out
 from lure_cli.core.devices import autocast, native_bf16, place
@@ -125,10 +125,18 @@ class Trainer:
 
     def _initial_model(self) -> tuple[Lure, TextEncoder, Provenance]:
         if self.cfg.init:
-            return load_model(resolve_weights(self.cfg.init))
+            loaded = load_model(resolve_weights(self.cfg.init))
+            for name in SWITCHES:
+                if getattr(loaded[0].cfg, name) and not getattr(self.cfg, name):
+                    raise LureError(
+                        f"{self.cfg.init}: has been trained with {name}",
+                        "train without it from the start, without --init",
+                    )
+            return loaded
         if self.cfg.stage == 2:
             raise LureError("stage II needs the weights of stage I", "give them with --init")
-        model_cfg = MODELS[self.cfg.model]
+        switches = {name: getattr(self.cfg, name) for name in SWITCHES}
+        model_cfg = dataclasses.replace(MODELS[self.cfg.model], **switches)
         text = build_text_encoder(self.cfg.text_encoder, model_cfg.text_dim)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.cfg.seed)
