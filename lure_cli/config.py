@@ -114,9 +114,10 @@ class TrainConfig:
     # stage I
     train_decoder: bool = False  # it starts exact on clean latents; free, it restores unasked
     pseudo_degradation: bool = True  # ablation: x = y = clean with the pseudo prompt
-    pseudo_ratio: float = 0.2  # share of such samples
-    ignore_ratio: float = 0.05  # share of degraded samples that come with the pseudo prompt and stay as they are
+    pseudo_ratio: float = 0.05  # share of such samples
+    ignore_ratio: float = 0.01  # share of degraded samples that come with the pseudo prompt and stay as they are
     composite_ratio: float = 0.15  # share of degraded samples with two degradations
+    partial_ratio: float = 0.25  # share of those whose prompt names only one: the other is to stay
     real_ratio: float = 0.3  # share of real pairs among the samples of a task that has some
     anchored: bool = True  # ablation: off lets the latents of clean images move during stage I
     wordings: int = 64  # texts for each set of degradations, where the text encoder reads texts; 0: always the same one
@@ -134,7 +135,7 @@ class TrainConfig:
     w_fuse_grad: float = 10.0
     w_fuse_ssim: float = 0.5
     w_color: float = 10.0
-    w_vif: float = 0.0  # information of the sources that is lost
+    w_vif: float = 0.0  # (needs crops of 41 pixels) information of the sources that is lost
     vif_gain: float = 1.0  # contrast up to so many times a source's own counts as its information
     w_edge: float = 0.0  # edges of the sources that are lost
     w_keep: float = 10.0  # the decoder still gives back each single clean image

@@ -14,7 +14,7 @@ from lure_cli.config import TrainConfig, from_mapping, load_toml, parse_setting
 from lure_cli.core import losses
 from lure_cli.core.checkpoint import load_model
 from lure_cli.core.data import Sampler, find_corpus
-from lure_cli.core.degradations import ORDER, RECIPES, degrade
+from lure_cli.core.degradations import ORDER, RECIPES, degrade, degrade_and_keep
 from lure_cli.core.images import read_image
 from lure_cli.core.metrics.fidelity import edge_preservation, visual_information_fidelity
 from lure_cli.core.muon import Muon
@@ -193,6 +193,25 @@ def first_stage(stage: int, data: Path, folder: Path) -> dict[str, str]:
         return {}
     run(config(data, folder / "s1", steps=1))
     return {"init": str(folder / "s1" / "weights.safetensors")}
+
+
+def test_a_prompt_may_name_a_part_of_what_is_wrong(data: Path, tmp_path: Path) -> None:
+    g = torch.Generator().manual_seed(3)
+    x, y = degrade_and_keep(picture(), ("noise", "haze"), ("haze",), "vis", g)
+    assert (y - picture()).abs().mean() > 0.02
+    rest = (x - y) - (x - y).mean()
+    assert rest.std() > 0.005
+    assert abs(float(torch.corrcoef(torch.stack((rest.flatten(), y.flatten())))[0, 1])) < 0.2  # noise alone
+    cfg = config(
+        data, tmp_path, pseudo_ratio=0.0, ignore_ratio=0.0, composite_ratio=1.0, partial_ratio=1.0, real_ratio=0.0
+    )
+    samples = [s for i in range(8) for s in Sampler(find_corpus(data), cfg).stage1(i)["vis"]]
+    assert all(len(s.names) == 1 for s in samples)
+
+
+def test_information_needs_large_crops(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(LureError, match="crop = 32"):
+        Trainer(config(data, tmp_path, stage=2, w_vif=1.0))
 
 
 def test_the_models_switches_are_keys_of_a_run(data: Path, tmp_path: Path) -> None:

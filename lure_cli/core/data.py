@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from lure_cli.config import TrainConfig
-from lure_cli.core.degradations import degrade, lifted_rain, uniform
+from lure_cli.core.degradations import degrade, degrade_and_keep, lifted_rain, uniform
 from lure_cli.core.images import has_image_suffix, read_image
 from lure_cli.core.model import CHANNELS, Modality
 from lure_cli.core.paraphrase import paraphrase
@@ -310,6 +310,9 @@ class Sampler:
             if real and names == ("rain",) and uniform(g, 0, 1) < LIFTED:
                 rainy, dry = self._draw(real, (planes, planes), g, 1.5)
                 x = lifted_rain(y, rainy - dry, g)
+            elif len(names) == 2 and uniform(g, 0, 1) < cfg.partial_ratio:
+                x, y = degrade_and_keep(y, names, names[1:], modality, g)
+                names = names[:1]
             else:
                 x = degrade(y, names, modality, g)
         if uniform(g, 0, 1) < cfg.ignore_ratio:

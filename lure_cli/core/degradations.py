@@ -225,3 +225,18 @@ def degrade_measured(x: Tensor, names: tuple[str, ...], modality: str, g: Genera
         x, severity = RECIPES[name](x, g)
         severities[name] = min(1.0, max(0.0, severity))
     return x, severities
+
+
+def degrade_and_keep(
+    x: Tensor, names: tuple[str, ...], kept: tuple[str, ...], modality: str, g: Generator
+) -> tuple[Tensor, Tensor]:
+    """The image with all degradations, and with only those that are `kept`, each drawn the same in both."""
+    seeds = {name: int(torch.randint(2**31, (), generator=g)) for name in names}
+
+    def with_(some: tuple[str, ...]) -> Tensor:
+        y = x
+        for name in sorted(some, key=ORDER.index):
+            y = degrade(y, (name,), modality, torch.Generator().manual_seed(seeds[name]))
+        return y
+
+    return with_(names), with_(kept)

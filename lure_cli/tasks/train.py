@@ -88,6 +88,7 @@ class Trainer:
             ("holdout", 0 <= cfg.holdout < 1, "0 (none) or a share below 1"),
             ("validate_every", cfg.validate_every >= 1, "a number of steps, 1 or more"),
             ("validation_crops", cfg.validation_crops >= 1, "1 or more"),
+            ("crop", not (cfg.stage == 2 and cfg.w_vif and cfg.crop < 41), "41 or more, or w_vif = 0"),
             ("patience", cfg.patience >= 0, "0 (never stop early) or more"),
         ):
             if not valid:
