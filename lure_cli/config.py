@@ -135,6 +135,7 @@ class TrainConfig:
     w_fuse_grad: float = 10.0
     w_fuse_ssim: float = 0.5
     w_color: float = 10.0
+    w_base: float = 0.0  # mean brightness of broad areas
     w_vif: float = 0.0  # (needs crops of 41 pixels) information of the sources that is lost
     vif_gain: float = 1.0  # contrast up to so many times a source's own counts as its information
     w_edge: float = 0.0  # edges of the sources that are lost

@@ -168,14 +168,19 @@ def edge_preservation(fused: Tensor, ir: Tensor, vis: Tensor) -> Tensor:
     return kept / total
 
 
+BASE = 16
+"""Side of the areas in pixels whose mean brightness L_base holds."""
+
+
 @dataclass(frozen=True)
 class FusionWeights:
-    """Weights of the terms of L_II; those of METHOD, and two of our own: `vif` and `edge`."""
+    """Weights of the terms of L_II; those of METHOD, and three of our own: `base`, `vif` and `edge`."""
 
     intensity: float
     grad: float
     ssim: float
     color: float
+    base: float = 0.0
     vif: float = 0.0
     edge: float = 0.0
 
@@ -183,9 +188,11 @@ class FusionWeights:
 def fusion_loss(
     fused: Tensor, ir: Tensor, vis: Tensor, intensity: str, weights: FusionWeights, gain: float = 1.0
 ) -> tuple[Tensor, dict[str, float]]:
-    """L_II = w_i L_int + w_g L_grad + w_s L_ssim + w_c L_color + w_v L_vif + w_e L_edge (METHOD: stage II; the last
-    two are ours).
+    """L_II = w_i L_int + w_g L_grad + w_s L_ssim + w_c L_color + w_b L_base + w_v L_vif + w_e L_edge (METHOD: stage II;
+    the last three are ours).
 
+    L_base: squared error of the means of `BASE` by `BASE` pixels, against the target of L_int. Without it, L_vif and
+    L_edge darken parts of a bright sky to make room for the texture that the infrared has there.
     L_vif = 1 - (V_ir + V_vis + min(V_ir, V_vis)) / 3, V the information of each source that the fused image holds:
     a sum alone is highest for the copy of one source. L_edge = 1 - Qabf.
 
@@ -207,6 +214,9 @@ def fusion_loss(
     l_color = F.l1_loss(fused - y, vis - v)  # colour differences R-Y, G-Y, B-Y
     parts = {"int": l_int, "grad": l_grad, "ssim": l_ssim, "color": l_color}
     loss = weights.intensity * l_int + weights.grad * l_grad + weights.ssim * l_ssim + weights.color * l_color
+    if weights.base:
+        parts["base"] = F.mse_loss(F.avg_pool2d(y, BASE), F.avg_pool2d(target, BASE))
+        loss = loss + weights.base * parts["base"]
     if weights.vif:
         of_ir, of_vis = information_fidelity(y, ir, gain), information_fidelity(y, v, gain)
         parts["vif"] = 1 - (of_ir + of_vis + torch.minimum(of_ir, of_vis)).mean() / 3

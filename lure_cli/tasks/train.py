@@ -357,7 +357,9 @@ class Trainer:
                 f_ir, f_vis = model.encode(ir, p0, "ir"), model.encode(vis, p0, "vis")
             fused = model.decode(model.fusion(f_ir, f_vis)).float()
             single = [(model.decode(f_ir, "ir").float(), ir), (model.decode(f_vis, "vis").float(), vis)]
-        weights = FusionWeights(cfg.w_int, cfg.w_fuse_grad, cfg.w_fuse_ssim, cfg.w_color, cfg.w_vif, cfg.w_edge)
+        weights = FusionWeights(
+            cfg.w_int, cfg.w_fuse_grad, cfg.w_fuse_ssim, cfg.w_color, cfg.w_base, cfg.w_vif, cfg.w_edge
+        )
         loss, parts = fusion_loss(fused, ir, vis, cfg.intensity, weights, cfg.vif_gain)
         keep = torch.stack([(x - y).abs().mean() for x, y in single]).mean()
         return loss + cfg.w_keep * keep, parts | {"keep": float(keep.detach())}
