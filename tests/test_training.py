@@ -14,7 +14,7 @@ from lure_cli.config import TrainConfig, from_mapping, load_toml, parse_setting
 from lure_cli.core import losses
 from lure_cli.core.checkpoint import load_model
 from lure_cli.core.data import Sampler, find_corpus
-from lure_cli.core.degradations import ORDER, RECIPES, degrade, degrade_and_keep
+from lure_cli.core.degradations import ORDER, RECIPES, degrade, degrade_alike
 from lure_cli.core.images import read_image
 from lure_cli.core.metrics.fidelity import edge_preservation, visual_information_fidelity
 from lure_cli.core.muon import Muon
@@ -197,7 +197,7 @@ def first_stage(stage: int, data: Path, folder: Path) -> dict[str, str]:
 
 def test_a_prompt_may_name_a_part_of_what_is_wrong(data: Path, tmp_path: Path) -> None:
     g = torch.Generator().manual_seed(3)
-    x, y = degrade_and_keep(picture(), ("noise", "haze"), ("haze",), "vis", g)
+    x, y = degrade_alike([(picture(), ("noise", "haze")), (picture(), ("haze",))], "vis", g)
     assert (y - picture()).abs().mean() > 0.02
     rest = (x - y) - (x - y).mean()
     assert rest.std() > 0.005
@@ -207,6 +207,14 @@ def test_a_prompt_may_name_a_part_of_what_is_wrong(data: Path, tmp_path: Path) -
     )
     samples = [s for i in range(8) for s in Sampler(find_corpus(data), cfg).stage1(i)["vis"]]
     assert all(len(s.names) == 1 for s in samples)
+
+
+def test_the_context_is_that_of_the_whole_image(data: Path, tmp_path: Path) -> None:
+    cfg = config(data, tmp_path, pseudo_ratio=0.0, ignore_ratio=0.0, composite_ratio=0.0, real_ratio=0.0)
+    samples = [s for i in range(40) for s in Sampler(find_corpus(data), cfg).stage1(i)["vis"]]
+    assert all(s.whole.shape == (3, 32, 32) for s in samples)
+    dark = [s for s in samples if s.names == ("lowlight",)]
+    assert dark and all(s.whole.mean() < 0.9 * s.y.mean() for s in dark)
 
 
 def test_information_needs_large_crops(data: Path, tmp_path: Path) -> None:

@@ -15,16 +15,16 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from lure_cli.config import TrainConfig
-from lure_cli.core.degradations import degrade, degrade_and_keep, lifted_rain, uniform
+from lure_cli.core.degradations import degrade_alike, lifted_rain, uniform
 from lure_cli.core.images import has_image_suffix, read_image
-from lure_cli.core.model import CHANNELS, Modality
+from lure_cli.core.model import CHANNELS, THUMBNAIL, Modality
 from lure_cli.core.paraphrase import paraphrase
 from lure_cli.core.text import DEGRADATIONS
 from lure_cli.errors import LureError
@@ -82,9 +82,19 @@ class Sample:
 
     x: Tensor
     y: Tensor
+    whole: Tensor
+    """Thumbnail (C, T, T) of the whole image that x is a part of, for the global context: how dark or flat an image is
+    shows in the whole."""
     names: tuple[str, ...]
     text: str = ""
     """The prompt in words, where the text encoder reads words; without any, the names say it all."""
+
+
+class View(NamedTuple):
+    """A crop (C, S, S) and the thumbnail (C, T, T) of the whole image that it comes from."""
+
+    crop: Tensor
+    whole: Tensor
 
 
 def _generator(*place: int | str) -> Generator:
@@ -217,6 +227,7 @@ class Sampler:
         self.corpus, self.cfg, self.texts = corpus, cfg, texts and cfg.wordings > 0
         self._cache: OrderedDict[tuple[Path, int], Tensor] = OrderedDict()
         self._cached_bytes = 0
+        self._wholes: dict[tuple[Path, int], Tensor] = {}
         self._fusion: dict[Modality, dict[str, Sequence[Files]]] = {
             m: {f"fusion/{name}": [(pair[k],) for pair in pairs] for name, pairs in corpus.fusion.items()}
             for m, k in _SIDES.items()
@@ -236,7 +247,7 @@ class Sampler:
 
     def _pairs(self, generators: Sequence[Generator]) -> tuple[Tensor, Tensor]:
         drawn = [self._draw(self.corpus.fusion, (1, 3), g, 2.0) for g in generators]
-        return torch.stack([d[0] for d in drawn]), torch.stack([d[1] for d in drawn])
+        return torch.stack([ir.crop for ir, _ in drawn]), torch.stack([vis.crop for _, vis in drawn])
 
     def fixed_pairs(self, count: int) -> tuple[Tensor, Tensor] | None:
         """The same clean pairs for every run, whatever its seed, as `stage2` gives them; None without any."""
@@ -261,20 +272,28 @@ class Sampler:
         for (m, name), sets in self.corpus.restoration.items():
             if m == modality and any(sets.values()):
                 drawn = [self._draw(sets, (planes, planes), g, 1.0) for g in generators(name, "real")]
-                cases[f"{name}_real"] = [Sample(x, y, (name,)) for x, y in drawn]
+                cases[f"{name}_real"] = [Sample(x.crop, y.crop, x.whole, (name,)) for x, y in drawn]
         return cases
 
     def _fixed_case(self, modality: Modality, names: tuple[str, ...], g: Generator) -> Sample:
-        y = self._clean_crop(modality, names, g, 2.0)
-        return Sample(degrade(y, names, modality, g) if names else y, y, names)
+        return self._degraded(self._clean_crop(modality, names, g, 2.0), names, (), modality, g)
 
-    def _clean_crop(self, modality: Modality, names: tuple[str, ...], g: Generator, zoom: float) -> Tensor:
+    def _degraded(
+        self, clean: View, names: tuple[str, ...], kept: tuple[str, ...], modality: Modality, g: Generator
+    ) -> Sample:
+        """A sample with these degradations; the prompt asks for all to go but for those that are kept."""
+        light = [name for name in names if name in LIGHT]  # detail does not show in a thumbnail
+        views = [(clean.crop, names), (clean.crop, kept), (clean.whole, light)]
+        x, y, whole = degrade_alike(views, modality, g)
+        return Sample(x, y, whole, tuple(name for name in names if name not in kept))
+
+    def _clean_crop(self, modality: Modality, names: tuple[str, ...], g: Generator, zoom: float) -> View:
         """What is to be degraded; well lit, if that can be had, where "low light" is among the degradations."""
         for _ in range(8):
-            (y,) = self._draw(self._clean[modality], (CHANNELS[modality],), g, zoom)
-            if "lowlight" not in names or y.mean() > LIT:
+            (view,) = self._draw(self._clean[modality], (CHANNELS[modality],), g, zoom)
+            if "lowlight" not in names or view.crop.mean() > LIT:
                 break
-        return y
+        return view
 
     def _told(self, modality: Modality, g: Generator, ramp: float) -> Sample:
         """A sample, with a prompt in words where they are wanted: one of `cfg.wordings` for these degradations."""
@@ -291,8 +310,8 @@ class Sampler:
         if cfg.pseudo_degradation and uniform(g, 0, 1) < cfg.pseudo_ratio:
             fusion_only = uniform(g, 0, 1) < 0.7  # it ties the fusion data to the latent space
             pool = self._fusion[modality] if fusion_only else self._clean[modality]
-            (y,) = self._draw(pool, (planes,), g, 2.0)
-            return Sample(y, y, ())
+            (clean,) = self._draw(pool, (planes,), g, 2.0)
+            return Sample(clean.crop, clean.crop, clean.whole, ())
         known = DEGRADATIONS[modality]
         shares = torch.tensor([_SHARES.get(name, 1.0) * (ramp if name in LIGHT else 1.0) for name in known])
         names: tuple[str, ...] = (known[int(torch.multinomial(shares, 1, generator=g))],)
@@ -300,28 +319,28 @@ class Sampler:
         if real and uniform(g, 0, 1) < cfg.real_ratio:
             # Light and weather look alike at any size; grain and streaks do not, so those keep their pixels.
             zoom = 3.0 if names[0] in ("lowlight", "overexposure", "haze") else 1.0
-            x, y = self._draw(real, (planes, planes), g, zoom)
+            degraded, clean = self._draw(real, (planes, planes), g, zoom)
+            sample = Sample(degraded.crop, clean.crop, degraded.whole, names)
         else:
             if uniform(g, 0, 1) < cfg.composite_ratio:
                 other = known[int(torch.randint(len(known), (), generator=g))]
                 if {names[0], other} != {"lowlight", "overexposure"}:
                     names = tuple(dict.fromkeys((*names, other)))
-            y = self._clean_crop(modality, names, g, 3.0)
+            clean = self._clean_crop(modality, names, g, 3.0)
             if real and names == ("rain",) and uniform(g, 0, 1) < LIFTED:
                 rainy, dry = self._draw(real, (planes, planes), g, 1.5)
-                x = lifted_rain(y, rainy - dry, g)
-            elif len(names) == 2 and uniform(g, 0, 1) < cfg.partial_ratio:
-                x, y = degrade_and_keep(y, names, names[1:], modality, g)
-                names = names[:1]
+                x = lifted_rain(clean.crop, rainy.crop - dry.crop, g)
+                sample = Sample(x, clean.crop, clean.whole, names)
             else:
-                x = degrade(y, names, modality, g)
+                partial = len(names) == 2 and uniform(g, 0, 1) < cfg.partial_ratio
+                sample = self._degraded(clean, names, names[1:] if partial else (), modality, g)
         if uniform(g, 0, 1) < cfg.ignore_ratio:
-            return Sample(x, x, ())
-        return Sample(x, y, names)
+            return replace(sample, y=sample.x, names=())
+        return sample
 
     def _draw(
         self, sets: Mapping[str, Sequence[Files]], planes: Sequence[int], g: Generator, zoom: float
-    ) -> list[Tensor]:
+    ) -> list[View]:
         """The same random crop of all files of one sample, from a window up to `zoom` times as large, mirrored in
         half of the cases. Large sets are drawn more often, but only by the root of their size."""
         if not sets:
@@ -341,13 +360,21 @@ class Sampler:
         top = int(torch.randint(h - window + 1, (), generator=g))
         left = int(torch.randint(w - window + 1, (), generator=g))
         mirror = uniform(g, 0, 1) < 0.5
-        crops = []
-        for image in images:
+        views = []
+        for path, image in zip(sample, images, strict=True):
             crop = image[:, top : top + window, left : left + window].float() / 255
             if window != size:
                 crop = F.interpolate(crop[None], size=(size, size), mode="bilinear", antialias=True)[0]
-            crops.append(crop.flip(2) if mirror else crop)
-        return crops
+            view = View(crop, self._whole(path, image))
+            views.append(View(*(t.flip(2) for t in view)) if mirror else view)
+        return views
+
+    def _whole(self, path: Path, image: Tensor) -> Tensor:
+        """The thumbnail (C, T, T) of an image; kept, as it is small."""
+        key = (path, len(image))
+        if key not in self._wholes:
+            self._wholes[key] = F.adaptive_avg_pool2d(image.float() / 255, THUMBNAIL)
+        return self._wholes[key]
 
     def _load(self, path: Path, planes: int) -> Tensor:
         """uint8 (C, H, W), from memory where it was read before and the cache had room."""

@@ -8,7 +8,7 @@ and 1 for the infrared image; those that know only one say so.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -227,16 +227,17 @@ def degrade_measured(x: Tensor, names: tuple[str, ...], modality: str, g: Genera
     return x, severities
 
 
-def degrade_and_keep(
-    x: Tensor, names: tuple[str, ...], kept: tuple[str, ...], modality: str, g: Generator
-) -> tuple[Tensor, Tensor]:
-    """The image with all degradations, and with only those that are `kept`, each drawn the same in both."""
-    seeds = {name: int(torch.randint(2**31, (), generator=g)) for name in names}
+def degrade_alike(views: Sequence[tuple[Tensor, Sequence[str]]], modality: str, g: Generator) -> list[Tensor]:
+    """Degrade several views of one scene, each by its own part of the degradations, drawn the same for all.
 
-    def with_(some: tuple[str, ...]) -> Tensor:
-        y = x
-        for name in sorted(some, key=ORDER.index):
-            y = degrade(y, (name,), modality, torch.Generator().manual_seed(seeds[name]))
-        return y
-
-    return with_(names), with_(kept)
+    Args:
+        views: images (C, H, W) in [0, 1], of any sizes, and names.
+    """
+    named = sorted({name for _, names in views for name in names}, key=ORDER.index)
+    seeds = {name: int(torch.randint(2**31, (), generator=g)) for name in named}
+    degraded = []
+    for x, names in views:
+        for name in sorted(names, key=ORDER.index):
+            x = degrade(x, (name,), modality, torch.Generator().manual_seed(seeds[name]))
+        degraded.append(x)
+    return degraded

@@ -127,7 +127,7 @@ def information_fidelity(fused: Tensor, source: Tensor, gain: float = 1.0) -> Te
         window = (window / window.sum()).view(1, 1, 1, size)
         if scale:
             f, s = (_windowed(x, window)[..., ::2, ::2] for x in (f, s))
-        mf, ms, ff, ss, fs = _windowed(torch.cat((f, s, f * f, s * s, f * s), 1), window).split(1, 1)
+        mf, ms, ff, ss, fs = _windowed(torch.cat((f, s, f * f, s * s, f * s), 1), window).chunk(5, 1)
         var_f, var, cov = (ff - mf * mf).clamp_min(0), (ss - ms * ms).clamp_min(0), fs - mf * ms
         g = (cov / (var + 1e-3)).clamp_min(0)
         left = (var_f - g * cov).clamp_min(1e-3)
@@ -140,7 +140,7 @@ def information_fidelity(fused: Tensor, source: Tensor, gain: float = 1.0) -> Te
 def _windowed(x: Tensor, window: Tensor) -> Tensor:
     """Each plane of (B, C, H, W) under a window (1, 1, 1, K) along both axes, the valid part only."""
     planes = F.conv2d(F.conv2d(x.flatten(0, 1)[:, None], window), window.transpose(2, 3))
-    return planes[:, 0].unflatten(0, x.shape[:2])
+    return planes.view(*x.shape[:2], *planes.shape[-2:])
 
 
 def edge_preservation(fused: Tensor, ir: Tensor, vis: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ def edge_preservation(fused: Tensor, ir: Tensor, vis: Tensor) -> Tensor:
     sobel = torch.stack((kernel, kernel.T))[:, None]
 
     def edges(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        gx, gy = F.conv2d(F.pad(255 * x.float(), (1, 1, 1, 1), mode="replicate"), sobel).split(1, 1)
+        gx, gy = F.conv2d(F.pad(255 * x.float(), (1, 1, 1, 1), mode="replicate"), sobel).chunk(2, 1)
         return gx, gy, (gx * gx + gy * gy + 1e-4).sqrt()
 
     fx, fy, strength_f = edges(fused)

@@ -317,7 +317,9 @@ class Trainer:
                     continue
                 x = inputs[m] = self._images([s.x for s in samples])
                 y = targets[m] = self._images([s.y for s in samples])
-                latents[m] = model.encode(x, self._texts(samples), m)
+                texts = self._texts(samples)
+                edit = model.edit(self._images([s.whole for s in samples]), texts, m)
+                latents[m] = model.encode(x, texts, m, edit=edit)
                 if cfg.unified:
                     with torch.no_grad():
                         clean = model.encode(y, self.text.encode([()] * len(samples)).to(self.device), m)
