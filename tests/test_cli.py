@@ -138,7 +138,7 @@ def test_info(lure: Run) -> None:
 
 
 def test_train_both_stages_then_fuse(lure: Run, examples: Path, data: Path) -> None:
-    small = ["--steps", "2", "--set", "crop=32", "--set", "batch_vis=2", "--set", "batch_ir=2"]
+    small = ["--steps", "2", "--set", "crop=48", "--set", "batch_vis=2", "--set", "batch_ir=2"]
     first = lure("train", "stage1", "--data", data, "--out", "s1", *small)
     assert (first.code, first.out) == (0, "s1/weights.safetensors\n")
     assert "2/2" in first.err

@@ -21,7 +21,7 @@ COMMANDS = [
 SETUP = [c for c in COMMANDS if c.startswith("python3 -m venv")]
 FRESH = [sys.executable, "-m", "lure_cli"]
 """`lure` of this checkout, in a fresh interpreter."""
-SMALL = ["--steps", "1", "--set", "crop=32", "--set", "batch_vis=2", "--set", "batch_ir=2"]
+SMALL = ["--steps", "1", "--set", "crop=48", "--set", "batch_vis=2", "--set", "batch_ir=2"]
 """Added to training commands, so that they take seconds."""
 
 
