@@ -329,8 +329,12 @@ class Sampler:
             clean = self._clean_crop(modality, names, g, 3.0)
             if real and names == ("rain",) and uniform(g, 0, 1) < LIFTED:
                 rainy, dry = self._draw(real, (planes, planes), g, 1.5)
-                x = lifted_rain(clean.crop, rainy.crop - dry.crop, g)
-                sample = Sample(x, clean.crop, clean.whole, names)
+                seed = int(torch.randint(2**31, (), generator=g))
+                x, whole = (
+                    lifted_rain(y, rain - none, torch.Generator().manual_seed(seed))
+                    for y, rain, none in zip(clean, rainy, dry, strict=True)
+                )
+                sample = Sample(x, clean.crop, whole, names)
             else:
                 partial = len(names) == 2 and uniform(g, 0, 1) < cfg.partial_ratio
                 sample = self._degraded(clean, names, names[1:] if partial else (), modality, g)
