@@ -31,6 +31,7 @@ class ModelConfig:
     text_guided_attention: bool = True  # ablation: off leaves the text only the blocks' gains
     inner_residual: bool = True  # ablation: off removes the path around the feature-mixing branch
     global_context: bool = True  # ablation: off hides the image as a whole from the condition
+    tone: bool = False  # a brightness curve for the whole image before the layers; older files have none
 
     def __post_init__(self) -> None:
         """Refuse sizes that no model has, before memory is taken for them (the file that names them may be foreign).
@@ -55,11 +56,11 @@ class ModelConfig:
                 raise ValueError(f"{key} = {getattr(self, key)}: expected 1 to 4096")
 
 
-SWITCHES = ("text_guided_attention", "inner_residual", "global_context")
+SWITCHES = ("text_guided_attention", "inner_residual", "global_context", "tone")
 """Ablation switches of the model; they are keys of `TrainConfig` as well."""
 
 MODELS: dict[str, ModelConfig] = {
-    "lure-small": ModelConfig(),
+    "lure-small": ModelConfig(tone=True),
     "lure-base": ModelConfig(
         name="lure-base",
         widths=(64, 128, 256),
@@ -69,6 +70,7 @@ MODELS: dict[str, ModelConfig] = {
         fusion_blocks=(2, 4, 4),
         expansions=(4, 4, 4),
         condition_dim=256,
+        tone=True,
     ),
 }
 
@@ -82,6 +84,7 @@ class TrainConfig:
     text_guided_attention: bool = True  # ablation switches of the model, as of ModelConfig; with init, its model's
     inner_residual: bool = True
     global_context: bool = True
+    tone: bool = True  # added, as the identity, to a model that has none
     data: str = ""  # root of the data folder
     exclude: tuple[str, ...] = ()  # names of sets that are never trained on
     out: str = ""  # folder of checkpoints and log

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
-from lure_cli.config import MODELS, ModelConfig, Provenance
-from lure_cli.core.checkpoint import FORMAT, load_model, load_tensors, new_model, save_model, save_tensors
-from lure_cli.core.model import Lure, TextGuidedAttention, luma, pad_to_multiple, parameter_count, psnr
+from lure_cli.config import MODELS, SWITCHES, ModelConfig, Provenance
+from lure_cli.core.checkpoint import FORMAT, load_model, load_tensors, new_model, save_model, save_tensors, with_tone
+from lure_cli.core.model import Lure, TextGuidedAttention, ToneCurve, luma, pad_to_multiple, parameter_count, psnr
 from lure_cli.core.text import VocabularyEncoder
 from lure_cli.errors import LureError
 
-TINY = ModelConfig(name="tiny", widths=(16, 16, 16), condition_dim=16)
+TINY = ModelConfig(name="tiny", widths=(16, 16, 16), condition_dim=16, tone=True)
 TEXT = VocabularyEncoder(32)
 
 
@@ -114,7 +115,7 @@ def test_attention_is_a_map_in_the_unit_interval_and_vanishes_without_condition(
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("switch", ["text_guided_attention", "inner_residual", "global_context"])
+@pytest.mark.parametrize("switch", SWITCHES)
 def test_every_switch_builds_another_network_that_runs(switch: str) -> None:
     on, off = tiny(), tiny(**{switch: False})
     ir, vis = torch.rand(1, 1, 16, 16), torch.rand(1, 3, 16, 16)
@@ -125,6 +126,29 @@ def test_every_switch_builds_another_network_that_runs(switch: str) -> None:
     else:
         off.load_state_dict(on.state_dict())
         assert not torch.allclose(a, off(ir, vis, texts("noise"), texts("haze")), atol=1e-3)
+
+
+@torch.inference_mode()
+def test_tone_curves_are_added_as_the_identity() -> None:
+    model = tiny(tone=False)
+    grown = with_tone(model)
+    assert grown.cfg.tone and parameter_count(grown) > parameter_count(model)
+    ir, vis = 0.1 + 0.8 * torch.rand(1, 1, 24, 24), 0.1 + 0.8 * torch.rand(1, 3, 24, 24)
+    torch.testing.assert_close(
+        grown(ir, vis, texts("noise"), texts("haze")), model(ir, vis, texts("noise"), texts("haze"))
+    )
+
+
+@torch.inference_mode()
+def test_a_tone_curve_can_undo_lost_contrast_and_darkness() -> None:
+    tone = ToneCurve(3, 8)
+    edit = torch.ones(1, 8)
+    x = torch.rand(1, 3, 12, 12)
+    tone.out.bias.copy_(torch.tensor([0.3] * 3 + [math.log(5)] * 3 + [0.0] * 3))
+    torch.testing.assert_close(tone(0.3 + x / 5, edit), x, atol=1e-3, rtol=0)
+    tone.out.bias.copy_(torch.tensor([0.0] * 3 + [math.log(4)] * 3 + [-math.log(2)] * 3))
+    torch.testing.assert_close(tone(x**2 / 4, edit), x, atol=1e-2, rtol=0)
+    assert torch.equal(tone(x, torch.zeros(1, 8)), x)
 
 
 def test_lure_small_keeps_its_budget() -> None:

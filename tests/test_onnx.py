@@ -39,7 +39,7 @@ from lure_cli.tasks.weights import shipped_path
 
 Run = Callable[..., Outcome]
 TEXT = VocabularyEncoder(32)
-TINY = ModelConfig(name="tiny", widths=(16, 16, 16), condition_dim=16)
+TINY = ModelConfig(name="tiny", widths=(16, 16, 16), condition_dim=16, tone=True)
 EXACT = "--dtype", "fp32", "--device", "cpu"
 GATE = EXAMPLES / "pairs" / "ir" / "gate.png", EXAMPLES / "pairs" / "vis" / "gate.png"
 
@@ -123,6 +123,7 @@ def test_any_size_and_batch(size: tuple[int, int, int], model: Lure, exported: O
         {"text_guided_attention": False},
         {"inner_residual": False},
         {"global_context": False},
+        {"tone": False},
         {"expansions": (2, 1, 1), "decoder_blocks": (1, 0, 2), "encoder_blocks": (0, 2, 1)},
         {"widths": (24, 16), "encoder_blocks": (1, 1), "refine_blocks": (2,), "decoder_blocks": (0, 0)}
         | {"fusion_blocks": (0, 1), "expansions": (1, 4)},

@@ -142,6 +142,17 @@ def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
     return model.eval(), text, provenance
 
 
+def with_tone(model: Lure) -> Lure:
+    """The model with tone curves; where it has none, they are added and change nothing until they are trained."""
+    if model.cfg.tone:
+        return model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        grown = Lure(dataclasses.replace(model.cfg, tone=True), model.pseudo_prompt)
+    grown.load_state_dict(model.state_dict(), strict=False)
+    return grown.eval()
+
+
 def save_state(
     path: Path,
     model: Lure,

@@ -205,14 +205,53 @@ class GlobalContext(nn.Module):
     Drawn from a thumbnail of fixed size, so it can be computed once for a large image and handed to its tiles.
     """
 
-    def __init__(self, channels: int, dim: int) -> None:
+    def __init__(self, channels: int, dim: int, extremes: bool = False) -> None:
         super().__init__()
         self.net = nn.Sequential(
             nn.Conv2d(channels, 16, 3, 2, 1), nn.SiLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.SiLU(), nn.Conv2d(32, dim, 1)
         )
+        self.extremes = nn.Linear(4 * channels, dim, bias=False) if extremes else None
+        if self.extremes is not None:
+            nn.init.zeros_(self.extremes.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(F.adaptive_avg_pool2d(x, THUMBNAIL)).mean((2, 3))
+        x = F.adaptive_avg_pool2d(x, THUMBNAIL)
+        seen = self.net(x).mean((2, 3))
+        return seen if self.extremes is None else seen + self.extremes(self.statistics(x))
+
+    @staticmethod
+    def statistics(x: Tensor) -> Tensor:
+        """Mean, standard deviation, minimum and maximum of each plane of a thumbnail: (B, 4 C)."""
+        mean = x.mean((2, 3))
+        spread = ((x * x).mean((2, 3)) - mean * mean).clamp_min(1e-6).sqrt()
+        return torch.cat((mean, spread, x.amin((2, 3)), x.amax((2, 3))), dim=1)
+
+
+class ToneCurve(nn.Module):
+    """One brightness curve for the whole image, drawn from the edit: y = ((x - b) e^g)^(e^s) for each plane, from below
+    bounded to 0 before the power; x + u (y - x), u = the edit's presence, so the pseudo prompt changes nothing.
+
+    Darkness, glare and lost contrast change all pixels alike, by factors up to ten, which residual layers can only
+    approximate. It starts as the identity. (our addition)
+    """
+
+    LIMIT = 3.0
+    """Of |g|; |s| is half as large at most."""
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(dim, 64)
+        self.out = nn.Linear(64, 3 * channels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, edit: Tensor) -> Tensor:
+        """x (B, C, H, W), edit (B, K) -> (B, C, H, W), in float32."""
+        x = x.float()
+        offset, gain, power = self.out(F.silu(self.hidden(edit))).float()[:, :, None, None].chunk(3, 1)
+        gain, power = gain.clamp(-self.LIMIT, self.LIMIT), power.clamp(-self.LIMIT / 2, self.LIMIT / 2)
+        y = ((x - offset) * gain.exp()).clamp(1e-4, 2.0) ** power.exp()
+        return x + edit[:, :1, None, None].float() * (y - x)
 
 
 class Condition(nn.Module):
@@ -269,7 +308,8 @@ class Encoder(nn.Module):
         super().__init__()
         widths, scales = cfg.widths, len(cfg.widths)
         self.stem = nn.Conv2d(4 * channels, widths[0] - PIXELS, 3, padding=1)
-        self.context = GlobalContext(channels, cfg.condition_dim) if cfg.global_context else None
+        self.context = GlobalContext(channels, cfg.condition_dim, cfg.tone) if cfg.global_context else None
+        self.tone = ToneCurve(channels, cfg.condition_dim) if cfg.tone else None
         self.condition = Condition(cfg.text_dim, cfg.condition_dim)
         self.down = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 2, 2) for i in range(scales - 1))
         self.layers = nn.ModuleList(
@@ -287,6 +327,8 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, edit: Tensor | None) -> Latent:
         """x (B, C, H, W), sides a multiple of 2 to the number of scales; edit (B, K), or None where nothing is asked
         for: then the layers, which would not change anything, are left out."""
+        if self.tone is not None and edit is not None:
+            x = self.tone(x, edit)
         x = F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)
         learned = self.stem(x)
         pixels = torch.cat([x] * (PIXELS // x.shape[1]), dim=1)  # infrared as a grey picture

@@ -43,6 +43,7 @@ from lure_cli.core.model import (
     InnerResidualBlock,
     Lure,
     TextGuidedAttention,
+    ToneCurve,
     pad_to_multiple,
 )
 from lure_cli.core.onnx_nodes import Graph
@@ -54,9 +55,9 @@ OPSET, IR_VERSION = 18, 8
 """As old as the operators allow; tried with onnxruntime 1.19 and 1.32."""
 INPUTS = ("ir", "vis", "prompt_ir", "prompt_vis")
 OPERATORS = frozenset(
-    "Abs Add And Cast Clip Concat Conv DepthToSpace Div Equal Gemm Greater GreaterOrEqual Identity If IsNaN "
-    "LayerNormalization Less MatMul Min Mul Pad Range ReduceMax ReduceMean ReduceSum Reshape Resize Shape Sigmoid "
-    "Slice Sqrt Squeeze Sub Transpose Unsqueeze Where".split()
+    "Abs Add And Cast Clip Concat Conv DepthToSpace Div Equal Exp Gemm Greater GreaterOrEqual Identity If IsNaN "
+    "LayerNormalization Less MatMul Min Mul Pad Pow Range ReduceMax ReduceMean ReduceMin ReduceSum Reshape Resize Shape "
+    "Sigmoid Slice Sqrt Squeeze Sub Transpose Unsqueeze Where".split()
 )
 """All that a graph may hold; a file with others is not ours."""
 OPTIONAL = ("strength_ir", "strength_vis", "thumb_ir", "thumb_vis")
@@ -86,7 +87,7 @@ def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> Mod
         x = _pad(g, m, sides[m], model.multiple)
         thumb = g.op("Where", g.op("IsNaN", f"thumb_{m}"), _thumbnail(g, x), f"thumb_{m}")
         edit = _condition(g, encoder.condition, f"prompt_{m}", model.pseudo_prompt, _context(g, encoder.context, thumb))
-        latents[m] = _encode(g, encoder, g.layered(x), edit, f"strength_{m}", branches)
+        latents[m] = _encode(g, encoder, x, edit, f"strength_{m}", branches)
     y = g.float32(_decode(g, model.decoder, _fuse(g, model.fusion, latents["ir"], latents["vis"])))
     size = g.op("Concat", *sides["vis"], axis=0)
     y = g.op("Slice", y, g.ints(0, 0), size, g.ints(2, 3))
@@ -167,7 +168,37 @@ def _context(g: Graph, m: GlobalContext | None, thumb: str) -> str | None:
     x = thumb
     for layer in m.net:
         x = _silu(g, x) if isinstance(layer, nn.SiLU) else _conv(g, layer, x, g.value)
-    return g.op("ReduceMean", x, g.ints(2, 3), keepdims=0)
+    seen = g.op("ReduceMean", x, g.ints(2, 3), keepdims=0)
+    if m.extremes is None:
+        return seen
+    mean, square, low, high = (
+        g.op(kind, v, g.ints(2, 3), keepdims=0)
+        for kind, v in (
+            ("ReduceMean", thumb),
+            ("ReduceMean", g.op("Mul", thumb, thumb)),
+            ("ReduceMin", thumb),
+            ("ReduceMax", thumb),
+        )
+    )
+    variance = g.op("Clip", g.op("Sub", square, g.op("Mul", mean, mean)), g.value(1e-6))
+    statistics = g.op("Concat", mean, g.op("Sqrt", variance), low, high, axis=1)
+    return g.op("Add", seen, _linear(g, m.extremes, statistics))
+
+
+def _tone(g: Graph, m: ToneCurve, x: str, edit: str) -> str:
+    values = _linear(g, m.out, _silu(g, _linear(g, m.hidden, edit)))
+    channels = m.out.out_features // 3
+    offset, gain, power = (
+        g.op("Unsqueeze", g.op("Slice", values, g.ints(i), g.ints(i + channels), g.ints(1)), g.ints(2, 3))
+        for i in range(0, 3 * channels, channels)
+    )
+    gain, power = (
+        g.op("Exp", g.op("Clip", v, g.value(-limit), g.value(limit)))
+        for v, limit in ((gain, m.LIMIT), (power, m.LIMIT / 2))
+    )
+    y = g.op("Clip", g.op("Mul", g.op("Sub", x, offset), gain), g.value(1e-4), g.value(2.0))
+    u = g.op("Unsqueeze", g.op("Slice", edit, g.ints(0), g.ints(1), g.ints(1)), g.ints(2, 3))
+    return g.op("Add", x, g.op("Mul", u, g.op("Sub", g.op("Pow", y, power), x)))
 
 
 def _condition(g: Graph, m: Condition, t: str, p0: Tensor, context: str | None) -> str:
@@ -316,10 +347,12 @@ def _encode(g: Graph, m: Encoder, x: str, edit: str, strength: str, branches: bo
     """`Lure.encode`: F(p0) + s (F(t) - F(p0)); the second term is 0, unseen, where the batch's edits all are."""
     from onnx import TensorProto, helper
 
-    x = _stem(g, m, x)
+    image, x = x, _stem(g, m, g.layered(x))
     plain = _plain(g, m, x, edit)
     inner = Graph(g.half, g) if branches else g
     s = inner.layered(inner.op("Reshape", strength, inner.ints(-1, 1, 1, 1)))
+    if m.tone is not None:
+        x = _stem(inner, m, inner.layered(_tone(inner, m.tone, image, edit)))
     features = _encoder(inner, m, x, edit)
     changes = [inner.op("Mul", s, inner.op("Sub", b, a)) for a, b in zip(plain, features, strict=True)]
     if branches:

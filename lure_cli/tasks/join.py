@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lure_cli.config import Provenance
-from lure_cli.core.checkpoint import load_model, save_model
+from lure_cli.core.checkpoint import load_model, save_model, with_tone
 from lure_cli.core.model import ANCHORED, Lure
 from lure_cli.errors import LureError
 from lure_cli.tasks.hub import Say
@@ -43,6 +43,8 @@ def join(options: JoinOptions, say: Say | None = None) -> Path:
         raise LureError(f"{options.output}: exists already", "give another name, or --overwrite")
     named = {"vis": options.vis, "ir": options.ir, "fusion": options.fusion}
     loaded = {part: load_model(resolve_weights(name, say)) for part, name in named.items()}
+    if any(model.cfg.tone for model, *_ in loaded.values()):
+        loaded = {part: (with_tone(model), text, record) for part, (model, text, record) in loaded.items()}
     model, text, record = loaded["fusion"]
     for part in ("vis", "ir"):
         other, its_text, _ = loaded[part]

@@ -16,7 +16,15 @@ import torch
 from torch import Tensor
 
 from lure_cli.config import MODELS, SWITCHES, Provenance, TrainConfig, from_mapping, load_toml, nearest, parse_setting
-from lure_cli.core.checkpoint import load_model, load_state, load_tensors, new_model, save_model, save_state
+from lure_cli.core.checkpoint import (
+    load_model,
+    load_state,
+    load_tensors,
+    new_model,
+    save_model,
+    save_state,
+    with_tone,
+)
 from lure_cli.core.data import ENOUGH, LIGHT, Sample, Sampler, find_corpus, hold_out
 from lure_cli.core.devices import autocast, native_bf16, place
 from lure_cli.core.losses import (
@@ -126,14 +134,11 @@ class Trainer:
 
     def _initial_model(self) -> tuple[Lure, TextEncoder, Provenance]:
         if self.cfg.init:
-            loaded = load_model(resolve_weights(self.cfg.init))
+            model, text, before = load_model(resolve_weights(self.cfg.init))
             for name in SWITCHES:
-                if getattr(loaded[0].cfg, name) and not getattr(self.cfg, name):
-                    raise LureError(
-                        f"{self.cfg.init}: has been trained with {name}",
-                        "train without it from the start, without --init",
-                    )
-            return loaded
+                if getattr(model.cfg, name) and not getattr(self.cfg, name):
+                    raise LureError(f"{self.cfg.init}: has been trained with {name}", "train without --init instead")
+            return with_tone(model) if self.cfg.tone else model, text, before
         if self.cfg.stage == 2:
             raise LureError("stage II needs the weights of stage I", "give them with --init")
         switches = {name: getattr(self.cfg, name) for name in SWITCHES}
