@@ -142,13 +142,15 @@ def test_tone_curves_are_added_as_the_identity() -> None:
 @torch.inference_mode()
 def test_a_tone_curve_can_undo_lost_contrast_and_darkness() -> None:
     tone = ToneCurve(3, 8)
-    edit = torch.ones(1, 8)
+    edit, between = torch.ones(1, 8), torch.tensor([[0.3] * 3 + [0.5] * 3])
     x = torch.rand(1, 3, 12, 12)
-    tone.out.bias.copy_(torch.tensor([0.3] * 3 + [math.log(5)] * 3 + [0.0] * 3))
-    torch.testing.assert_close(tone(0.3 + x / 5, edit), x, atol=1e-3, rtol=0)
-    tone.out.bias.copy_(torch.tensor([0.0] * 3 + [math.log(4)] * 3 + [-math.log(2)] * 3))
-    torch.testing.assert_close(tone(x**2 / 4, edit), x, atol=1e-2, rtol=0)
-    assert torch.equal(tone(x, torch.zeros(1, 8)), x)
+    tone.out.bias.copy_(torch.tensor([0.3] * 3 + [math.log(5)] * 3 + [0.0] * 9))
+    torch.testing.assert_close(tone(0.3 + x / 5, edit, between), x, atol=1e-3, rtol=0)
+    tone.out.bias.copy_(torch.tensor([0.0] * 9 + [1.0] * 6))  # by what there is
+    torch.testing.assert_close(tone(0.3 + x / 5, edit, between), x, atol=1e-3, rtol=0)
+    tone.out.bias.copy_(torch.tensor([0.0] * 3 + [math.log(4)] * 3 + [-math.log(2)] * 3 + [0.0] * 6))
+    torch.testing.assert_close(tone(x**2 / 4, edit, between), x, atol=1e-2, rtol=0)
+    assert torch.equal(tone(x, torch.zeros(1, 8), between), x)
 
 
 def test_lure_small_keeps_its_budget() -> None:

@@ -28,7 +28,7 @@ from lure_cli.core import onnx_graph
 from lure_cli.core.checkpoint import load_model, new_model, save_model
 from lure_cli.core.files import sha256
 from lure_cli.core.model import Lure, psnr
-from lure_cli.core.onnx_graph import INPUTS, OPERATORS, OPTIONAL, build_onnx, thumbnail
+from lure_cli.core.onnx_graph import INPUTS, OPERATORS, OPTIONAL, build_onnx
 from lure_cli.core.onnx_model import KEY, OnnxLure, describe, digest, load_onnx, open_onnx
 from lure_cli.core.text import DEGRADATIONS, VocabularyEncoder
 from lure_cli.core.tiling import fuse_tiled
@@ -168,10 +168,12 @@ def test_plain_fusion_does_not_run_the_encoders_layers() -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (13, 40), (32, 64), (100, 97)])
-def test_a_view_from_outside_is_the_same_as_the_own_one(height: int, width: int, exported: OnnxLure) -> None:
+def test_a_view_from_outside_is_the_same_as_the_own_one(
+    height: int, width: int, model: Lure, exported: OnnxLure
+) -> None:
     ir, vis = pair(1, height, width)
     t_ir, t_vis = texts("lowcontrast"), texts("lowlight")
-    views = thumbnail(ir, exported.multiple), thumbnail(vis, exported.multiple)
+    views = model.view(ir), model.view(vis)
     own = exported(ir, vis, t_ir, t_vis)
     torch.testing.assert_close(exported(ir, vis, t_ir, t_vis, edits=views), own, atol=1e-6, rtol=0)
     other = views[0], torch.zeros_like(views[1])

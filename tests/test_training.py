@@ -212,9 +212,12 @@ def test_a_prompt_may_name_a_part_of_what_is_wrong(data: Path, tmp_path: Path) -
 def test_the_context_is_that_of_the_whole_image(data: Path, tmp_path: Path) -> None:
     cfg = config(data, tmp_path, pseudo_ratio=0.0, ignore_ratio=0.0, composite_ratio=0.0, real_ratio=0.0)
     samples = [s for i in range(40) for s in Sampler(find_corpus(data), cfg).stage1(i)["vis"]]
-    assert all(s.whole.shape == (3, 32, 32) for s in samples)
+    assert all(s.whole.shape == (9, 32, 32) for s in samples)
     dark = [s for s in samples if s.names == ("lowlight",)]
-    assert dark and all(s.whole.mean() < 0.9 * s.y.mean() for s in dark)
+    assert dark and all(s.whole[:3].mean() < 0.9 * s.y.mean() for s in dark)
+    for s in samples:
+        thumbnail, low, high = s.whole.split(3)
+        assert (low <= thumbnail + 1e-3).all() and (thumbnail <= high + 1e-3).all()
 
 
 def test_information_needs_large_crops(data: Path, tmp_path: Path) -> None:

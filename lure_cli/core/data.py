@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from lure_cli.config import TrainConfig
 from lure_cli.core.degradations import degrade_alike, lifted_rain, uniform
 from lure_cli.core.images import has_image_suffix, read_image
-from lure_cli.core.model import CHANNELS, THUMBNAIL, Modality
+from lure_cli.core.model import CHANNELS, Modality, whole_view
 from lure_cli.core.paraphrase import paraphrase
 from lure_cli.core.text import DEGRADATIONS
 from lure_cli.errors import LureError
@@ -83,18 +83,40 @@ class Sample:
     x: Tensor
     y: Tensor
     whole: Tensor
-    """Thumbnail (C, T, T) of the whole image that x is a part of, for the global context: how dark or flat an image is
-    shows in the whole."""
+    """`whole_view` (3 C, T, T) of the image that x is a part of: how dark or flat an image is shows there."""
     names: tuple[str, ...]
     text: str = ""
     """The prompt in words, where the text encoder reads words; without any, the names say it all."""
 
 
-class View(NamedTuple):
-    """A crop (C, S, S) and the thumbnail (C, T, T) of the whole image that it comes from."""
+@dataclass(frozen=True)
+class View:
+    """A part of an image."""
 
-    crop: Tensor
+    image: Tensor
+    """The whole of it: uint8 (C, H, W)."""
     whole: Tensor
+    """Its `whole_view` (3 C, T, T)."""
+    window: tuple[slice, slice]
+    size: int
+    mirrored: bool
+
+    @property
+    def crop(self) -> Tensor:
+        """(C, S, S) in [0, 1]."""
+        return self.cut(self.image[:, *self.window].float() / 255)
+
+    def cut(self, part: Tensor) -> Tensor:
+        """What lies in the window, brought to the size of the crop."""
+        if part.shape[1:] != (self.size, self.size):
+            part = F.interpolate(part[None], size=(self.size, self.size), mode="bilinear", antialias=True)[0]
+        return part.flip(2) if self.mirrored else part
+
+
+def _whole(image: Tensor) -> Tensor:
+    """`whole_view` of one image (C, H, W) in [0, 1]."""
+    h, w = (side // 2 * 2 for side in image.shape[1:])
+    return whole_view(image[None, :, :h, :w], extremes=True)[0]
 
 
 def _generator(*place: int | str) -> Generator:
@@ -282,9 +304,14 @@ class Sampler:
         self, clean: View, names: tuple[str, ...], kept: tuple[str, ...], modality: Modality, g: Generator
     ) -> Sample:
         """A sample with these degradations; the prompt asks for all to go but for those that are kept."""
-        light = [name for name in names if name in LIGHT]  # detail does not show in a thumbnail
-        views = [(clean.crop, names), (clean.crop, kept), (clean.whole, light)]
-        x, y, whole = degrade_alike(views, modality, g)
+        sides: list[Sequence[str]] = [names, kept]
+        crops, whole = [clean.crop, clean.crop], clean.whole
+        if LIGHT & set(names):  # shows in the image as a whole
+            image = clean.image.float() / 255
+            images = degrade_alike([(image, [n for n in side if n in LIGHT]) for side in sides], modality, g)
+            crops, whole = [clean.cut(each[:, *clean.window]) for each in images], _whole(images[0])
+            sides = [[n for n in side if n not in LIGHT] for side in sides]
+        x, y = degrade_alike(list(zip(crops, sides, strict=True)), modality, g)
         return Sample(x, y, whole, tuple(name for name in names if name not in kept))
 
     def _clean_crop(self, modality: Modality, names: tuple[str, ...], g: Generator, zoom: float) -> View:
@@ -330,11 +357,14 @@ class Sampler:
             if real and names == ("rain",) and uniform(g, 0, 1) < LIFTED:
                 rainy, dry = self._draw(real, (planes, planes), g, 1.5)
                 seed = int(torch.randint(2**31, (), generator=g))
-                x, whole = (
+                x, thumbnail = (
                     lifted_rain(y, rain - none, torch.Generator().manual_seed(seed))
-                    for y, rain, none in zip(clean, rainy, dry, strict=True)
+                    for y, rain, none in (
+                        (clean.crop, rainy.crop, dry.crop),
+                        (clean.whole[:planes], rainy.whole[:planes], dry.whole[:planes]),
+                    )
                 )
-                sample = Sample(x, clean.crop, whole, names)
+                sample = Sample(x, clean.crop, torch.cat((thumbnail, clean.whole[planes:])), names)
             else:
                 partial = len(names) == 2 and uniform(g, 0, 1) < cfg.partial_ratio
                 sample = self._degraded(clean, names, names[1:] if partial else (), modality, g)
@@ -364,20 +394,17 @@ class Sampler:
         top = int(torch.randint(h - window + 1, (), generator=g))
         left = int(torch.randint(w - window + 1, (), generator=g))
         mirror = uniform(g, 0, 1) < 0.5
-        views = []
-        for path, image in zip(sample, images, strict=True):
-            crop = image[:, top : top + window, left : left + window].float() / 255
-            if window != size:
-                crop = F.interpolate(crop[None], size=(size, size), mode="bilinear", antialias=True)[0]
-            view = View(crop, self._whole(path, image))
-            views.append(View(*(t.flip(2) for t in view)) if mirror else view)
-        return views
+        place = slice(top, top + window), slice(left, left + window)
+        return [
+            View(image, self._whole_of(path, image), place, size, mirror)
+            for path, image in zip(sample, images, strict=True)
+        ]
 
-    def _whole(self, path: Path, image: Tensor) -> Tensor:
-        """The thumbnail (C, T, T) of an image; kept, as it is small."""
+    def _whole_of(self, path: Path, image: Tensor) -> Tensor:
+        """Its view as a whole; kept, as it is small."""
         key = (path, len(image))
         if key not in self._wholes:
-            self._wholes[key] = F.adaptive_avg_pool2d(image.float() / 255, THUMBNAIL)
+            self._wholes[key] = _whole(image.float() / 255)
         return self._wholes[key]
 
     def _load(self, path: Path, planes: int) -> Tensor:

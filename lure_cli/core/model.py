@@ -199,10 +199,27 @@ class EncoderLayer(nn.Module):
         return last(y, condition, self.tga.change(condition), x)
 
 
-class GlobalContext(nn.Module):
-    """A vector that sums up the whole image (B, C, H, W) -> (B, K): how dark, hazy or flat it is.
+def whole_view(x: Tensor, extremes: bool) -> Tensor:
+    """What encoders know of the image as a whole, whatever its size: (B, C, T, T) or, with extremes, (B, 3 C, T, T).
 
-    Drawn from a thumbnail of fixed size, so it can be computed once for a large image and handed to its tiles.
+    The first C planes are its thumbnail. With extremes, those after it hold the least and the greatest value of each
+    plane, the same everywhere; each of 2x2 pixels' mean, so that no single dead pixel counts.
+
+    Args:
+        x: the whole image (B, C, H, W), H and W even.
+    """
+    thumbnail = F.adaptive_avg_pool2d(x, THUMBNAIL)
+    if not extremes:
+        return thumbnail
+    pooled = F.avg_pool2d(x, 2)
+    low, high = (v.expand_as(thumbnail) for v in (pooled.amin((2, 3), True), pooled.amax((2, 3), True)))
+    return torch.cat((thumbnail, low, high), dim=1)
+
+
+class GlobalContext(nn.Module):
+    """A vector that sums up the whole image (B, K): how dark, hazy or flat it is.
+
+    Drawn from its `whole_view`, so it can be computed once for a large image and handed to its tiles.
     """
 
     def __init__(self, channels: int, dim: int, extremes: bool = False) -> None:
@@ -210,46 +227,56 @@ class GlobalContext(nn.Module):
         self.net = nn.Sequential(
             nn.Conv2d(channels, 16, 3, 2, 1), nn.SiLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.SiLU(), nn.Conv2d(32, dim, 1)
         )
+        self.channels = channels
         self.extremes = nn.Linear(4 * channels, dim, bias=False) if extremes else None
         if self.extremes is not None:
             nn.init.zeros_(self.extremes.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.adaptive_avg_pool2d(x, THUMBNAIL)
-        seen = self.net(x).mean((2, 3))
-        return seen if self.extremes is None else seen + self.extremes(self.statistics(x))
+    def forward(self, view: Tensor) -> Tensor:
+        """view: as of `whole_view`."""
+        seen: Tensor = self.net(view[:, : self.channels]).mean((2, 3))
+        return seen if self.extremes is None else seen + self.extremes(self.statistics(view))
 
-    @staticmethod
-    def statistics(x: Tensor) -> Tensor:
-        """Mean, standard deviation, minimum and maximum of each plane of a thumbnail: (B, 4 C)."""
+    def statistics(self, view: Tensor) -> Tensor:
+        """Mean and standard deviation of each plane of the thumbnail, least and greatest value: (B, 4 C)."""
+        x = view[:, : self.channels]
         mean = x.mean((2, 3))
         spread = ((x * x).mean((2, 3)) - mean * mean).clamp_min(1e-6).sqrt()
-        return torch.cat((mean, spread, x.amin((2, 3)), x.amax((2, 3))), dim=1)
+        return torch.cat((mean, spread, bounds(view, self.channels)), dim=1)
+
+
+def bounds(view: Tensor, channels: int) -> Tensor:
+    """The least and the greatest values in a view with extremes: (B, 2 C)."""
+    return view[:, channels:, 0, 0]
 
 
 class ToneCurve(nn.Module):
-    """One brightness curve for the whole image, drawn from the edit: y = ((x - b) e^g)^(e^s) for each plane, from below
-    bounded to 0 before the power; x + u (y - x), u = the edit's presence, so the pseudo prompt changes nothing.
+    """One brightness curve for the whole image, for each plane: y = ((x - b) e^g)^(e^s), from below bounded to 0 before
+    the power; x + u (y - x), u = the edit's presence, so the pseudo prompt changes nothing.
 
-    Darkness, glare and lost contrast change all pixels alike, by factors up to ten, which residual layers can only
-    approximate. It starts as the identity. (our addition)
+    b, g and s are drawn from the edit, and b and g also from the least and greatest value l and h of the plane:
+    b = b' + m l, g = g' - n log(h - l), so that m = n = 1 stretches what there is to the whole range. Darkness, glare
+    and lost contrast change all pixels alike, by factors up to ten, which residual layers can only approximate. It
+    starts as the identity. (our addition)
     """
 
-    LIMIT = 3.0
-    """Of |g|; |s| is half as large at most."""
+    LIMIT = 4.0
+    """Of |g|; |s| is a third as large at most."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(dim, 64)
-        self.out = nn.Linear(64, 3 * channels)
+        self.out = nn.Linear(64, 5 * channels)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, edit: Tensor) -> Tensor:
-        """x (B, C, H, W), edit (B, K) -> (B, C, H, W), in float32."""
+    def forward(self, x: Tensor, edit: Tensor, between: Tensor) -> Tensor:
+        """x (B, C, H, W), edit (B, K), `bounds` (B, 2 C) -> (B, C, H, W), in float32."""
         x = x.float()
-        offset, gain, power = self.out(F.silu(self.hidden(edit))).float()[:, :, None, None].chunk(3, 1)
-        gain, power = gain.clamp(-self.LIMIT, self.LIMIT), power.clamp(-self.LIMIT / 2, self.LIMIT / 2)
+        offset, gain, power, m, n = self.out(F.silu(self.hidden(edit))).float()[:, :, None, None].chunk(5, 1)
+        low, high = between.float()[:, :, None, None].chunk(2, 1)
+        offset, gain = offset + m * low, gain - n * (high - low).clamp_min(0.02).log()
+        gain, power = gain.clamp(-self.LIMIT, self.LIMIT), power.clamp(-self.LIMIT / 3, self.LIMIT / 3)
         y = ((x - offset) * gain.exp()).clamp(1e-4, 2.0) ** power.exp()
         return x + edit[:, :1, None, None].float() * (y - x)
 
@@ -311,6 +338,7 @@ class Encoder(nn.Module):
         self.context = GlobalContext(channels, cfg.condition_dim, cfg.tone) if cfg.global_context else None
         self.tone = ToneCurve(channels, cfg.condition_dim) if cfg.tone else None
         self.condition = Condition(cfg.text_dim, cfg.condition_dim)
+        self.channels, self.condition_dim = channels, cfg.condition_dim
         self.down = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 2, 2) for i in range(scales - 1))
         self.layers = nn.ModuleList(
             EncoderLayer(widths[i], cfg.encoder_blocks[i], cfg.expansions[i], cfg) for i in range(scales)
@@ -320,15 +348,20 @@ class Encoder(nn.Module):
             EncoderLayer(widths[i], cfg.refine_blocks[i], cfg.expansions[i], cfg) for i in range(scales - 1)
         )
 
-    def edit(self, x: Tensor, t: Tensor, p0: Tensor) -> Tensor:
-        """What the text t (B, D) asks for in the image x (B, C, H, W), as one vector an image (B, K); 0 for p0."""
-        return self.condition(t, p0.expand_as(t), None if self.context is None else self.context(x))
+    def edit(self, view: Tensor, t: Tensor, p0: Tensor) -> Tensor:
+        """What the text t (B, D) asks for in an image, seen as a whole (`whole_view`), as one vector an image: (B, K)
+        or, with a tone curve, (B, K + 2 C), its `bounds` last. All of it is 0 for p0."""
+        edit: Tensor = self.condition(t, p0.expand_as(t), None if self.context is None else self.context(view))
+        if self.tone is None:
+            return edit
+        return torch.cat((edit, bounds(view, self.channels).to(edit.dtype) * (edit[:, :1] != 0)), dim=1)
 
     def forward(self, x: Tensor, edit: Tensor | None) -> Latent:
-        """x (B, C, H, W), sides a multiple of 2 to the number of scales; edit (B, K), or None where nothing is asked
+        """x (B, C, H, W), sides a multiple of 2 to the number of scales; `edit`, or None where nothing is asked
         for: then the layers, which would not change anything, are left out."""
         if self.tone is not None and edit is not None:
-            x = self.tone(x, edit)
+            edit, between = edit[:, : self.condition_dim], edit[:, self.condition_dim :]
+            x = self.tone(x, edit, between)
         x = F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)
         learned = self.stem(x)
         pixels = torch.cat([x] * (PIXELS // x.shape[1]), dim=1)  # infrared as a grey picture
@@ -452,9 +485,17 @@ class Lure(nn.Module):
         return -(-2 * radius // self.multiple) * self.multiple
 
     def edit(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
-        """What the text t (B, D) asks for in the whole image x (B, C, H, W), any size -> (B, K)."""
+        """What the text t (B, D) asks for in the whole image x (B, C, H, W), any size; as `Encoder.edit`."""
+        return self.edit_of(self.view(x), t, modality)
+
+    def view(self, x: Tensor) -> Tensor:
+        """The `whole_view` of an image x (B, C, H, W), any size."""
+        return whole_view(pad_to_multiple(x, self.multiple), self.cfg.tone)
+
+    def edit_of(self, view: Tensor, t: Tensor, modality: Modality) -> Tensor:
+        """`edit`, from the view of an image; one with extremes serves every model."""
         encoder: Encoder = self.encoders[modality]  # type: ignore[assignment]
-        return encoder.edit(pad_to_multiple(x, self.multiple), t, self.pseudo_prompt)
+        return encoder.edit(view, t, self.pseudo_prompt)
 
     def encode(
         self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, edit: Tensor | None = None
@@ -468,7 +509,7 @@ class Lure(nn.Module):
         `edit` is what `edit` gave for the whole image, where x is a part of it.
         """
         encoder: Encoder = self.encoders[modality]  # type: ignore[assignment]
-        edit = encoder.edit(x, t, self.pseudo_prompt) if edit is None else edit
+        edit = self.edit(x, t, modality) if edit is None else edit
         latent: Latent = encoder(x, None if self._is_nothing(edit) else edit)
         if strength == 1:
             return latent

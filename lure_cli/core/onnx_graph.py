@@ -11,9 +11,10 @@ Inputs (float32; B, H and W are free, from 1 on):
     prompt_ir, prompt_vis (B, D)          unit vectors, see `lure_cli.core.onnx_model.describe`
 Inputs that may be left out:
     strength_ir, strength_vis (1) or (B)  see `Lure.encode`; default 1
-    thumb_ir (1 or B, 1, 32, 32), thumb_vis (.., 3, ..)
-                                          the view from which the global context is drawn, for a part of a larger image
-                                          (`thumbnail` of the whole one); NaN, the default: of the image itself
+    thumb_ir (1 or B, 1 or 3, 32, 32), thumb_vis (.., 3 or 9, ..)
+                                          what a part of a larger image needs to know of the whole (`Lure.view`), with
+                                          three times the planes if the model has tone curves; NaN, the default: the
+                                          image is the whole
 Output:
     fused (B, 3, H, W)                    in [0, 1]; grey where vis has three equal planes
 """
@@ -44,7 +45,6 @@ from lure_cli.core.model import (
     Lure,
     TextGuidedAttention,
     ToneCurve,
-    pad_to_multiple,
 )
 from lure_cli.core.onnx_nodes import Graph
 
@@ -55,17 +55,12 @@ OPSET, IR_VERSION = 18, 8
 """As old as the operators allow; tried with onnxruntime 1.19 and 1.32."""
 INPUTS = ("ir", "vis", "prompt_ir", "prompt_vis")
 OPERATORS = frozenset(
-    "Abs Add And Cast Clip Concat Conv DepthToSpace Div Equal Exp Gemm Greater GreaterOrEqual Identity If IsNaN "
-    "LayerNormalization Less MatMul Min Mul Pad Pow Range ReduceMax ReduceMean ReduceMin ReduceSum Reshape Resize "
-    "Shape Sigmoid Slice Sqrt Squeeze Sub Transpose Unsqueeze Where".split()
+    "Abs Add And AveragePool Cast Clip Concat Conv DepthToSpace Div Equal Exp Gemm Greater GreaterOrEqual "
+    "Identity If IsNaN LayerNormalization Less Log MatMul Min Mul Pad Pow Range ReduceMax ReduceMean ReduceMin "
+    "ReduceSum Reshape Resize Shape Sigmoid Slice Sqrt Squeeze Sub Transpose Unsqueeze Where".split()
 )
 """All that a graph may hold; a file with others is not ours."""
 OPTIONAL = ("strength_ir", "strength_vis", "thumb_ir", "thumb_vis")
-
-
-def thumbnail(x: Tensor, multiple: int) -> Tensor:
-    """What `thumb_ir` and `thumb_vis` expect: x (B, C, H, W), the whole image, any size -> (B, C, 32, 32)."""
-    return F.adaptive_avg_pool2d(pad_to_multiple(x, multiple), THUMBNAIL)
 
 
 def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> ModelProto:
@@ -85,9 +80,9 @@ def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> Mod
     for m in CHANNELS:
         encoder: Encoder = model.encoders[m]  # type: ignore[assignment]
         x = _pad(g, m, sides[m], model.multiple)
-        thumb = g.op("Where", g.op("IsNaN", f"thumb_{m}"), _thumbnail(g, x), f"thumb_{m}")
+        thumb = g.op("Where", g.op("IsNaN", f"thumb_{m}"), _view(g, x, model.cfg.tone), f"thumb_{m}")
         edit = _condition(g, encoder.condition, f"prompt_{m}", model.pseudo_prompt, _context(g, encoder.context, thumb))
-        latents[m] = _encode(g, encoder, x, edit, f"strength_{m}", branches)
+        latents[m] = _encode(g, encoder, x, edit, thumb, f"strength_{m}", branches)
     y = g.float32(_decode(g, model.decoder, _fuse(g, model.fusion, latents["ir"], latents["vis"])))
     size = g.op("Concat", *sides["vis"], axis=0)
     y = g.op("Slice", y, g.ints(0, 0), size, g.ints(2, 3))
@@ -97,8 +92,9 @@ def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> Mod
     shapes: dict[str, list[Any]] = {m: ["batch", c, "height", "width"] for m, c in CHANNELS.items()}
     shapes |= {f"prompt_{m}": ["batch", dim] for m in CHANNELS}
     shapes |= {f"strength_{m}": [f"strengths_{m}"] for m in CHANNELS}
-    shapes |= {f"thumb_{m}": [f"thumbs_{m}", c, THUMBNAIL, THUMBNAIL] for m, c in CHANNELS.items()}
-    for m, c in CHANNELS.items():  # an input with a value may be left out
+    views = {m: c * (3 if model.cfg.tone else 1) for m, c in CHANNELS.items()}
+    shapes |= {f"thumb_{m}": [f"thumbs_{m}", c, THUMBNAIL, THUMBNAIL] for m, c in views.items()}
+    for m, c in views.items():  # an input with a value may be left out
         g.weights[f"strength_{m}"] = np.ones(1, np.float32)
         g.weights[f"thumb_{m}"] = np.full((1, c, THUMBNAIL, THUMBNAIL), np.nan, np.float32)
     inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shapes[n]) for n in (*INPUTS, *OPTIONAL)]
@@ -143,10 +139,20 @@ def _averaging(g: Graph, length: str) -> str:
     return g.op("Div", g.op("Cast", inside, to=1), g.op("Cast", g.op("Sub", last, first), to=1))
 
 
-def _thumbnail(g: Graph, x: str) -> str:
+def _view(g: Graph, x: str, extremes: bool) -> str:
+    """`whole_view`."""
     rows = _averaging(g, g.op("Shape", x, start=2, end=3))
     columns = _averaging(g, g.op("Shape", x, start=3, end=4))
-    return g.op("MatMul", g.op("MatMul", rows, x), g.op("Transpose", columns, perm=[1, 0]))
+    thumbnail = g.op("MatMul", g.op("MatMul", rows, x), g.op("Transpose", columns, perm=[1, 0]))
+    if not extremes:
+        return thumbnail
+    pooled = g.op("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+    nothing = g.value(np.zeros((1, 1, THUMBNAIL, THUMBNAIL)))
+    low, high = (
+        g.op("Add", g.op(kind, pooled, g.ints(2, 3)), nothing)  # as large as the thumbnail
+        for kind in ("ReduceMin", "ReduceMax")
+    )
+    return g.op("Concat", thumbnail, low, high, axis=1)
 
 
 # Text and context, always in float32
@@ -162,39 +168,42 @@ def _silu(g: Graph, x: str) -> str:
     return g.op("Mul", x, g.op("Sigmoid", x))
 
 
-def _context(g: Graph, m: GlobalContext | None, thumb: str) -> str | None:
+def _context(g: Graph, m: GlobalContext | None, view: str) -> str | None:
     if m is None:
         return None
-    x = thumb
+    thumbnail = x = _planes(g, view, 0, m.channels)
     for layer in m.net:
         x = _silu(g, x) if isinstance(layer, nn.SiLU) else _conv(g, layer, x, g.value)
     seen = g.op("ReduceMean", x, g.ints(2, 3), keepdims=0)
     if m.extremes is None:
         return seen
-    mean, square, low, high = (
-        g.op(kind, v, g.ints(2, 3), keepdims=0)
-        for kind, v in (
-            ("ReduceMean", thumb),
-            ("ReduceMean", g.op("Mul", thumb, thumb)),
-            ("ReduceMin", thumb),
-            ("ReduceMax", thumb),
-        )
+    mean, square = (
+        g.op("ReduceMean", v, g.ints(2, 3), keepdims=0) for v in (thumbnail, g.op("Mul", thumbnail, thumbnail))
     )
     variance = g.op("Clip", g.op("Sub", square, g.op("Mul", mean, mean)), g.value(1e-6))
-    statistics = g.op("Concat", mean, g.op("Sqrt", variance), low, high, axis=1)
+    between = g.op("ReduceMax", _bounds(g, view, m.channels), g.ints(2, 3), keepdims=0)
+    statistics = g.op("Concat", mean, g.op("Sqrt", variance), between, axis=1)
     return g.op("Add", seen, _linear(g, m.extremes, statistics))
 
 
-def _tone(g: Graph, m: ToneCurve, x: str, edit: str) -> str:
-    values = _linear(g, m.out, _silu(g, _linear(g, m.hidden, edit)))
-    channels = m.out.out_features // 3
-    offset, gain, power = (
-        g.op("Unsqueeze", g.op("Slice", values, g.ints(i), g.ints(i + channels), g.ints(1)), g.ints(2, 3))
-        for i in range(0, 3 * channels, channels)
-    )
+def _bounds(g: Graph, view: str, channels: int) -> str:
+    """(B, 2 C, 1, 1)."""
+    corner = g.op("Slice", view, g.ints(0, 0), g.ints(1, 1), g.ints(2, 3))
+    return _planes(g, corner, channels, 3 * channels)
+
+
+def _tone(g: Graph, m: ToneCurve, x: str, edit: str, view: str) -> str:
+    values = g.op("Unsqueeze", _linear(g, m.out, _silu(g, _linear(g, m.hidden, edit))), g.ints(2, 3))
+    c = m.out.out_features // 5
+    offset, gain, power, share, part = (_planes(g, values, i * c, (i + 1) * c) for i in range(5))
+    between = _bounds(g, view, c)
+    low, high = _planes(g, between, 0, c), _planes(g, between, c, 2 * c)
+    offset = g.op("Add", offset, g.op("Mul", share, low))
+    span = g.op("Log", g.op("Clip", g.op("Sub", high, low), g.value(0.02)))
+    gain = g.op("Sub", gain, g.op("Mul", part, span))
     gain, power = (
         g.op("Exp", g.op("Clip", v, g.value(-limit), g.value(limit)))
-        for v, limit in ((gain, m.LIMIT), (power, m.LIMIT / 2))
+        for v, limit in ((gain, m.LIMIT), (power, m.LIMIT / 3))
     )
     y = g.op("Clip", g.op("Mul", g.op("Sub", x, offset), gain), g.value(1e-4), g.value(2.0))
     u = g.op("Unsqueeze", g.op("Slice", edit, g.ints(0), g.ints(1), g.ints(1)), g.ints(2, 3))
@@ -343,7 +352,7 @@ def _plain(g: Graph, m: Encoder, x: str, edit: str) -> list[str]:
     return features
 
 
-def _encode(g: Graph, m: Encoder, x: str, edit: str, strength: str, branches: bool) -> list[str]:
+def _encode(g: Graph, m: Encoder, x: str, edit: str, view: str, strength: str, branches: bool) -> list[str]:
     """`Lure.encode`: F(p0) + s (F(t) - F(p0)); the second term is 0, unseen, where the batch's edits all are."""
     from onnx import TensorProto, helper
 
@@ -352,7 +361,7 @@ def _encode(g: Graph, m: Encoder, x: str, edit: str, strength: str, branches: bo
     inner = Graph(g.half, g) if branches else g
     s = inner.layered(inner.op("Reshape", strength, inner.ints(-1, 1, 1, 1)))
     if m.tone is not None:
-        x = _stem(inner, m, inner.layered(_tone(inner, m.tone, image, edit)))
+        x = _stem(inner, m, inner.layered(_tone(inner, m.tone, image, edit, view)))
     features = _encoder(inner, m, x, edit)
     changes = [inner.op("Mul", s, inner.op("Sub", b, a)) for a, b in zip(plain, features, strict=True)]
     if branches:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from lure_cli.config import ModelConfig, Provenance, from_mapping
-from lure_cli.core.model import CHANNELS, Lure, Modality
-from lure_cli.core.onnx_graph import INPUTS, OPERATORS, OPTIONAL, thumbnail
+from lure_cli.core.model import CHANNELS, Lure, Modality, pad_to_multiple, whole_view
+from lure_cli.core.onnx_graph import INPUTS, OPERATORS, OPTIONAL
 from lure_cli.core.text import ALL, DEGRADATIONS, NONE, TextEncoder
 from lure_cli.errors import LureError
 
@@ -140,6 +140,9 @@ class OnnxLure(nn.Module):
     def __init__(self, session: Any, multiple: int, reach: int, path: str) -> None:
         super().__init__()
         self.session, self.multiple, self.reach, self.path = session, multiple, reach, path
+        inputs = (*session.get_inputs(), *session.get_overridable_initializers())
+        planes = {i.name: i.shape[1] for i in inputs if i.name.startswith("thumb_")}
+        self.extremes = planes["thumb_ir"] > CHANNELS["ir"]
 
     @property
     def provider(self) -> str:
@@ -148,7 +151,7 @@ class OnnxLure(nn.Module):
 
     def edit(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
         """What a part of the whole image x (B, C, H, W) needs to know of it, for `edits`; its text is the part's."""
-        return thumbnail(x, self.multiple)
+        return whole_view(pad_to_multiple(x, self.multiple), self.extremes)
 
     def forward(
         self,

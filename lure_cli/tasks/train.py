@@ -323,7 +323,7 @@ class Trainer:
                 x = inputs[m] = self._images([s.x for s in samples])
                 y = targets[m] = self._images([s.y for s in samples])
                 texts = self._texts(samples)
-                edit = model.edit(self._images([s.whole for s in samples]), texts, m)
+                edit = model.edit_of(self._images([s.whole for s in samples]), texts, m)
                 latents[m] = model.encode(x, texts, m, edit=edit)
                 if cfg.unified:
                     with torch.no_grad():
