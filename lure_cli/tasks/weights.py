@@ -25,7 +25,7 @@ class Record:
 SHIPPED: dict[str, Record] = {
     "lure-small": Record(
         file="lure-small.safetensors",
-        sha256="ac394e7007607e79f54869976919c3f824b989d7082aacb5c36c1322885554cf",
+        sha256="44b1c43e364cd34b1114d8c9dc7f6e21e7f6a22e0f3e6ca6e24ed062937aa9b4",
     ),
 }
 
