@@ -142,9 +142,7 @@ def test_untrained_against_random(lure: Run, folder: Path, weights: Path, tmp_pa
     found = json.loads(done.out)
     init, later = found["weights"]
     assert (init["name"], init["steps"], later["name"], later["steps"]) == ("init", 0, "later", 1234)
-    assert "infrared stripe" in init["distance"] and list(init["distance"].values()) == pytest.approx(
-        [1.0] * len(init["distance"])
-    )
+    assert set(init["distance"].values()) == {1.0} and "infrared stripe" in init["distance"]
     assert found["images"]["visible haze (real)"] == 2
     for scope, tasks in (("vis", 8), ("ir", 6)):
         probe = init["probe"][scope]

@@ -14,6 +14,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +25,7 @@ from torch import Generator, Tensor
 from lure_cli.config import TrainConfig
 from lure_cli.core.degradations import degrade_alike, lifted_rain, uniform
 from lure_cli.core.images import has_image_suffix, read_image
-from lure_cli.core.model import CHANNELS, Modality, whole_view
+from lure_cli.core.model import CHANNELS, Modality, pad_to_multiple, whole_view
 from lure_cli.core.paraphrase import paraphrase
 from lure_cli.core.text import DEGRADATIONS
 from lure_cli.errors import LureError
@@ -101,7 +102,7 @@ class View:
     size: int
     mirrored: bool
 
-    @property
+    @cached_property
     def crop(self) -> Tensor:
         """(C, S, S) in [0, 1]."""
         return self.cut(self.image[:, *self.window].float() / 255)
@@ -115,8 +116,7 @@ class View:
 
 def _whole(image: Tensor) -> Tensor:
     """`whole_view` of one image (C, H, W) in [0, 1]."""
-    h, w = (side // 2 * 2 for side in image.shape[1:])
-    return whole_view(image[None, :, :h, :w], extremes=True)[0]
+    return whole_view(pad_to_multiple(image[None], 2), extremes=True)[0]
 
 
 def _generator(*place: int | str) -> Generator:
@@ -247,9 +247,8 @@ class Sampler:
 
     def __init__(self, corpus: Corpus, cfg: TrainConfig, texts: bool = False) -> None:
         self.corpus, self.cfg, self.texts = corpus, cfg, texts and cfg.wordings > 0
-        self._cache: OrderedDict[tuple[Path, int], Tensor] = OrderedDict()
+        self._cache: OrderedDict[tuple[Path, int], tuple[Tensor, Tensor]] = OrderedDict()
         self._cached_bytes = 0
-        self._wholes: dict[tuple[Path, int], Tensor] = {}
         self._fusion: dict[Modality, dict[str, Sequence[Files]]] = {
             m: {f"fusion/{name}": [(pair[k],) for pair in pairs] for name, pairs in corpus.fusion.items()}
             for m, k in _SIDES.items()
@@ -384,8 +383,8 @@ class Sampler:
         files = groups[int(torch.multinomial(weights, 1, generator=g))]
         sample = files[int(torch.randint(len(files), (), generator=g))]
         images = [self._load(p, c) for p, c in zip(sample, planes, strict=True)]
-        h, w = images[0].shape[1:]
-        if any(i.shape[1:] != (h, w) for i in images):
+        h, w = images[0][0].shape[1:]
+        if any(i.shape[1:] != (h, w) for i, _ in images):
             raise LureError(f"{sample[0]} and {sample[1]} differ in size", "pairs must be registered")
         size = self.cfg.crop
         # A third keeps its pixels; the rest is seen from further away, as whole images are at inference.
@@ -395,28 +394,22 @@ class Sampler:
         left = int(torch.randint(w - window + 1, (), generator=g))
         mirror = uniform(g, 0, 1) < 0.5
         place = slice(top, top + window), slice(left, left + window)
-        return [
-            View(image, self._whole_of(path, image), place, size, mirror)
-            for path, image in zip(sample, images, strict=True)
-        ]
+        return [View(image, whole, place, size, mirror) for image, whole in images]
 
-    def _whole_of(self, path: Path, image: Tensor) -> Tensor:
-        """Its view as a whole; kept, as it is small."""
-        key = (path, len(image))
-        if key not in self._wholes:
-            self._wholes[key] = _whole(image.float() / 255)
-        return self._wholes[key]
-
-    def _load(self, path: Path, planes: int) -> Tensor:
-        """uint8 (C, H, W), from memory where it was read before and the cache had room."""
+    def _load(self, path: Path, planes: int) -> tuple[Tensor, Tensor]:
+        """uint8 (C, H, W) and its view as a whole, from memory where it was read before and the cache had room."""
         key = (path, planes)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
         pixels = torch.from_numpy(read_image(path, channels=planes))  # type: ignore[arg-type]
         image = (pixels.permute(2, 0, 1) * 255).round().to(torch.uint8).contiguous()
-        self._cache[key] = image
-        self._cached_bytes += image.nbytes
+        loaded = self._cache[key] = image, _whole(image.float() / 255)
+        self._cached_bytes += _bytes(loaded)
         while self._cached_bytes > self.cfg.cache_gib * 2**30 and len(self._cache) > 1:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
-        return image
+            self._cached_bytes -= _bytes(self._cache.popitem(last=False)[1])
+        return loaded
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(t.nbytes for t in tensors)

@@ -35,8 +35,7 @@ def ssim_map(x: Tensor, y: Tensor, window: int = 7) -> Tensor:
     """
     x, y = luma(x.float()), luma(y.float())
     k = x.new_full((1, 1, 1, window), 1 / window)
-    moments = torch.stack((x, y, x * x, y * y, x * y)).flatten(0, 1)
-    mx, my, xx, yy, xy = F.conv2d(F.conv2d(moments, k), k.transpose(2, 3)).chunk(5)
+    mx, my, xx, yy, xy = _windowed(torch.cat((x, y, x * x, y * y, x * y), 1), k).chunk(5, 1)
     vx, vy, cov = xx - mx * mx, yy - my * my, xy - mx * my
     c1, c2 = 0.01**2, 0.03**2
     return ((2 * mx * my + c1) * (2 * cov + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2))

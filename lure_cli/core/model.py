@@ -262,6 +262,8 @@ class ToneCurve(nn.Module):
 
     LIMIT = 4.0
     """Of |g|; |s| is a third as large at most."""
+    RANGE = (1e-4, 2.0)
+    """Of what is raised to a power, and of the x that y is compared with."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
@@ -277,8 +279,8 @@ class ToneCurve(nn.Module):
         low, high = between.float()[:, :, None, None].chunk(2, 1)
         offset, gain = offset + m * low, gain - n * (high - low).clamp_min(0.02).log()
         gain, power = gain.clamp(-self.LIMIT, self.LIMIT), power.clamp(-self.LIMIT / 3, self.LIMIT / 3)
-        y = ((x - offset) * gain.exp()).clamp(1e-4, 2.0) ** power.exp()
-        return x + edit[:, :1, None, None].float() * (y - x)
+        y = ((x - offset) * gain.exp()).clamp(*self.RANGE) ** power.exp()
+        return x + edit[:, :1, None, None].float() * (y - x.clamp(*self.RANGE))
 
 
 class Condition(nn.Module):

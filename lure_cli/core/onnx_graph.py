@@ -81,8 +81,10 @@ def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> Mod
         encoder: Encoder = model.encoders[m]  # type: ignore[assignment]
         x = _pad(g, m, sides[m], model.multiple)
         thumb = g.op("Where", g.op("IsNaN", f"thumb_{m}"), _view(g, x, model.cfg.tone), f"thumb_{m}")
-        edit = _condition(g, encoder.condition, f"prompt_{m}", model.pseudo_prompt, _context(g, encoder.context, thumb))
-        latents[m] = _encode(g, encoder, x, edit, thumb, f"strength_{m}", branches)
+        between = _bounds(g, thumb, encoder.channels) if model.cfg.tone else ""
+        context = _context(g, encoder.context, thumb, between)
+        edit = _condition(g, encoder.condition, f"prompt_{m}", model.pseudo_prompt, context)
+        latents[m] = _encode(g, encoder, x, edit, between, f"strength_{m}", branches)
     y = g.float32(_decode(g, model.decoder, _fuse(g, model.fusion, latents["ir"], latents["vis"])))
     size = g.op("Concat", *sides["vis"], axis=0)
     y = g.op("Slice", y, g.ints(0, 0), size, g.ints(2, 3))
@@ -168,7 +170,7 @@ def _silu(g: Graph, x: str) -> str:
     return g.op("Mul", x, g.op("Sigmoid", x))
 
 
-def _context(g: Graph, m: GlobalContext | None, view: str) -> str | None:
+def _context(g: Graph, m: GlobalContext | None, view: str, between: str) -> str | None:
     if m is None:
         return None
     thumbnail = x = _planes(g, view, 0, m.channels)
@@ -181,8 +183,7 @@ def _context(g: Graph, m: GlobalContext | None, view: str) -> str | None:
         g.op("ReduceMean", v, g.ints(2, 3), keepdims=0) for v in (thumbnail, g.op("Mul", thumbnail, thumbnail))
     )
     variance = g.op("Clip", g.op("Sub", square, g.op("Mul", mean, mean)), g.value(1e-6))
-    between = g.op("ReduceMax", _bounds(g, view, m.channels), g.ints(2, 3), keepdims=0)
-    statistics = g.op("Concat", mean, g.op("Sqrt", variance), between, axis=1)
+    statistics = g.op("Concat", mean, g.op("Sqrt", variance), g.op("Squeeze", between, g.ints(2, 3)), axis=1)
     return g.op("Add", seen, _linear(g, m.extremes, statistics))
 
 
@@ -192,11 +193,10 @@ def _bounds(g: Graph, view: str, channels: int) -> str:
     return _planes(g, corner, channels, 3 * channels)
 
 
-def _tone(g: Graph, m: ToneCurve, x: str, edit: str, view: str) -> str:
+def _tone(g: Graph, m: ToneCurve, x: str, edit: str, between: str) -> str:
     values = g.op("Unsqueeze", _linear(g, m.out, _silu(g, _linear(g, m.hidden, edit))), g.ints(2, 3))
     c = m.out.out_features // 5
     offset, gain, power, share, part = (_planes(g, values, i * c, (i + 1) * c) for i in range(5))
-    between = _bounds(g, view, c)
     low, high = _planes(g, between, 0, c), _planes(g, between, c, 2 * c)
     offset = g.op("Add", offset, g.op("Mul", share, low))
     span = g.op("Log", g.op("Clip", g.op("Sub", high, low), g.value(0.02)))
@@ -205,9 +205,10 @@ def _tone(g: Graph, m: ToneCurve, x: str, edit: str, view: str) -> str:
         g.op("Exp", g.op("Clip", v, g.value(-limit), g.value(limit)))
         for v, limit in ((gain, m.LIMIT), (power, m.LIMIT / 3))
     )
-    y = g.op("Clip", g.op("Mul", g.op("Sub", x, offset), gain), g.value(1e-4), g.value(2.0))
+    limits = [g.value(v) for v in m.RANGE]
+    y = g.op("Pow", g.op("Clip", g.op("Mul", g.op("Sub", x, offset), gain), *limits), power)
     u = g.op("Unsqueeze", g.op("Slice", edit, g.ints(0), g.ints(1), g.ints(1)), g.ints(2, 3))
-    return g.op("Add", x, g.op("Mul", u, g.op("Sub", g.op("Pow", y, power), x)))
+    return g.op("Add", x, g.op("Mul", u, g.op("Sub", y, g.op("Clip", x, *limits))))
 
 
 def _condition(g: Graph, m: Condition, t: str, p0: Tensor, context: str | None) -> str:
@@ -352,7 +353,7 @@ def _plain(g: Graph, m: Encoder, x: str, edit: str) -> list[str]:
     return features
 
 
-def _encode(g: Graph, m: Encoder, x: str, edit: str, view: str, strength: str, branches: bool) -> list[str]:
+def _encode(g: Graph, m: Encoder, x: str, edit: str, between: str, strength: str, branches: bool) -> list[str]:
     """`Lure.encode`: F(p0) + s (F(t) - F(p0)); the second term is 0, unseen, where the batch's edits all are."""
     from onnx import TensorProto, helper
 
@@ -361,7 +362,7 @@ def _encode(g: Graph, m: Encoder, x: str, edit: str, view: str, strength: str, b
     inner = Graph(g.half, g) if branches else g
     s = inner.layered(inner.op("Reshape", strength, inner.ints(-1, 1, 1, 1)))
     if m.tone is not None:
-        x = _stem(inner, m, inner.layered(_tone(inner, m.tone, image, edit, view)))
+        x = _stem(inner, m, inner.layered(_tone(inner, m.tone, image, edit, between)))
     features = _encoder(inner, m, x, edit)
     changes = [inner.op("Mul", s, inner.op("Sub", b, a)) for a, b in zip(plain, features, strict=True)]
     if branches:

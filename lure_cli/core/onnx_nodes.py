@@ -18,6 +18,7 @@ class Graph:
         self.half = half
         self.nodes: list[Any] = []
         self.weights: dict[str, np.ndarray] = {}
+        self._values: dict[tuple[str, tuple[int, ...], bytes], str] = {}  # those that are equal are kept once
         self._names: list[int] = [0] if outer is None else outer._names  # one count for all, so names are unique
 
     def name(self, kind: str) -> str:
@@ -33,12 +34,14 @@ class Graph:
         return output
 
     def value(self, values: Any, dtype: Any = np.float32) -> str:
-        """Add a constant."""
+        """A constant; added if there is none like it."""
         array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
         array = np.ascontiguousarray(array).astype(dtype)
-        name = self.name("value")
-        self.weights[name] = array
-        return name
+        key = array.dtype.str, array.shape, array.tobytes()
+        if key not in self._values:
+            self._values[key] = self.name("value")
+            self.weights[self._values[key]] = array
+        return self._values[key]
 
     def ints(self, *values: int) -> str:
         return self.value(values, np.int64)
