@@ -119,6 +119,15 @@ def _whole(image: Tensor) -> Tensor:
     return whole_view(pad_to_multiple(image[None], 2), extremes=True)[0]
 
 
+def _seen_with(whole: Tensor, part: Tensor) -> Tensor:
+    """The view of an image whose extremes are those of a part (C, H, W), where that has the greater: grain and stripes,
+    which only the part was given, are among what the least and the greatest value of an image show."""
+    thumbnail, low, high = whole.chunk(3)
+    pooled = F.avg_pool2d(part, 2)
+    least, greatest = (v.expand_as(low) for v in (pooled.amin((1, 2), True), pooled.amax((1, 2), True)))
+    return torch.cat((thumbnail, torch.minimum(low, least), torch.maximum(high, greatest)))
+
+
 def _generator(*place: int | str) -> Generator:
     """The generator of one sample, from what names it: (seed, step, modality, number in the batch), say."""
     digest = hashlib.sha256(" ".join(map(str, place)).encode()).digest()
@@ -311,7 +320,7 @@ class Sampler:
             crops, whole = [clean.cut(each[:, *clean.window]) for each in images], _whole(images[0])
             sides = [[n for n in side if n not in LIGHT] for side in sides]
         x, y = degrade_alike(list(zip(crops, sides, strict=True)), modality, g)
-        return Sample(x, y, whole, tuple(name for name in names if name not in kept))
+        return Sample(x, y, _seen_with(whole, x), tuple(name for name in names if name not in kept))
 
     def _clean_crop(self, modality: Modality, names: tuple[str, ...], g: Generator, zoom: float) -> View:
         """What is to be degraded; well lit, if that can be had, where "low light" is among the degradations."""
@@ -355,15 +364,10 @@ class Sampler:
             clean = self._clean_crop(modality, names, g, 3.0)
             if real and names == ("rain",) and uniform(g, 0, 1) < LIFTED:
                 rainy, dry = self._draw(real, (planes, planes), g, 1.5)
-                seed = int(torch.randint(2**31, (), generator=g))
-                x, thumbnail = (
-                    lifted_rain(y, rain - none, torch.Generator().manual_seed(seed))
-                    for y, rain, none in (
-                        (clean.crop, rainy.crop, dry.crop),
-                        (clean.whole[:planes], rainy.whole[:planes], dry.whole[:planes]),
-                    )
-                )
-                sample = Sample(x, clean.crop, torch.cat((thumbnail, clean.whole[planes:])), names)
+                x = lifted_rain(clean.crop, rainy.crop - dry.crop, g)
+                thumbnail = clean.whole[:planes] + (x - clean.crop).mean((1, 2), keepdim=True)
+                whole = torch.cat((thumbnail.clamp(0, 1), clean.whole[planes:]))
+                sample = Sample(x, clean.crop, _seen_with(whole, x), names)
             else:
                 partial = len(names) == 2 and uniform(g, 0, 1) < cfg.partial_ratio
                 sample = self._degraded(clean, names, names[1:] if partial else (), modality, g)

@@ -103,9 +103,13 @@ def rain(x: Tensor, g: Generator) -> tuple[Tensor, float]:
 def lifted_rain(x: Tensor, layer: Tensor, g: Generator) -> Tensor:
     """Real rain, lifted from a real pair (`layer`: degraded less clean, (3, H, W)), on another image; visible.
 
-    In half of the draws it is fainter where the image is bright, as streaks are hardly brighter than the sky.
+    In half of the draws only the brightest streaks are taken, without the veil between them: light rain. In half it is
+    fainter where the image is bright, as streaks are hardly brighter than the sky.
     """
     strength = math.exp(uniform(g, math.log(0.1), math.log(1.2)))
+    light, floor = uniform(g, 0, 1) < 0.5, uniform(g, 0.3, 0.95)
+    if light:
+        layer = (layer - layer.flatten(1).quantile(floor, dim=1)[:, None, None]).clamp_min(0) * 2
     if uniform(g, 0, 1) < 0.5:
         layer = layer.mean(0, keepdim=True)
     room = ((1 - x) / 0.6).clamp(0, 1) if uniform(g, 0, 1) < 0.5 else 1.0
@@ -143,7 +147,7 @@ def noise(x: Tensor, g: Generator) -> tuple[Tensor, float]:
     sigma = math.exp(uniform(g, math.log(2), math.log(50))) / 255
     shape = x.shape if uniform(g, 0, 1) < 0.9 else (1, *x.shape[1:])
     n = torch.randn(shape, generator=g)
-    if uniform(g, 0, 1) < 0.15:
+    if uniform(g, 0, 1) < 0.3:
         n = _gaussian(n, uniform(g, 0.4, 0.9))
         n = n / n.std().clamp_min(1e-6)
     shot = uniform(g, 0, 1) if uniform(g, 0, 1) < 0.4 else 0.0
