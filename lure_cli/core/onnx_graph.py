@@ -56,7 +56,7 @@ OPSET, IR_VERSION = 18, 8
 INPUTS = ("ir", "vis", "prompt_ir", "prompt_vis")
 OPERATORS = frozenset(
     "Abs Add And AveragePool Cast Clip Concat Conv DepthToSpace Div Equal Exp Gemm Greater GreaterOrEqual "
-    "Identity If IsNaN LayerNormalization Less Log MatMul Min Mul Pad Pow Range ReduceMax ReduceMean ReduceMin "
+    "Identity If IsNaN LayerNormalization Less Log MatMul MaxPool Min Mul Neg Pad Pow Range ReduceMax ReduceMean ReduceMin "
     "ReduceSum Reshape Resize Shape Sigmoid Slice Sqrt Squeeze Sub Transpose Unsqueeze Where".split()
 )
 """All that a graph may hold; a file with others is not ours."""
@@ -193,14 +193,41 @@ def _bounds(g: Graph, view: str, channels: int) -> str:
     return _planes(g, corner, channels, 3 * channels)
 
 
+def _darkness(g: Graph, x: str, cell: int) -> str:
+    """`local_darkness`."""
+
+    def pool(kind: str, x: str, size: int, stride: int = 1) -> str:
+        pads = [0 if stride > 1 else size // 2] * 4
+        return g.op(kind, x, kernel_shape=[size, size], strides=[stride, stride], pads=pads)
+
+    light = g.op("Neg", g.op("ReduceMin", pool("AveragePool", x, 2, 2), g.ints(1)))
+    dark = g.op("Neg", pool("MaxPool", pool("MaxPool", light, cell // 2, cell // 2), 3))
+    guide = g.op("ReduceMean", x, g.ints(1))
+    seen = pool("AveragePool", guide, cell, cell)
+    mean, mean_dark, square, product = (
+        pool("AveragePool", v, 5) for v in (seen, dark, g.op("Mul", seen, seen), g.op("Mul", seen, dark))
+    )
+    variance = g.op("Clip", g.op("Sub", square, g.op("Mul", mean, mean)), g.value(0.0))
+    shared = g.op("Sub", product, g.op("Mul", mean, mean_dark))
+    slope = g.op("Div", shared, g.op("Add", variance, g.value(1e-3)))
+    offset = g.op("Sub", mean_dark, g.op("Mul", slope, mean))
+    slope, offset = (_upsample(g, pool("AveragePool", v, 5), cell) for v in (slope, offset))
+    return g.op("Clip", g.op("Add", offset, g.op("Mul", slope, guide)), g.value(0.0))
+
+
 def _tone(g: Graph, m: ToneCurve, x: str, edit: str, between: str) -> str:
     values = g.op("Unsqueeze", _linear(g, m.out, _silu(g, _linear(g, m.hidden, edit))), g.ints(2, 3))
-    c = m.out.out_features // 5
-    offset, gain, power, share, part = (_planes(g, values, i * c, (i + 1) * c) for i in range(5))
+    c = m.out.out_features // m.PARTS
+    offset, gain, power, *shares = (_planes(g, values, i * c, (i + 1) * c) for i in range(m.PARTS))
     low, high = _planes(g, between, 0, c), _planes(g, between, c, 2 * c)
-    offset = g.op("Add", offset, g.op("Mul", share, low))
+    light = g.op("Clip", high, g.value(0.02))
+    dark = g.op("Min", _darkness(g, x, m.cell), g.op("Mul", light, g.value(m.THICK)))
+    left = g.op("Log", g.op("Sub", g.value(1.0), g.op("Div", dark, light)))
     span = g.op("Log", g.op("Clip", g.op("Sub", high, low), g.value(0.02)))
-    gain = g.op("Sub", gain, g.op("Mul", part, span))
+    for share, part in zip(shares[::2], (low, dark), strict=True):
+        offset = g.op("Add", offset, g.op("Mul", share, part))
+    for share, part in zip(shares[1::2], (span, left), strict=True):
+        gain = g.op("Sub", gain, g.op("Mul", share, part))
     gain, power = (
         g.op("Exp", g.op("Clip", v, g.value(-limit), g.value(limit)))
         for v, limit in ((gain, m.LIMIT), (power, m.LIMIT / 3))
@@ -314,8 +341,8 @@ def _layer(g: Graph, m: nn.Module, x: str, edit: str, lifted: str | None = None)
     return y if m.tga is None else _attend(g, m.tga, x, y, edit)
 
 
-def _upsample(g: Graph, x: str) -> str:
-    scales = g.value([1.0, 1.0, 2.0, 2.0])
+def _upsample(g: Graph, x: str, factor: int = 2) -> str:
+    scales = g.value([1.0, 1.0, factor, factor])
     return g.op("Resize", x, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")
 
 
