@@ -11,7 +11,16 @@ import torch
 
 from lure_cli.config import MODELS, SWITCHES, ModelConfig, Provenance
 from lure_cli.core.checkpoint import FORMAT, load_model, load_tensors, new_model, save_model, save_tensors, with_tone
-from lure_cli.core.model import Lure, TextGuidedAttention, ToneCurve, luma, pad_to_multiple, parameter_count, psnr
+from lure_cli.core.model import (
+    Lure,
+    TextGuidedAttention,
+    ToneCurve,
+    local_darkness,
+    luma,
+    pad_to_multiple,
+    parameter_count,
+    psnr,
+)
 from lure_cli.core.text import VocabularyEncoder
 from lure_cli.errors import LureError
 
@@ -140,16 +149,41 @@ def test_tone_curves_are_added_as_the_identity() -> None:
 
 @torch.inference_mode()
 def test_a_tone_curve_can_undo_lost_contrast_and_darkness() -> None:
-    tone = ToneCurve(3, 8)
+    tone = ToneCurve(3, 8, 8)
     edit, between = torch.ones(1, 8), torch.tensor([[0.3] * 3 + [0.5] * 3])
-    x = torch.rand(1, 3, 12, 12)
-    tone.out.bias.copy_(torch.tensor([0.3] * 3 + [math.log(5)] * 3 + [0.0] * 9))
+    x = torch.rand(1, 3, 16, 16)
+
+    def draw(*parts: float) -> None:  # b', g', s, m, n, the same for all planes
+        tone.out.bias.copy_(torch.tensor(parts + (0.0, 0.0)).repeat_interleave(3))
+
+    draw(0.3, math.log(5), 0.0, 0.0, 0.0)
     torch.testing.assert_close(tone(0.3 + x / 5, edit, between), x, atol=1e-3, rtol=0)
-    tone.out.bias.copy_(torch.tensor([0.0] * 9 + [1.0] * 6))  # by what there is
+    draw(0.0, 0.0, 0.0, 1.0, 1.0)  # by what there is
     torch.testing.assert_close(tone(0.3 + x / 5, edit, between), x, atol=1e-3, rtol=0)
-    tone.out.bias.copy_(torch.tensor([0.0] * 3 + [math.log(4)] * 3 + [-math.log(2)] * 3 + [0.0] * 6))
+    draw(0.0, math.log(4), -math.log(2), 0.0, 0.0)
     torch.testing.assert_close(tone(x**2 / 4, edit, between), x, atol=1e-2, rtol=0)
     assert torch.equal(tone(x, torch.zeros(1, 8), between), x)
+
+
+@torch.inference_mode()
+def test_local_darkness_takes_haze_away_and_keeps_to_edges() -> None:
+    """Grains on black under a veil that is thin on the left and thick on the right: the curve finds both."""
+    dots = (torch.rand(1, 1, 32, 64) < 0.5).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    scene = torch.rand(1, 3, 64, 128) * dots
+    clear = torch.full((128,), 0.8)
+    clear[64:] = 0.4
+    hazy = scene * clear + 0.9 * (1 - clear)
+    dark = local_darkness(hazy, 8)
+    torch.testing.assert_close(dark[..., :24], torch.full((1, 1, 64, 24), 0.18), atol=0.03, rtol=0)
+    torch.testing.assert_close(dark[..., -24:], torch.full((1, 1, 64, 24), 0.54), atol=0.03, rtol=0)
+    tone = ToneCurve(3, 8, 8)
+    tone.out.bias[-6:] = 1.0  # q, r
+    found = tone(hazy, torch.ones(1, 8), torch.tensor([[0.0] * 3 + [0.9] * 3]))
+    assert psnr(found, scene) > psnr(hazy, scene) + 8
+    step = torch.zeros(1, 3, 64, 128)
+    step[..., 64:] = 0.8
+    dark = local_darkness(step, 8)
+    assert dark[..., :64].max() < 0.1 and (dark[..., 64] - dark[..., 63]).min() > 0.25  # to the pixel, though in cells
 
 
 def test_lure_small_keeps_its_budget() -> None:

@@ -25,7 +25,7 @@ class Record:
 SHIPPED: dict[str, Record] = {
     "lure-small": Record(
         file="lure-small.safetensors",
-        sha256="44b1c43e364cd34b1114d8c9dc7f6e21e7f6a22e0f3e6ca6e24ed062937aa9b4",
+        sha256="bdac1c2c924a78c5ceb86f4d8a78d017cb5b43589a1e130d6fadfe0d1d161eaf",
     ),
 }
 
