@@ -14,7 +14,7 @@ from lure_cli.config import TrainConfig, from_mapping, load_toml, parse_setting
 from lure_cli.core import losses
 from lure_cli.core.checkpoint import load_model
 from lure_cli.core.data import Sampler, find_corpus
-from lure_cli.core.degradations import ORDER, RECIPES, degrade, degrade_alike
+from lure_cli.core.degradations import ORDER, RECIPES, degrade, degrade_alike, lifted_rain
 from lure_cli.core.images import read_image
 from lure_cli.core.metrics.fidelity import edge_preservation, visual_information_fidelity
 from lure_cli.core.muon import Muon
@@ -218,6 +218,18 @@ def test_the_context_is_that_of_the_whole_image(data: Path, tmp_path: Path) -> N
     for s in samples:
         thumbnail, low, high = s.whole.split(3)
         assert (low <= thumbnail + 1e-3).all() and (thumbnail <= high + 1e-3).all()
+        pooled = torch.nn.functional.avg_pool2d(s.x, 2)  # grain and streaks, drawn for the crop alone, count as well
+        assert (low[:, 0, 0] <= pooled.amin((1, 2)) + 1e-3).all() and (high[:, 0, 0] >= pooled.amax((1, 2)) - 1e-3).all()
+
+
+def test_rain_lifted_from_a_real_pair_is_heavy_or_light() -> None:
+    g = torch.Generator().manual_seed(0)
+    layer = 0.1 + 0.3 * torch.rand((1, 24, 24), generator=g).expand(3, -1, -1) ** 3  # streaks over a veil
+    clean = picture() * 0.4
+    added = [lifted_rain(clean, layer, g) - clean for _ in range(40)]
+    assert all((a > -1e-6).all() and a.max() > 0 for a in added)
+    light = [a for a in added if (a == 0).float().mean() > 0.25]
+    assert 10 <= len(light) <= 30
 
 
 def test_information_needs_large_crops(data: Path, tmp_path: Path) -> None:

@@ -123,9 +123,10 @@ def _seen_with(whole: Tensor, part: Tensor) -> Tensor:
     """The view of an image whose extremes are those of a part (C, H, W), where that has the greater: grain and stripes,
     which only the part was given, are among what the least and the greatest value of an image show."""
     thumbnail, low, high = whole.chunk(3)
-    pooled = F.avg_pool2d(part, 2)
-    least, greatest = (v.expand_as(low) for v in (pooled.amin((1, 2), True), pooled.amax((1, 2), True)))
-    return torch.cat((thumbnail, torch.minimum(low, least), torch.maximum(high, greatest)))
+    for seen in (thumbnail, F.avg_pool2d(part, 2)):
+        low = torch.minimum(low, seen.amin((1, 2), keepdim=True))
+        high = torch.maximum(high, seen.amax((1, 2), keepdim=True))
+    return torch.cat((thumbnail, low, high))
 
 
 def _generator(*place: int | str) -> Generator:
