@@ -154,7 +154,7 @@ def test_a_tone_curve_can_undo_lost_contrast_and_darkness() -> None:
     x = torch.rand(1, 3, 16, 16)
 
     def draw(*parts: float) -> None:  # b', g', s, m, n, the same for all planes
-        tone.out.bias.copy_(torch.tensor(parts + (0.0, 0.0)).repeat_interleave(3))
+        tone.out.bias.copy_(torch.tensor((*parts, 0.0, 0.0)).repeat_interleave(3))
 
     draw(0.3, math.log(5), 0.0, 0.0, 0.0)
     torch.testing.assert_close(tone(0.3 + x / 5, edit, between), x, atol=1e-3, rtol=0)

@@ -281,8 +281,8 @@ class ToneCurve(nn.Module):
     the power; x + u (y - x), u = the edit's presence, so the pseudo prompt changes nothing.
 
     b, g and s are drawn from the edit; b and g also from the least and greatest value l and h of the plane and from the
-    `local_darkness` d of the place: b = b' + m l + q d, g = g' - n log(h - l) - r log(1 - d / h). So m = n = 1 stretches
-    what there is to the whole range, and q = r = 1 is the dark channel prior's inverse of haze, h being its light.
+    `local_darkness` d of the place: b = b' + m l + q d, g = g' - n log(h - l) - r log(1 - d / h). So m = n = 1
+    stretches what there is to the whole range, and q = r = 1 is the dark channel prior's inverse of haze, h its light.
     Darkness, glare, lost contrast and haze change all pixels nearby alike, by factors up to ten, which residual layers
     can only approximate. It starts as the identity. (our addition)
     """

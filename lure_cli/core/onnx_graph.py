@@ -56,8 +56,8 @@ OPSET, IR_VERSION = 18, 8
 INPUTS = ("ir", "vis", "prompt_ir", "prompt_vis")
 OPERATORS = frozenset(
     "Abs Add And AveragePool Cast Clip Concat Conv DepthToSpace Div Equal Exp Gemm Greater GreaterOrEqual "
-    "Identity If IsNaN LayerNormalization Less Log MatMul MaxPool Min Mul Neg Pad Pow Range ReduceMax ReduceMean ReduceMin "
-    "ReduceSum Reshape Resize Shape Sigmoid Slice Sqrt Squeeze Sub Transpose Unsqueeze Where".split()
+    "Identity If IsNaN LayerNormalization Less Log MatMul MaxPool Min Mul Neg Pad Pow Range ReduceMax ReduceMean "
+    "ReduceMin ReduceSum Reshape Resize Shape Sigmoid Slice Sqrt Squeeze Sub Transpose Unsqueeze Where".split()
 )
 """All that a graph may hold; a file with others is not ours."""
 OPTIONAL = ("strength_ir", "strength_vis", "thumb_ir", "thumb_vis")
