@@ -25,7 +25,7 @@ class Record:
 SHIPPED: dict[str, Record] = {
     "lure-small": Record(
         file="lure-small.safetensors",
-        sha256="bdac1c2c924a78c5ceb86f4d8a78d017cb5b43589a1e130d6fadfe0d1d161eaf",
+        sha256="e66280f573997386527e9698e5fd327e44d3d9c8985aa5a88cbceefaee39ea28",
     ),
 }
 
