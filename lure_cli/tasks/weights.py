@@ -25,7 +25,7 @@ class Record:
 SHIPPED: dict[str, Record] = {
     "lure-small": Record(
         file="lure-small.safetensors",
-        sha256="e66280f573997386527e9698e5fd327e44d3d9c8985aa5a88cbceefaee39ea28",
+        sha256="5256ae3c9f7c91c69ac63a6519172493bd9ce398e98c61976b5cdfc2cb0951e8",
     ),
 }
 
