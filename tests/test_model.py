@@ -14,14 +14,13 @@ from lure_cli.core.checkpoint import FORMAT, load_model, load_tensors, new_model
 from lure_cli.core.model import (
     Lure,
     TextGuidedAttention,
-    ToneCurve,
-    local_darkness,
     luma,
     pad_to_multiple,
     parameter_count,
     psnr,
 )
 from lure_cli.core.text import VocabularyEncoder
+from lure_cli.core.tone import ToneCurve, local_darkness
 from lure_cli.errors import LureError
 
 TINY = ModelConfig(name="tiny", widths=(16, 16, 16), condition_dim=16, tone=True)

@@ -44,9 +44,9 @@ from lure_cli.core.model import (
     InnerResidualBlock,
     Lure,
     TextGuidedAttention,
-    ToneCurve,
 )
 from lure_cli.core.onnx_nodes import Graph
+from lure_cli.core.tone import ToneCurve
 
 if TYPE_CHECKING:
     from onnx import ModelProto
