@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lure_cli.version import __version__
+
 if TYPE_CHECKING:
     from lure_cli.core.metrics import METRICS
     from lure_cli.tasks.fuser import Fuser
 
-__version__ = "0.1.0"
 __all__ = ["METRICS", "Fuser", "__version__"]
 
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from lure_cli import __version__
 from lure_cli.cli.align import align
 from lure_cli.cli.bench import bench
 from lure_cli.cli.data import data
@@ -25,6 +24,7 @@ from lure_cli.cli.restore import restore
 from lure_cli.cli.train import train
 from lure_cli.cli.weights import weights
 from lure_cli.errors import LureError
+from lure_cli.version import __version__
 
 app = typer.Typer(
     name="lure",

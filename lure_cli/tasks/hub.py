@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from lure_cli import __version__
 from lure_cli.core.files import MAX_WEIGHTS, sha256
 from lure_cli.errors import LureError
+from lure_cli.version import __version__
 
 MODEL, RECORD, CARD = "model.safetensors", "lure.json", "README.md"
 FORMAT = 1

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from lure_cli import __version__
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights import PARTS, SHIPPED, local_weights
+from lure_cli.version import __version__
 
 _PACKAGES = (
     "torch",

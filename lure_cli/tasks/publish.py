@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from lure_cli import __version__
 from lure_cli.errors import LureError
 from lure_cli.tasks.hub import CARD, CLIENT, FORMAT, MODEL, RECORD, TIMEOUT, Repo, Say, explained, parse_repo
 from lure_cli.tasks.info import WeightsInfo, inspect_weights
 from lure_cli.tasks.weights import PARTS, find_weights
+from lure_cli.version import __version__
 
 LICENCES = {
     "afl-3.0", "agpl-3.0", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "bsl-1.0", "cc0-1.0", "cc-by-3.0", "cc-by-4.0",

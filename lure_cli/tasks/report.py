@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lure_cli import __version__
 from lure_cli.core.files import write_file
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate import Column, Evaluation, Method, Summary
+from lure_cli.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np

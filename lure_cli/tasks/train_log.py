@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from lure_cli import __version__
 from lure_cli.config import TrainConfig
 from lure_cli.core.files import sweep, write_file
 from lure_cli.tasks.hub import Say
 from lure_cli.tasks.validation import Outcome
+from lure_cli.version import __version__
 
 Record = dict[str, Any]
 """One line of the log: step, loss and its parts, learning rate, seconds; stage I also has dB gained per task. Or step
