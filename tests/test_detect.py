@@ -19,7 +19,7 @@ from lure_cli.core.degradations import ORDER, degrade_measured
 from lure_cli.core.detect import FORMAT, Detector, decide, load_detector
 from lure_cli.core.images import read_image
 from lure_cli.core.statistics import statistics
-from lure_cli.core.text import DEGRADATIONS, Prompt
+from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks import weights
 from lure_cli.tasks.detect import shipped_detector

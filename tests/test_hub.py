@@ -24,7 +24,7 @@ from PIL import Image
 from lure_cli import Fuser
 from lure_cli.config import ModelConfig, Provenance
 from lure_cli.core.checkpoint import new_model, save_model, save_tensors
-from lure_cli.core.text import VocabularyEncoder
+from lure_cli.core.text.encoders import VocabularyEncoder
 from lure_cli.errors import LureError
 from lure_cli.tasks.hub import Repo, cached, download, parse_repo, read_record
 from lure_cli.tasks.weights import find_weights, local_weights, resolve_weights, update_weights, weights_label

@@ -12,7 +12,7 @@ from conftest import Outcome
 
 from lure_cli.config import ModelConfig, Provenance
 from lure_cli.core.checkpoint import load_model, new_model, save_model
-from lure_cli.core.text import VocabularyEncoder
+from lure_cli.core.text.encoders import VocabularyEncoder
 
 SMALL = ModelConfig("tiny", (16, 16), (1, 1), (1,), (0, 0), (1, 1), (1, 1), condition_dim=8)
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, SHARED, Outcome
 
-from lure_cli.core.language import LABELS, SPECIAL, Language, Tokenizer
-from lure_cli.core.paraphrase import HOMES, WORDS, Sample, lexicon, paraphrase, sample, typo
-from lure_cli.core.text import DEGRADATIONS, Prompt
+from lure_cli.core.text.paraphrase import HOMES, WORDS, Sample, lexicon, paraphrase, sample, typo
+from lure_cli.core.text.parser import LABELS, SPECIAL, Language, Tokenizer
+from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.prompt import EXAMPLES, language, parse_prompt, read_prompt_file, understand
 from lure_cli.tasks.train_text import Tower, encode_samples, judge, read_prompts

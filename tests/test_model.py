@@ -19,7 +19,7 @@ from lure_cli.core.model import (
     parameter_count,
     psnr,
 )
-from lure_cli.core.text import VocabularyEncoder
+from lure_cli.core.text.encoders import VocabularyEncoder
 from lure_cli.core.tone import ToneCurve, local_darkness
 from lure_cli.errors import LureError
 

@@ -30,7 +30,8 @@ from lure_cli.core.files import sha256
 from lure_cli.core.model import Lure, psnr
 from lure_cli.core.onnx_graph import INPUTS, OPERATORS, OPTIONAL, build_onnx
 from lure_cli.core.onnx_model import KEY, OnnxLure, describe, digest, load_onnx, open_onnx
-from lure_cli.core.text import DEGRADATIONS, VocabularyEncoder
+from lure_cli.core.text.encoders import VocabularyEncoder
+from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.tiling import fuse_tiled
 from lure_cli.errors import LureError
 from lure_cli.tasks import export as task

@@ -17,7 +17,7 @@ from PIL import Image
 
 from lure_cli import Fuser
 from lure_cli.core.images import quantised
-from lure_cli.core.text import Prompt
+from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.core.tiling import restore_tiled
 from lure_cli.errors import LureError
 from lure_cli.tasks.fuser import Request

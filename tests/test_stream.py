@@ -12,7 +12,7 @@ from conftest import save_png
 
 from lure_cli import Fuser
 from lure_cli.core.detect import Finding
-from lure_cli.core.text import Prompt
+from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.fuser import Request
 from lure_cli.tasks.stream import AGREE, FADE, START, Fused, Watch, fuse_stream

@@ -18,7 +18,7 @@ from lure_cli.core.degradations import ORDER, RECIPES, degrade, degrade_alike, l
 from lure_cli.core.images import read_image
 from lure_cli.core.metrics.fidelity import edge_preservation, visual_information_fidelity
 from lure_cli.core.muon import Muon
-from lure_cli.core.text import DEGRADATIONS
+from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
 from lure_cli.tasks.train import Trainer, resolve_config
 

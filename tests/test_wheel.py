@@ -33,7 +33,7 @@ def test_contents(wheel: Path) -> None:
         "weights/lure-small.safetensors",
         "weights/lure-text.safetensors",
         "weights/lure-detect.safetensors",
-        "core/wording.toml",
+        "core/text/wording.toml",
         "presets/stage1.toml",
         "presets/stage2.toml",
         "py.typed",

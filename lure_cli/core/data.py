@@ -26,8 +26,8 @@ from lure_cli.config import TrainConfig
 from lure_cli.core.degradations import degrade_alike, lifted_rain, uniform
 from lure_cli.core.images import has_image_suffix, read_image
 from lure_cli.core.model import CHANNELS, Modality, pad_to_multiple, whole_view
-from lure_cli.core.paraphrase import paraphrase
-from lure_cli.core.text import DEGRADATIONS
+from lure_cli.core.text.paraphrase import paraphrase
+from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
 
 FOLDERS: dict[Modality, str] = {"vis": "visible", "ir": "infrared"}

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from lure_cli.core.text import DEGRADATIONS
+from lure_cli.core.text.vocabulary import DEGRADATIONS
 
 Degradation = Callable[[Tensor, Generator], tuple[Tensor, float]]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lure_cli.core.statistics import statistics
-from lure_cli.core.text import DEGRADATIONS
+from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
 
 FORMAT = 1

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from lure_cli.config import ModelConfig, Provenance, from_mapping
 from lure_cli.core.model import CHANNELS, Lure, Modality, pad_to_multiple, whole_view
 from lure_cli.core.onnx_graph import INPUTS, OPERATORS, OPTIONAL
-from lure_cli.core.text import ALL, DEGRADATIONS, NONE, TextEncoder
+from lure_cli.core.text.encoders import TextEncoder
+from lure_cli.core.text.vocabulary import ALL, DEGRADATIONS, NONE
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:

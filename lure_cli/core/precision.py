@@ -7,7 +7,8 @@ from torch import Tensor
 
 from lure_cli.core.devices import autocast, pick_dtype
 from lure_cli.core.model import Lure, psnr
-from lure_cli.core.text import DEGRADATIONS, TextEncoder
+from lure_cli.core.text.encoders import TextEncoder
+from lure_cli.core.text.vocabulary import DEGRADATIONS
 
 LEAST = 45.0
 """Agreement in dB (PSNR) that `--dtype auto` asks for."""

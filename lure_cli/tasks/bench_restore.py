@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lure_cli.core.text import Prompt
+from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench import UNPROMPTED, WRONG, defined, label_weights
 from lure_cli.tasks.honesty import wrong_prompt

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.core.text import Prompt
+from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.fuse import Plan, Result, Worker
 from lure_cli.tasks.inputs import Note

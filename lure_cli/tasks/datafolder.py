@@ -15,7 +15,7 @@ from lure_cli.config import nearest
 from lure_cli.core.data import FOLDERS
 from lure_cli.core.images import has_image_suffix
 from lure_cli.core.model import Modality
-from lure_cli.core.text import DEGRADATIONS
+from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
 
 Level = Literal["fault", "warning"]

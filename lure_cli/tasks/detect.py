@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lure_cli.core.images import ValueRange, read_picture
-from lure_cli.core.text import DEGRADATIONS
+from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
 from lure_cli.tasks.search import list_images
 from lure_cli.tasks.weights import detector_path

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lure_cli.core.model import Lure
     from lure_cli.core.onnx_model import OnnxLure
-    from lure_cli.core.text import TextEncoder
+    from lure_cli.core.text.encoders import TextEncoder
 
 VARIANTS = ("fp32", "fp16")
 """int8 (static, per channel, with calibration) was tried and left out: 33 dB at worst, 1.2 times as fast on a CPU."""

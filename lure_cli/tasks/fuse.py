@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from lure_cli.config import nearest
-from lure_cli.core.text import Prompt
+from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.fuser import Request, pick_backend, request_of
 from lure_cli.tasks.inputs import Inputs, ReadOptions, common_alignment, read_inputs

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lure_cli.core.images import ValueRange, read_picture, to_channels
-from lure_cli.core.text import NONE, Prompt
+from lure_cli.core.text.vocabulary import NONE, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.prompt import parse_prompt
 from lure_cli.tasks.weights import DEFAULT, resolve_weights
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lure_cli.core.detect import Finding
     from lure_cli.core.model import Lure
     from lure_cli.core.onnx_model import OnnxLure
-    from lure_cli.core.text import TextEncoder
+    from lure_cli.core.text.encoders import TextEncoder
     from lure_cli.core.tiling import TileSize
 
     Source = str | Path | np.ndarray

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.core.text import DEGRADATIONS, Prompt
+from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.tasks.bench import CLEAN, SELF, UNPROMPTED, WRONG, defined
 from lure_cli.tasks.prompt import parse_prompt
 from lure_cli.tasks.report import Cell, Table, format_number

@@ -98,8 +98,8 @@ def inspect_weights(weights: str) -> WeightsInfo:
     from lure_cli.core.checkpoint import load_model
     from lure_cli.core.detect import load_detector
     from lure_cli.core.files import sha256
-    from lure_cli.core.language import Language
     from lure_cli.core.model import parameter_count
+    from lure_cli.core.text.parser import Language
 
     path, checksum = local_weights(weights)
     kind = PARTS.get(weights, "model")

@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lure_cli.core.text import DEGRADATIONS, Focus, Found, Prompt
+from lure_cli.core.text.vocabulary import DEGRADATIONS, Focus, Found, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights import text_weights
 
 if TYPE_CHECKING:
-    from lure_cli.core.language import Language
+    from lure_cli.core.text.parser import Language
 
 EXAMPLES: dict[str, str] = {
     "haze": "please get rid of the fog",
@@ -53,7 +53,7 @@ def language() -> Language:
     Raises:
         LureError: missing or damaged.
     """
-    from lure_cli.core.language import Language
+    from lure_cli.core.text.parser import Language
 
     return Language.load(text_weights())
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lure_cli.core.text import Prompt
+from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.fuser import Request, request_of_one
 from lure_cli.tasks.inputs import OneInput, ReadOptions, read_one

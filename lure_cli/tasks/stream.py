@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from lure_cli.core.images import ValueRange, apply_range, read_picture, read_raw, settle_range, to_channels
-from lure_cli.core.text import Prompt
+from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.tasks.pipeline import overlap
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Watch:
 
 
 def _in_order(modality: str, names: Iterable[str]) -> tuple[str, ...]:
-    from lure_cli.core.text import DEGRADATIONS
+    from lure_cli.core.text.vocabulary import DEGRADATIONS
 
     wanted = set(names)
     return tuple(name for name in DEGRADATIONS[modality] if name in wanted)

@@ -38,7 +38,7 @@ from lure_cli.core.losses import (
 from lure_cli.core.model import ANCHORED, Latent, Lure, Modality, psnr, stack
 from lure_cli.core.muon import Muon
 from lure_cli.core.parallel import Group
-from lure_cli.core.text import OpenClipEncoder, TextEncoder, build_text_encoder
+from lure_cli.core.text.encoders import OpenClipEncoder, TextEncoder, build_text_encoder
 from lure_cli.errors import LureError
 from lure_cli.tasks.hub import Say
 from lure_cli.tasks.train_log import Record, TrainLog, checkout, write_config

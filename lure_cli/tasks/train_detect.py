@@ -34,7 +34,7 @@ from lure_cli.core.files import whole_file
 from lure_cli.core.images import read_image
 from lure_cli.core.model import CHANNELS, Modality
 from lure_cli.core.statistics import statistics
-from lure_cli.core.text import DEGRADATIONS
+from lure_cli.core.text.vocabulary import DEGRADATIONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Training the text encoder (`lure_cli.core.language`); for developers, not part of the command line.
+"""Training the text encoder (`lure_cli.core.text.parser`); for developers, not part of the command line.
 
     python -m lure_cli.tasks.train_text vectors --teacher all-MiniLM-L6-v2 --words words.txt --out vectors.safetensors
     python -m lure_cli.tasks.train_text train --vectors vectors.safetensors --out weights/lure-text.safetensors
@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from lure_cli.core.files import whole_file
-from lure_cli.core.language import FORMAT, LABELS, LENGTH, SPECIAL, Language, Tokenizer
-from lure_cli.core.paraphrase import WORDS, Sample, Split, lexicon, sample, telling_words, typo
-from lure_cli.core.text import SEVERITIES
+from lure_cli.core.text.paraphrase import WORDS, Sample, Split, lexicon, sample, telling_words, typo
+from lure_cli.core.text.parser import FORMAT, LABELS, LENGTH, SPECIAL, Language, Tokenizer
+from lure_cli.core.text.vocabulary import SEVERITIES
 
 CONTEXTS = ("{}", "the image is {}", "{} in the picture")
 """What the teacher reads a word in; the vectors of all are joined."""

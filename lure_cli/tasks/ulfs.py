@@ -19,7 +19,8 @@ from lure_cli.core.devices import pick_device, place
 from lure_cli.core.files import write_file
 from lure_cli.core.latents import pool, remaining_distance
 from lure_cli.core.model import Lure, pad_to_multiple
-from lure_cli.core.text import NONE, TextEncoder, build_text_encoder
+from lure_cli.core.text.encoders import TextEncoder, build_text_encoder
+from lure_cli.core.text.vocabulary import NONE
 from lure_cli.errors import LureError
 from lure_cli.tasks.datafolder import scan_folder
 from lure_cli.tasks.outputs import check_folder

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.data import FOLDERS
-from lure_cli.core.text import ALL, NONE
+from lure_cli.core.text.vocabulary import ALL, NONE
 from lure_cli.tasks.report import figure_png
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from lure_cli.core.data import FOLDERS, LIT
 from lure_cli.core.degradations import degrade
 from lure_cli.core.images import read_image
 from lure_cli.core.model import CHANNELS, Modality
-from lure_cli.core.text import DEGRADATIONS, NONE
+from lure_cli.core.text.vocabulary import DEGRADATIONS, NONE
 from lure_cli.errors import LureError
 from lure_cli.tasks.datafolder import DataFolder
 

@@ -1,55 +1,21 @@
 """Text: the vocabulary of degradations, and from a set of them to one condition an image.
 
-Two steps, kept apart: `lure_cli.core.language` understands which degradations a person means in which image, a
+Two steps, kept apart: `lure_cli.core.text.parser` understands which degradations a person means in which image, a
 `TextEncoder` turns those into unit vectors. So all wordings that mean the same give the same picture, bit by bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lure_cli.config import nearest
+from lure_cli.core.text.vocabulary import ALL, NONE
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-NONE = "none"
-"""Name of the pseudo prompt p0: nothing is wrong with this image."""
-
-VIS_DEGRADATIONS = ("haze", "rain", "lowlight", "overexposure", "noise", "blur", "lowres")
-IR_DEGRADATIONS = ("lowcontrast", "noise", "stripe", "blur", "lowres")
-DEGRADATIONS: dict[str, tuple[str, ...]] = {"vis": VIS_DEGRADATIONS, "ir": IR_DEGRADATIONS}
-ALL = tuple(dict.fromkeys((*VIS_DEGRADATIONS, *IR_DEGRADATIONS)))
-"""Every name once."""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A prompt, understood: the degradations meant per modality (names as in `DEGRADATIONS`); empty means p0."""
-
-    vis: tuple[str, ...] = ()
-    ir: tuple[str, ...] = ()
-
-
-Focus = Literal["pair", "vis", "ir"]
-"""What a text is about: the pair, or one image alone (`--prompt-ir`, `--prompt-vis`)."""
-
-SLIGHT, MEDIUM, HEAVY = 0.25, 0.5, 0.9
-"""Severities: "slight", nothing said, "heavy"."""
-SEVERITIES = (SLIGHT, MEDIUM, HEAVY)
-
-
-@dataclass(frozen=True)
-class Found:
-    """One degradation read from a text: score and severity in [0, 1]."""
-
-    degradation: str
-    score: float
-    severity: float
 
 
 class TextEncoder(Protocol):

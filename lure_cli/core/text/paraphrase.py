@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from lure_cli.core.text import HEAVY, MEDIUM, SLIGHT, Focus
+from lure_cli.core.text.vocabulary import HEAVY, MEDIUM, SLIGHT, Focus
 
 Split = Literal["common", "train", "held"]
 Label = tuple[str, str]

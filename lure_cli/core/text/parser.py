@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lure_cli.core.text import ALL, SEVERITIES, Focus, Found
+from lure_cli.core.text.vocabulary import ALL, SEVERITIES, Focus, Found
 from lure_cli.errors import LureError
 
 FORMAT = 1

@@ -1,0 +1,40 @@
+"""The vocabulary: which degradations there are, and what a prompt says of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+NONE = "none"
+"""Name of the pseudo prompt p0: nothing is wrong with this image."""
+
+VIS_DEGRADATIONS = ("haze", "rain", "lowlight", "overexposure", "noise", "blur", "lowres")
+IR_DEGRADATIONS = ("lowcontrast", "noise", "stripe", "blur", "lowres")
+DEGRADATIONS: dict[str, tuple[str, ...]] = {"vis": VIS_DEGRADATIONS, "ir": IR_DEGRADATIONS}
+ALL = tuple(dict.fromkeys((*VIS_DEGRADATIONS, *IR_DEGRADATIONS)))
+"""Every name once."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt, understood: the degradations meant per modality (names as in `DEGRADATIONS`); empty means p0."""
+
+    vis: tuple[str, ...] = ()
+    ir: tuple[str, ...] = ()
+
+
+Focus = Literal["pair", "vis", "ir"]
+"""What a text is about: the pair, or one image alone (`--prompt-ir`, `--prompt-vis`)."""
+
+SLIGHT, MEDIUM, HEAVY = 0.25, 0.5, 0.9
+"""Severities: "slight", nothing said, "heavy"."""
+SEVERITIES = (SLIGHT, MEDIUM, HEAVY)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One degradation read from a text: score and severity in [0, 1]."""
+
+    degradation: str
+    score: float
+    severity: float
