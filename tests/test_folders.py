@@ -370,7 +370,7 @@ def test_a_read_only_folder(lure: Run, here: Path) -> None:
 
 
 def test_out_of_memory_says_to_tile(lure: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lure_cli.core.model import Lure
+    from lure_cli.core.model.lure import Lure
 
     make_folder(1)
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")):

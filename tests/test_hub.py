@@ -23,7 +23,7 @@ from PIL import Image
 
 from lure_cli import Fuser
 from lure_cli.config import ModelConfig, Provenance
-from lure_cli.core.checkpoint import new_model, save_model, save_tensors
+from lure_cli.core.model.checkpoint import new_model, save_model, save_tensors
 from lure_cli.core.text.encoders import VocabularyEncoder
 from lure_cli.errors import LureError
 from lure_cli.tasks.hub import Repo, cached, download, parse_repo, read_record

@@ -11,7 +11,7 @@ import torch
 from conftest import Outcome
 
 from lure_cli.config import ModelConfig, Provenance
-from lure_cli.core.checkpoint import load_model, new_model, save_model
+from lure_cli.core.model.checkpoint import load_model, new_model, save_model
 from lure_cli.core.text.encoders import VocabularyEncoder
 
 SMALL = ModelConfig("tiny", (16, 16), (1, 1), (1,), (0, 0), (1, 1), (1, 1), condition_dim=8)

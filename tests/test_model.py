@@ -10,17 +10,20 @@ import pytest
 import torch
 
 from lure_cli.config import MODELS, SWITCHES, ModelConfig, Provenance
-from lure_cli.core.checkpoint import FORMAT, load_model, load_tensors, new_model, save_model, save_tensors, with_tone
-from lure_cli.core.model import (
-    Lure,
-    TextGuidedAttention,
-    luma,
-    pad_to_multiple,
-    parameter_count,
-    psnr,
+from lure_cli.core.model.checkpoint import (
+    FORMAT,
+    load_model,
+    load_tensors,
+    new_model,
+    save_model,
+    save_tensors,
+    with_tone,
 )
+from lure_cli.core.model.layers import TextGuidedAttention
+from lure_cli.core.model.lure import Lure, parameter_count
+from lure_cli.core.model.tone_curve import ToneCurve, local_darkness
+from lure_cli.core.pixels import luma, pad_to_multiple, psnr
 from lure_cli.core.text.encoders import VocabularyEncoder
-from lure_cli.core.tone import ToneCurve, local_darkness
 from lure_cli.errors import LureError
 
 TINY = ModelConfig(name="tiny", widths=(16, 16, 16), condition_dim=16, tone=True)

@@ -17,8 +17,8 @@ from PIL import Image
 
 from lure_cli import Fuser
 from lure_cli.core.images import quantised
+from lure_cli.core.model.tiling import restore_tiled
 from lure_cli.core.text.vocabulary import Prompt
-from lure_cli.core.tiling import restore_tiled
 from lure_cli.errors import LureError
 from lure_cli.tasks.fuser import Request
 
@@ -237,7 +237,7 @@ def test_a_grey_visible_image_stays_grey(fuser: Fuser, here: Path) -> None:
 
 
 def test_out_of_memory_names_the_file(lure: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lure_cli.core.model import Lure
+    from lure_cli.core.model.lure import Lure
 
     def fail(*_args: object, **_more: object) -> None:
         raise MemoryError

@@ -17,8 +17,10 @@ from test_model import TEXT, texts, tiny
 
 from lure_cli import Fuser
 from lure_cli.config import Provenance
-from lure_cli.core import devices, model, precision
-from lure_cli.core.model import pixelwise
+from lure_cli.core import devices
+from lure_cli.core.model import lure as model
+from lure_cli.core.model import precision
+from lure_cli.core.model.layers import pixelwise
 from lure_cli.errors import LureError
 from lure_cli.tasks import speed
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lure_cli import Fuser
-from lure_cli.core.model import psnr
-from lure_cli.core.tiling import AUTO_PIXELS, AUTO_TILE, fuse_tiled, spans, tile_side
+from lure_cli.core.model.tiling import AUTO_PIXELS, AUTO_TILE, fuse_tiled, spans, tile_side
+from lure_cli.core.pixels import psnr
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from conftest import Outcome, save_png
 from PIL import Image
 
 from lure_cli.config import ModelConfig, Provenance
-from lure_cli.core.checkpoint import new_model, save_model
-from lure_cli.core.latents import pool, remaining_distance
+from lure_cli.core.model.checkpoint import new_model, save_model
+from lure_cli.core.model.latents import pool, remaining_distance
 from lure_cli.core.text.encoders import build_text_encoder
 from lure_cli.tasks import ulfs
 from lure_cli.tasks.datafolder import scan_folder

@@ -49,7 +49,7 @@ def native_bf16(device: torch.device) -> bool:
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """`auto` is the fastest type that the device computes in hardware: bfloat16, else float16 on CUDA and float32
-    elsewhere; see also `lure_cli.core.precision`. LureError on an unknown name."""
+    elsewhere; see also `lure_cli.core.model.precision`. LureError on an unknown name."""
     if name == "auto":
         if native_bf16(device):
             return torch.bfloat16

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lure_cli.core.model import Latent, luma
+from lure_cli.core.model.lure import Latent
+from lure_cli.core.pixels import luma
 
 
 def charbonnier(x: Tensor, y: Tensor, epsilon: float = 1e-3) -> Tensor:

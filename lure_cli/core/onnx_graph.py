@@ -1,6 +1,6 @@
 """The model as an ONNX graph, for programs without this package: everything from the images to the fused picture.
 
-The graph is written out part by part, as `core/model.py` is, and each function here is named after its counterpart
+The graph is written out part by part, as `core/model/lure.py` is, and each function here is named after its counterpart
 there. That takes a second where `torch.export` takes a minute, since the sizes stay free, and it leaves room for what
 a fixed network allows and a tracer does not see: the first convolution swallows the pixel-unshuffle, the convolutions
 of a block swallow its inner residual and its split in halves, and the encoders' layers stand in an `If` that plain
@@ -29,24 +29,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lure_cli.core.model import (
-    CHANNELS,
-    LUMA,
-    PIXELS,
-    THUMBNAIL,
-    ChannelNorm,
-    Condition,
-    Decoder,
-    Encoder,
-    EncoderLayer,
-    FusionModule,
-    GlobalContext,
-    InnerResidualBlock,
-    Lure,
-    TextGuidedAttention,
-)
+from lure_cli.core.model.context import THUMBNAIL, Condition, GlobalContext
+from lure_cli.core.model.layers import ChannelNorm, EncoderLayer, InnerResidualBlock, TextGuidedAttention
+from lure_cli.core.model.lure import PIXELS, Decoder, Encoder, FusionModule, Lure
+from lure_cli.core.model.tone_curve import ToneCurve
 from lure_cli.core.onnx_nodes import Graph
-from lure_cli.core.tone import ToneCurve
+from lure_cli.core.pixels import CHANNELS, LUMA
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -20,8 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from lure_cli.config import ModelConfig, Provenance, from_mapping
-from lure_cli.core.model import CHANNELS, Lure, Modality, pad_to_multiple, whole_view
+from lure_cli.core.model.context import whole_view
+from lure_cli.core.model.lure import Lure
 from lure_cli.core.onnx_graph import INPUTS, OPERATORS, OPTIONAL
+from lure_cli.core.pixels import CHANNELS, Modality, pad_to_multiple
 from lure_cli.core.text.encoders import TextEncoder
 from lure_cli.core.text.vocabulary import ALL, DEGRADATIONS, NONE
 from lure_cli.errors import LureError

@@ -15,7 +15,7 @@ from lure_cli.core.data import FOLDERS
 from lure_cli.core.files import sha256
 from lure_cli.core.headers import Header, read_header
 from lure_cli.core.images import read_pixels
-from lure_cli.core.model import Modality
+from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
 from lure_cli.tasks.datafolder import DataFolder, Finding, Level, Place, Use, count, scan_folder, share, some

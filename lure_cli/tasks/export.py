@@ -16,7 +16,7 @@ from lure_cli.tasks.weights import DEFAULT, resolve_weights
 if TYPE_CHECKING:
     import torch
 
-    from lure_cli.core.model import Lure
+    from lure_cli.core.model.lure import Lure
     from lure_cli.core.onnx_model import OnnxLure
     from lure_cli.core.text.encoders import TextEncoder
 
@@ -83,8 +83,8 @@ def export_onnx(options: ExportOptions) -> Exported:
         if os.path.lexists(file) and (not options.overwrite or file.is_dir()):
             raise LureError(f"{file} exists already", "give --overwrite, or another name")
 
-    from lure_cli.core.checkpoint import load_model
     from lure_cli.core.files import sha256
+    from lure_cli.core.model.checkpoint import load_model
     from lure_cli.core.onnx_graph import build_onnx
     from lure_cli.core.onnx_model import KEY, MAX_BYTES, describe, import_onnx, open_onnx
 
@@ -115,7 +115,7 @@ def compare(model: Lure, text: TextEncoder, exported: OnnxLure) -> Comparison:
     """Run both on rendered images of odd sizes: without and with prompts, by strength, grey, and as parts."""
     import torch
 
-    from lure_cli.core.model import psnr
+    from lure_cli.core.pixels import psnr
 
     largest, least, count = torch.zeros(()), torch.tensor(float("inf")), 0
     with torch.inference_mode():

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from lure_cli.config import Provenance
     from lure_cli.core.detect import Finding
-    from lure_cli.core.model import Lure
+    from lure_cli.core.model.lure import Lure
+    from lure_cli.core.model.tiling import TileSize
     from lure_cli.core.onnx_model import OnnxLure
     from lure_cli.core.text.encoders import TextEncoder
-    from lure_cli.core.tiling import TileSize
 
     Source = str | Path | np.ndarray
     """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
@@ -161,9 +161,9 @@ class Fuser:
         """
         import torch
 
-        from lure_cli.core.checkpoint import load_model
         from lure_cli.core.devices import pick_device, pick_dtype
-        from lure_cli.core.precision import settle_dtype
+        from lure_cli.core.model.checkpoint import load_model
+        from lure_cli.core.model.precision import settle_dtype
 
         if threads is not None:
             if threads < 1:
@@ -328,7 +328,7 @@ class Fuser:
             request: whose strengths count.
             name: the beginning of an error.
         """
-        from lure_cli.core.tiling import fuse_tiled, tile_side
+        from lure_cli.core.model.tiling import fuse_tiled, tile_side
 
         # Nothing to restore, or not at all: the pseudo prompt, so that this is the plain fusion to the last bit.
         s_ir = request.strength_ir if any(p.ir for p in prompts) else 0.0
@@ -380,7 +380,7 @@ class Fuser:
         self, image: Source, modality: Literal["ir", "vis"], request: Request
     ) -> tuple[np.ndarray, Prompt, Mapping[str, tuple[Finding, ...]]]:
         """As `restore`, for a request that is already understood; gives the same as `fulfil`."""
-        from lure_cli.core.tiling import restore_tiled, tile_side
+        from lure_cli.core.model.tiling import restore_tiled, tile_side
 
         x = self.tensor(image, 1 if modality == "ir" else 3)
         found = {m: self._examine(x, m) for m in request.auto}

@@ -95,10 +95,10 @@ def inspect_weights(weights: str) -> WeightsInfo:
     Raises:
         LureError: not here, not as recorded, damaged, foreign, or of a newer format.
     """
-    from lure_cli.core.checkpoint import load_model
     from lure_cli.core.detect import load_detector
     from lure_cli.core.files import sha256
-    from lure_cli.core.model import parameter_count
+    from lure_cli.core.model.checkpoint import load_model
+    from lure_cli.core.model.lure import parameter_count
     from lure_cli.core.text.parser import Language
 
     path, checksum = local_weights(weights)

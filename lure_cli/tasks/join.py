@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from lure_cli.config import Provenance
-from lure_cli.core.checkpoint import load_model, save_model, with_tone
-from lure_cli.core.model import ANCHORED, Lure
+from lure_cli.core.model.checkpoint import load_model, save_model, with_tone
+from lure_cli.core.model.lure import ANCHORED, Lure
 from lure_cli.errors import LureError
 from lure_cli.tasks.hub import Say
 from lure_cli.tasks.weights import resolve_weights

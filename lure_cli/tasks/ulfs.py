@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lure_cli.config import MODELS, Provenance, nearest
-from lure_cli.core.checkpoint import load_model, new_model
 from lure_cli.core.devices import pick_device, place
 from lure_cli.core.files import write_file
-from lure_cli.core.latents import pool, remaining_distance
-from lure_cli.core.model import Lure, pad_to_multiple
+from lure_cli.core.model.checkpoint import load_model, new_model
+from lure_cli.core.model.latents import pool, remaining_distance
+from lure_cli.core.model.lure import Lure
+from lure_cli.core.pixels import pad_to_multiple
 from lure_cli.core.text.encoders import TextEncoder, build_text_encoder
 from lure_cli.core.text.vocabulary import NONE
 from lure_cli.errors import LureError

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lure_cli.core.data import Sample, Sampler
-from lure_cli.core.model import Modality, psnr
+from lure_cli.core.pixels import Modality, psnr
 
 CLEAN_ENOUGH = 50.0
 """dB to which clean images should stay themselves; more is no gain."""

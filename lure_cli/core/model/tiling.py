@@ -14,8 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lure_cli.core.model import Lure, Modality, is_grey, luma
+from lure_cli.core.model.lure import Lure
 from lure_cli.core.onnx_model import OnnxLure
+from lure_cli.core.pixels import Modality, is_grey, luma
 
 AUTO_PIXELS = 1_600_000
 """Images of up to as many pixels are computed in one piece unless a tile size is given."""

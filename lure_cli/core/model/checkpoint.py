@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from lure_cli.config import ModelConfig, Provenance, from_mapping
 from lure_cli.core.files import MAX_WEIGHTS, whole_file
-from lure_cli.core.model import Lure
+from lure_cli.core.model.lure import Lure
 from lure_cli.core.text.encoders import TextEncoder, build_text_encoder
 from lure_cli.core.text.vocabulary import NONE
 from lure_cli.errors import LureError

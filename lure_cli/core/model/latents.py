@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lure_cli.core.model import Latent
+from lure_cli.core.model.lure import Latent
 
 
 def pool(latent: Latent) -> Tensor:

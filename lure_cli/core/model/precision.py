@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lure_cli.core.devices import autocast, pick_dtype
-from lure_cli.core.model import Lure, psnr
+from lure_cli.core.model.lure import Lure
+from lure_cli.core.pixels import psnr
 from lure_cli.core.text.encoders import TextEncoder
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 

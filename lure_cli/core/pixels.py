@@ -1,0 +1,48 @@
+"""Pixels: the two modalities, luma, padding and PSNR. Images are (B, C, H, W) in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Modality = Literal["ir", "vis"]
+
+
+CHANNELS: dict[Modality, int] = {"ir": 1, "vis": 3}
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of R, G, B in the luma (ITU-R BT.601)."""
+
+
+def is_grey(x: Tensor) -> Tensor:
+    """Which images of a batch (B, 3, H, W) have three equal planes: (B, 1, 1, 1)."""
+    return ((x[:, 1:] - x[:, :1]).abs().amax((1, 2, 3), keepdim=True)) == 0
+
+
+def luma(x: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 1, H, W), ITU-R BT.601; a one-channel image is returned as it is."""
+    if x.shape[1] == 1:
+        return x
+    r, g, b = LUMA
+    return r * x[:, 0:1] + g * x[:, 1:2] + b * x[:, 2:3]
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pad right and bottom to a multiple: by reflection as far as that is defined, then by repeating the edge."""
+    h, w = x.shape[-2:]
+    ph, pw = -h % multiple, -w % multiple
+    rh, rw = min(ph, h - 1), min(pw, w - 1)
+    if rh or rw:
+        x = F.pad(x, (0, rw, 0, rh), mode="reflect")
+    if ph > rh or pw > rw:
+        x = F.pad(x, (0, pw - rw, 0, ph - rh), mode="replicate")
+    return x
+
+
+def psnr(x: Tensor, y: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB per image (B,), peak 1, after clipping x to [0, 1]."""
+    mse = (x.clamp(0, 1) - y).square().mean((1, 2, 3))
+    return -10 / math.log(10) * torch.log(mse.clamp_min(1e-12))
