@@ -11,7 +11,7 @@ import pytest
 from conftest import save_png
 
 from lure_cli import Fuser
-from lure_cli.core.detect import Finding
+from lure_cli.core.detector.detector import Finding
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.fuser import Request

@@ -25,7 +25,7 @@ from lure_cli.tasks.stream import Fused, fuse_stream
 from lure_cli.tasks.video import ClipPair, ClipPlan, VideoOptions, finished
 
 if TYPE_CHECKING:
-    from lure_cli.core.detect import Finding
+    from lure_cli.core.detector.detector import Finding
 
 
 @dataclass(frozen=True)

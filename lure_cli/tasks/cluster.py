@@ -127,7 +127,7 @@ def _tell(result: Result) -> dict[str, Any]:
 
 def _heard(told: dict[str, Any], job: tuple[Pair, Any]) -> Result:
     """The result of a pair from what `_tell` said; paths in texts as the user gave them."""
-    from lure_cli.core.detect import Finding
+    from lure_cli.core.detector.detector import Finding
     from lure_cli.core.registration import Alignment
 
     def given(text: str) -> str:

@@ -15,7 +15,7 @@ from lure_cli.tasks.search import list_images
 from lure_cli.tasks.weights import detector_path
 
 if TYPE_CHECKING:
-    from lure_cli.core.detect import Detector, Finding
+    from lure_cli.core.detector.detector import Detector, Finding
 
 
 __all__ = ["DetectOptions", "Finding", "Judgement", "detect", "shipped_detector"]
@@ -41,7 +41,7 @@ class Judgement:
 @cache
 def shipped_detector() -> Detector:
     """The detector that ships with the package; LureError if it is missing, damaged or not the recorded one."""
-    from lure_cli.core.detect import load_detector
+    from lure_cli.core.detector.detector import load_detector
 
     return load_detector(detector_path())
 

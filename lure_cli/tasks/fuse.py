@@ -33,7 +33,7 @@ from lure_cli.tasks.weights import detector_path, resolve_weights
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.detect import Finding
+    from lure_cli.core.detector.detector import Finding
     from lure_cli.core.registration import Alignment
 
 Job = tuple[Pair, Request]

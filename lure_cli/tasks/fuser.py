@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from lure_cli.config import Provenance
-    from lure_cli.core.detect import Finding
+    from lure_cli.core.detector.detector import Finding
     from lure_cli.core.model.lure import Lure
     from lure_cli.core.model.tiling import TileSize
     from lure_cli.core.onnx_model import OnnxLure

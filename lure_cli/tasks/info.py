@@ -95,7 +95,7 @@ def inspect_weights(weights: str) -> WeightsInfo:
     Raises:
         LureError: not here, not as recorded, damaged, foreign, or of a newer format.
     """
-    from lure_cli.core.detect import load_detector
+    from lure_cli.core.detector.detector import load_detector
     from lure_cli.core.files import sha256
     from lure_cli.core.model.checkpoint import load_model
     from lure_cli.core.model.lure import parameter_count

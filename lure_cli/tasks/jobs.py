@@ -27,7 +27,7 @@ from lure_cli.tasks.weights import DEFAULT
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.detect import Finding
+    from lure_cli.core.detector.detector import Finding
     from lure_cli.core.registration import Alignment
     from lure_cli.tasks.inputs import Kept
 

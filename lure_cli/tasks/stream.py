@@ -15,7 +15,7 @@ from lure_cli.tasks.pipeline import overlap
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.detect import Finding
+    from lure_cli.core.detector.detector import Finding
     from lure_cli.tasks.fuser import Request, Source
 
     Findings = Mapping[str, tuple[Finding, ...]]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lure_cli.core.statistics import statistics
+from lure_cli.core.detector.features import statistics
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
 
