@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from conftest import SHARED
 
-from lure_cli.core.images import read_image
+from lure_cli.core.images.picture import read_image
 from lure_cli.core.registration import Alignment, judge, search
 
 SETS = {

@@ -106,7 +106,7 @@ def large(size: str, whole: bool) -> None:
             print(f"{size}, --tile {tile}: {time.perf_counter() - started:.1f} s, peak {peak:.2f} GiB")
             made[tile] = out
         if whole:
-            from lure_cli.core.images import read_pixels
+            from lure_cli.core.images.picture import read_pixels
 
             a, b = (read_pixels(path).astype(np.float64) / 65535 for path in made.values())
             error, worst = ((a - b) ** 2).mean(), np.abs(a - b).max()

@@ -15,7 +15,7 @@ from benchmark_align import error, matrix, run, similarity
 from conftest import EXAMPLES, ROOT, SHARED, Outcome, save_png
 from scipy.ndimage import map_coordinates
 
-from lure_cli.core.images import read_image
+from lure_cli.core.images.picture import read_image
 from lure_cli.core.registration import Alignment, describe, estimate, estimate_once, judge, search, warp
 from lure_cli.errors import LureError
 from lure_cli.tasks.align import read_transform, write_transform

@@ -13,8 +13,8 @@ from conftest import SHARED, Outcome, save_png
 from PIL import Image
 
 from lure_cli.core.data import find_corpus
-from lure_cli.core.headers import read_header
-from lure_cli.core.images import read_pixels
+from lure_cli.core.images.header import read_header
+from lure_cli.core.images.picture import read_pixels
 from lure_cli.errors import LureError
 
 Run = Callable[..., Outcome]

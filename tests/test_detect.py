@@ -18,7 +18,7 @@ from lure_cli import Fuser
 from lure_cli.core.degradations import ORDER, degrade_measured
 from lure_cli.core.detector.detector import FORMAT, Detector, decide, load_detector
 from lure_cli.core.detector.features import statistics
-from lure_cli.core.images import read_image
+from lure_cli.core.images.picture import read_image
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks import weights

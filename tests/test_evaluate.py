@@ -20,7 +20,7 @@ from PIL import Image
 
 from lure_cli.core import metrics
 from lure_cli.core.floors import FLOORS
-from lure_cli.core.images import read_pixels
+from lure_cli.core.images.picture import read_pixels
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate import (
     Column,

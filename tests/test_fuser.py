@@ -11,7 +11,7 @@ from PIL import Image
 
 from lure_cli import Fuser
 from lure_cli.core.files import sha256
-from lure_cli.core.images import read_image
+from lure_cli.core.images.picture import read_image
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights import SHIPPED, shipped_path
 

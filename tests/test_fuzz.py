@@ -24,7 +24,8 @@ from PIL import Image, ImageCms
 from safetensors.numpy import save
 
 from lure_cli.config import ModelConfig, Provenance
-from lure_cli.core.images import ValueRange, encode_image, read_picture
+from lure_cli.core.images.picture import encode_image, read_picture
+from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.model.checkpoint import load_model, new_model, save_model
 from lure_cli.core.text.encoders import VocabularyEncoder
 from lure_cli.core.text.parser import Language

@@ -20,20 +20,19 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 from PIL.TiffImagePlugin import IFDRational
 
-from lure_cli.core.images import (
+from lure_cli.core.images.picture import (
     SUFFIXES,
     Metadata,
     Picture,
-    ValueRange,
     check_output,
     encode_image,
     has_image_suffix,
-    parse_range,
     read_image,
     read_picture,
     read_pixels,
     write_image,
 )
+from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.errors import LureError
 
 RNG = np.random.default_rng(7)

@@ -533,7 +533,7 @@ def test_programs_without_lure(program: str, small: Path, lure: Run, examples: P
 @torch.inference_mode()
 def test_real_pairs(small: Path, tmp_path: Path) -> None:
     """fp32 within 1e-3 of the model and fp16 above 45 dB, on real pairs with and without prompts."""
-    from lure_cli.core.images import read_picture
+    from lure_cli.core.images.picture import read_picture
 
     folder = SHARED / "data" / "fusion"
     files = [p for p in sorted(folder.glob("*/test/ir/*.*")) if (p.parents[1] / "vi" / p.name).is_file()]

@@ -16,7 +16,7 @@ from conftest import EXAMPLES, ROOT, Outcome, save_png
 from PIL import Image
 
 from lure_cli import Fuser
-from lure_cli.core.images import quantised
+from lure_cli.core.images.picture import quantised
 from lure_cli.core.model.tiling import restore_tiled
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lure_cli import Fuser
 from lure_cli.config import ModelConfig
-from lure_cli.core.images import read_image
+from lure_cli.core.images.picture import read_image
 from lure_cli.core.model.lure import Lure
 from lure_cli.errors import LureError
 from lure_cli.tasks.fuser import request_of

@@ -14,7 +14,7 @@ from lure_cli.config import TrainConfig, from_mapping, load_toml, parse_setting
 from lure_cli.core import losses
 from lure_cli.core.data import Sampler, find_corpus
 from lure_cli.core.degradations import ORDER, RECIPES, degrade, degrade_alike, lifted_rain
-from lure_cli.core.images import read_image
+from lure_cli.core.images.picture import read_image
 from lure_cli.core.metrics.fidelity import edge_preservation, visual_information_fidelity
 from lure_cli.core.model.checkpoint import load_model
 from lure_cli.core.muon import Muon

@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 
 from lure_cli.config import TrainConfig
 from lure_cli.core.degradations import degrade_alike, lifted_rain, uniform
-from lure_cli.core.images import has_image_suffix, read_image
+from lure_cli.core.images.picture import has_image_suffix, read_image
 from lure_cli.core.model.context import whole_view
 from lure_cli.core.pixels import CHANNELS, Modality, pad_to_multiple
 from lure_cli.core.text.paraphrase import paraphrase

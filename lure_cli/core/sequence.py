@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.clips import About, Frame, is_coloured
-from lure_cli.core.images import MAX_PIXELS, has_image_suffix, read_raw
+from lure_cli.core.images.picture import MAX_PIXELS, has_image_suffix, read_raw
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:

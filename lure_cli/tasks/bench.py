@@ -246,7 +246,7 @@ def _fuse_cases(
     say: Callable[[str], None],
     failed: list[LureError],
 ) -> None:
-    from lure_cli.core.images import write_image
+    from lure_cli.core.images.picture import write_image
     from lure_cli.tasks.fuser import Fuser
     from lure_cli.tasks.prompt import parse_prompt
 
@@ -269,7 +269,7 @@ def _fuse_cases(
 
 def _fuse_floor(name: str, cases: Sequence[Case], root: Path, failed: list[LureError]) -> None:
     from lure_cli.core.floors import FLOORS
-    from lure_cli.core.images import read_pixels, write_image
+    from lure_cli.core.images.picture import read_pixels, write_image
     from lure_cli.core.metrics import to_grey
 
     for case in cases:
@@ -313,7 +313,7 @@ def _values(found: Evaluation, clean: Mapping[str, Path]) -> dict[str, dict[str,
 
 
 def _self_psnr(fused: Path, of_clean: Path) -> float:
-    from lure_cli.core.images import read_pixels
+    from lure_cli.core.images.picture import read_pixels
     from lure_cli.core.metrics import reference_psnr, to_grey
 
     if not of_clean.is_file():

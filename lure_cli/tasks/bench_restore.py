@@ -206,7 +206,7 @@ def _score_image(
     each: RestorationSet, degraded: Path, clean: Path, fusers: Mapping[str, Fuser], options: RestoreBenchOptions
 ) -> dict[str, dict[str, float]]:
     """method -> metric -> value."""
-    from lure_cli.core.images import quantised, read_image, write_image
+    from lure_cli.core.images.picture import quantised, read_image, write_image
     from lure_cli.tasks.fuser import Request
 
     x, y = (read_image(path, channels=1 if each.modality == "ir" else 3) for path in (degraded, clean))

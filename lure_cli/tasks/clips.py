@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lure_cli.core.files import sweep, whole_file
-from lure_cli.core.images import write_image
+from lure_cli.core.images.picture import write_image
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.core.video import VideoFile
 from lure_cli.core.videowriter import VideoWriter, check_clip

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from lure_cli.config import nearest
 from lure_cli.core.data import FOLDERS
-from lure_cli.core.images import has_image_suffix
+from lure_cli.core.images.picture import has_image_suffix
 from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError

@@ -469,7 +469,7 @@ def _measure_image(files: ImageFiles, plan: Plan) -> tuple[dict[str, dict[str, f
 
 def _measure(files: ImageFiles, plan: Plan) -> tuple[dict[str, dict[str, float]], list[Path]]:
     from lure_cli.core import metrics
-    from lure_cli.core.images import read_pixels
+    from lure_cli.core.images.picture import read_pixels
 
     convention: Any = plan.options.convention
     scored = {
@@ -529,7 +529,7 @@ def picture(evaluation: Evaluation, index: int, which: str) -> np.ndarray | None
     """
     import numpy as np
 
-    from lure_cli.core.images import read_image, read_pixels
+    from lure_cli.core.images.picture import read_image, read_pixels
 
     files = evaluation.images[index]
     sides = {"infrared": files.ir or files.clean_ir, "visible": files.vis or files.clean_vis}

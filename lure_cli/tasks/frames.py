@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lure_cli.core.clips import Frame, is_coloured, is_live, is_realtime
-from lure_cli.core.images import ValueRange, apply_range, settle_range, to_channels
+from lure_cli.core.images.picture import to_channels
+from lure_cli.core.images.value_range import ValueRange, apply_range, settle_range
 from lure_cli.core.registration import Model
 from lure_cli.core.sequence import PictureFolder
 from lure_cli.core.video import VideoFile

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lure_cli.core.images import ValueRange, read_picture, to_channels
+from lure_cli.core.images.picture import read_picture, to_channels
+from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.text.vocabulary import NONE, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.prompt import parse_prompt
@@ -208,7 +209,7 @@ class Fuser:
         """Fuse one registered pair.
 
         Args:
-            ir: infrared image: a file (read as `lure_cli.core.images.ValueRange` says of `auto`), or an array (H, W),
+            ir: infrared image: a file (read as `lure_cli.core.images.value_range.ValueRange` says of `auto`), or an array (H, W),
                 (H, W, 1) or (H, W, 3), uint8, uint16, or float in [0, 1]; colour is reduced to luma.
             vis: visible image of the same size, in the same forms, colour or grey.
             prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from lure_cli.core.images import ValueRange, parse_range, read_picture, to_channels
+from lure_cli.core.images.picture import read_picture, to_channels
+from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.core.registration import MODELS, Model
 from lure_cli.errors import LureError
 from lure_cli.tasks.pairing import Pair
@@ -17,7 +18,7 @@ from lure_cli.tasks.search import STANDARD
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.images import Metadata, Picture
+    from lure_cli.core.images.picture import Metadata, Picture
     from lure_cli.core.registration import Alignment
 
 STANDARD_BYTES = 1 << 30
@@ -28,7 +29,7 @@ STANDARD_BYTES = 1 << 30
 class ReadOptions:
     """How the sources are read.
 
-    ir_range: how the infrared's numbers are mapped to [0, 1]; see `lure_cli.core.images.ValueRange`.
+    ir_range: how the infrared's numbers are mapped to [0, 1]; see `lure_cli.core.images.value_range.ValueRange`.
     resize_ir: bring an infrared of another size to that of the visible, instead of refusing it.
     align: register the infrared to the visible: `auto` (shift, rotation, scale), `affine`, or `none`.
     align_once: one transform for all pairs, estimated on some of them: for cameras that are fixed to each other.

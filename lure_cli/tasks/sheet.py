@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lure_cli.core.images import MAX_PIXELS, ValueRange, has_image_suffix, quantised, read_picture, write_image
+from lure_cli.core.images.picture import MAX_PIXELS, has_image_suffix, quantised, read_picture, write_image
+from lure_cli.core.images.value_range import ValueRange
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate import EvaluateOptions, ImageFiles, find_images
 from lure_cli.tasks.outputs import check_folder

@@ -332,7 +332,7 @@ def _images(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _write_pairs(folder: Path, images: tuple[np.ndarray, np.ndarray], count: int) -> None:
     """FOLDER/ir and FOLDER/vis with `count` equal pairs."""
-    from lure_cli.core.images import encode_image
+    from lure_cli.core.images.picture import encode_image
 
     for side, image in zip(("ir", "vis"), images, strict=True):
         (folder / side).mkdir()

@@ -8,7 +8,8 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from lure_cli.core.images import ValueRange, apply_range, read_picture, read_raw, settle_range, to_channels
+from lure_cli.core.images.picture import read_picture, read_raw, to_channels
+from lure_cli.core.images.value_range import ValueRange, apply_range, settle_range
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.tasks.pipeline import overlap
 

@@ -32,7 +32,7 @@ from lure_cli.core.degradations import degrade_measured, uniform
 from lure_cli.core.detector.detector import FORMAT, LIMIT, RIVALS, decide
 from lure_cli.core.detector.features import statistics
 from lure_cli.core.files import whole_file
-from lure_cli.core.images import read_image
+from lure_cli.core.images.picture import read_image
 from lure_cli.core.pixels import CHANNELS, Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 

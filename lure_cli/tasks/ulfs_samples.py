@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from lure_cli.core.data import FOLDERS, LIT
 from lure_cli.core.degradations import degrade
-from lure_cli.core.images import read_image
+from lure_cli.core.images.picture import read_image
 from lure_cli.core.pixels import CHANNELS, Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS, NONE
 from lure_cli.errors import LureError

@@ -12,7 +12,7 @@ from string import Formatter
 
 from lure_cli.core.clips import SUFFIXES as READ
 from lure_cli.core.clips import is_live, is_video
-from lure_cli.core.images import check_output, has_image_suffix
+from lure_cli.core.images.picture import check_output, has_image_suffix
 from lure_cli.core.videowriter import SUFFIXES as WRITTEN
 from lure_cli.core.videowriter import check_clip
 from lure_cli.errors import LureError

@@ -9,22 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from lure_cli.core.decode import (
-    EXPORT_AGAIN,
-    FORMATS,
-    J2K_MAGIC,
-    JP2_MAGIC,
-    ORIENTATION,
-    PNG_MAGIC,
-    TIFF_MAGIC,
-    check_header,
-    check_jpeg2000,
-    check_layout,
-    check_segments,
-    quiet_pillow,
-    webp_size,
-)
-from lure_cli.core.images import MAX_PIXELS, open_image
+from lure_cli.core.images.decode import FORMATS
+from lure_cli.core.images.deep import J2K_MAGIC, JP2_MAGIC, PNG_MAGIC, check_jpeg2000
+from lure_cli.core.images.exif import ORIENTATION
+from lure_cli.core.images.guards import EXPORT_AGAIN, check_header, quiet_pillow, webp_size
+from lure_cli.core.images.picture import MAX_PIXELS, open_image
+from lure_cli.core.images.tiff import TIFF_MAGIC, check_layout, check_segments
 from lure_cli.errors import LureError
 
 _TAIL = 1 << 16

@@ -6,7 +6,7 @@ import io
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.core.decode import png_chunk
+from lure_cli.core.images.deep import png_chunk
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
