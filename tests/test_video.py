@@ -18,8 +18,8 @@ import pytest
 from clips import SIZE, av, level, make_clip, number, read_clip, sound_of
 from conftest import Outcome, save_png
 
-from lure_cli.core.clips import is_live, is_video
-from lure_cli.core.video import VideoFile
+from lure_cli.core.video.clip import is_live, is_video
+from lure_cli.core.video.reader import VideoFile
 from lure_cli.tasks.fuse import Worker
 from lure_cli.tasks.stream import Fused
 
@@ -588,7 +588,7 @@ def test_a_stream_that_falls_silent(
     lure: Run, here: Path, both: Both, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What came is a whole file; the rest is not waited for without end."""
-    from lure_cli.core import video
+    from lure_cli.core.video import reader as video
 
     monkeypatch.setattr(video, "PATIENCE", 1.5)
     for side in ("ir", "vis"):

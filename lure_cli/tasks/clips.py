@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from lure_cli.core.files import sweep, whole_file
 from lure_cli.core.images.picture import write_image
 from lure_cli.core.text.vocabulary import Prompt
-from lure_cli.core.video import VideoFile
-from lure_cli.core.videowriter import VideoWriter, check_clip
+from lure_cli.core.video.reader import VideoFile
+from lure_cli.core.video.writer import VideoWriter, check_clip
 from lure_cli.errors import LureError
 from lure_cli.tasks.frames import FramePairs, Sync, open_clip
 from lure_cli.tasks.fuse import Worker

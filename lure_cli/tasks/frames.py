@@ -9,12 +9,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from lure_cli.core.clips import Frame, is_coloured, is_live, is_realtime
 from lure_cli.core.images.picture import to_channels
 from lure_cli.core.images.value_range import ValueRange, apply_range, settle_range
 from lure_cli.core.registration import Model
-from lure_cli.core.sequence import PictureFolder
-from lure_cli.core.video import VideoFile
+from lure_cli.core.video.clip import Frame, is_coloured, is_live, is_realtime
+from lure_cli.core.video.picture_folder import PictureFolder
+from lure_cli.core.video.reader import VideoFile
 from lure_cli.errors import LureError
 from lure_cli.tasks.inputs import ReadOptions
 from lure_cli.tasks.newest import Newest

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lure_cli.core.clips import Frame
+from lure_cli.core.video.clip import Frame
 
 KEEP = 8
 """Frames that wait; further ones push the oldest out."""

@@ -10,11 +10,11 @@ from fractions import Fraction
 from pathlib import Path
 from string import Formatter
 
-from lure_cli.core.clips import SUFFIXES as READ
-from lure_cli.core.clips import is_live, is_video
 from lure_cli.core.images.picture import check_output, has_image_suffix
-from lure_cli.core.videowriter import SUFFIXES as WRITTEN
-from lure_cli.core.videowriter import check_clip
+from lure_cli.core.video.clip import SUFFIXES as READ
+from lure_cli.core.video.clip import is_live, is_video
+from lure_cli.core.video.writer import SUFFIXES as WRITTEN
+from lure_cli.core.video.writer import check_clip
 from lure_cli.errors import LureError
 from lure_cli.tasks.frames import SYNC
 from lure_cli.tasks.fuse import FuseOptions, plan_requests

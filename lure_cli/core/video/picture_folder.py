@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.core.clips import About, Frame, is_coloured
 from lure_cli.core.images.picture import MAX_PIXELS, has_image_suffix, read_raw
+from lure_cli.core.video.clip import About, Frame, is_coloured
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def list_numbered(folder: Path) -> list[tuple[int, Path]]:
 
 
 class PictureFolder:
-    """Numbered pictures as a clip; see `lure_cli.core.video.VideoFile` for what its members mean.
+    """Numbered pictures as a clip; see `lure_cli.core.video.reader.VideoFile` for what its members mean.
 
     Args:
         source: the folder.

@@ -9,8 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.core.clips import About, matrix_of, require_av
 from lure_cli.core.images.picture import quantised
+from lure_cli.core.video.clip import About, matrix_of, require_av
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
