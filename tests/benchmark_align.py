@@ -38,7 +38,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from conftest import SHARED
 
 from lure_cli.core.images.picture import read_image
-from lure_cli.core.registration import Alignment, judge, search
+from lure_cli.core.registration.alignment import Alignment
+from lure_cli.core.registration.estimate import judge, search
 
 SETS = {
     "train": {"MSRS": "MSRS_resplit/train", "RoadScene": "RoadScene/train", "LLVIP": "LLVIP/train"},

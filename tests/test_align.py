@@ -16,7 +16,8 @@ from conftest import EXAMPLES, ROOT, SHARED, Outcome, save_png
 from scipy.ndimage import map_coordinates
 
 from lure_cli.core.images.picture import read_image
-from lure_cli.core.registration import Alignment, describe, estimate, estimate_once, judge, search, warp
+from lure_cli.core.registration.alignment import Alignment, describe, warp
+from lure_cli.core.registration.estimate import estimate, estimate_once, judge, search
 from lure_cli.errors import LureError
 from lure_cli.tasks.align import read_transform, write_transform
 

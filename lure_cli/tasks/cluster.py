@@ -18,7 +18,7 @@ from lure_cli.tasks.pairing import Pair
 from lure_cli.tasks.search import STANDARD
 
 if TYPE_CHECKING:
-    from lure_cli.core.registration import Alignment
+    from lure_cli.core.registration.alignment import Alignment
 
 _BLOCKS = 1000
 """A job is handed out in up to as many parts; each is known to be done when all of its pairs are."""
@@ -128,7 +128,7 @@ def _tell(result: Result) -> dict[str, Any]:
 def _heard(told: dict[str, Any], job: tuple[Pair, Any]) -> Result:
     """The result of a pair from what `_tell` said; paths in texts as the user gave them."""
     from lure_cli.core.detector.detector import Finding
-    from lure_cli.core.registration import Alignment
+    from lure_cli.core.registration.alignment import Alignment
 
     def given(text: str) -> str:
         for path in (job[0].ir, job[0].vis, job[0].output):

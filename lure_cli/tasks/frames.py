@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lure_cli.core.images.picture import to_channels
 from lure_cli.core.images.value_range import ValueRange, apply_range, settle_range
-from lure_cli.core.registration import Model
+from lure_cli.core.registration.alignment import Model
 from lure_cli.core.video.clip import Frame, is_coloured, is_live, is_realtime
 from lure_cli.core.video.picture_folder import PictureFolder
 from lure_cli.core.video.reader import VideoFile
@@ -22,7 +22,7 @@ from lure_cli.tasks.newest import Newest
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.registration import Alignment
+    from lure_cli.core.registration.alignment import Alignment
 
 Clip = VideoFile | PictureFolder
 Sync = Literal["auto", "index", "time"]
@@ -177,7 +177,8 @@ class FramePairs:
         self.notes.append(f"{self.ir.source}: {w}x{h} resized to {wv}x{hv}")
 
     def _align(self, irs: list[np.ndarray], viss: list[np.ndarray]) -> None:
-        from lure_cli.core.registration import describe, estimate_once
+        from lure_cli.core.registration.alignment import describe
+        from lure_cli.core.registration.estimate import estimate_once
 
         size = viss[0].shape[1::-1]
         pairs = [
@@ -191,7 +192,7 @@ class FramePairs:
 
     def _infrared(self, pixels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         """As a clip holds it -> float32 (H, W, 1) in [0, 1] of the visible's size, aligned once that is known."""
-        from lure_cli.core.registration import resize, warp
+        from lure_cli.core.registration.alignment import resize, warp
 
         x = to_channels(apply_range(pixels, self._range), 1)
         if x.shape[1::-1] != size:

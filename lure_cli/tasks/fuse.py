@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lure_cli.core.detector.detector import Finding
-    from lure_cli.core.registration import Alignment
+    from lure_cli.core.registration.alignment import Alignment
 
 Job = tuple[Pair, Request]
 Result = AnyResult[Pair]

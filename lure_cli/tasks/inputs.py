@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lure_cli.core.images.picture import read_picture, to_channels
 from lure_cli.core.images.value_range import ValueRange, parse_range
-from lure_cli.core.registration import MODELS, Model
+from lure_cli.core.registration.alignment import MODELS, Model
 from lure_cli.errors import LureError
 from lure_cli.tasks.pairing import Pair
 from lure_cli.tasks.search import STANDARD
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lure_cli.core.images.picture import Metadata, Picture
-    from lure_cli.core.registration import Alignment
+    from lure_cli.core.registration.alignment import Alignment
 
 STANDARD_BYTES = 1 << 30
 """Most that is read from standard input."""
@@ -140,12 +140,13 @@ def read_inputs(pair: Pair, options: ReadOptions, alignment: Alignment | None = 
                 f"{pair.ir} is {w}x{h} but {pair.vis} is {wv}x{hv}",
                 "give --resize-ir if both show the same view, or crop one of them so that they do",
             )
-        from lure_cli.core.registration import resize
+        from lure_cli.core.registration.alignment import resize
 
         x = resize(x, wv, hv)
         notes.append(Note("resized", f"{pair.ir}: {w}x{h} resized to {wv}x{hv}"))
     if options.align != "none":
-        from lure_cli.core.registration import describe, estimate, warp
+        from lure_cli.core.registration.alignment import describe, warp
+        from lure_cli.core.registration.estimate import estimate
 
         own = alignment is None
         if alignment is None:
@@ -173,7 +174,7 @@ def common_alignment(
     Raises:
         LureError: none of them can be read, or they do not agree on a plausible transform.
     """
-    from lure_cli.core.registration import estimate_once, spread
+    from lure_cli.core.registration.estimate import estimate_once, spread
 
     plain = ReadOptions(options.ir_range, options.resize_ir, max_pixels=options.max_pixels)
     read, last = [], None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lure_cli.core.detector.detector import Finding
-    from lure_cli.core.registration import Alignment
+    from lure_cli.core.registration.alignment import Alignment
     from lure_cli.tasks.inputs import Kept
 
 AnyItem = TypeVar("AnyItem", bound=Item)

@@ -1,0 +1,161 @@
+"""An alignment of two images, and how an image is moved by it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from lure_cli.errors import LureError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+Model = Literal["auto", "affine"]
+MODELS: tuple[str, ...] = get_args(Model)
+
+
+STILL = 0.0015
+"""Share of the width below which a movement is within the error of the estimate and is taken for none."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where each pixel of the visible grid lies in the infrared image.
+
+    matrix: 2x3, row-major: (x, y) of a pixel centre of the visible grid -> (x, y) in the infrared image.
+    size: (width, height) of the grid that it was estimated for.
+    confidence: 0 to 1, how sure the estimate is: see `estimate`.
+    """
+
+    matrix: tuple[float, float, float, float, float, float]
+    size: tuple[int, int]
+    confidence: float = 1.0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing moves at all."""
+        return self.matrix == _IDENTITY
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it moves no further than an estimate errs: `STILL` of the width, at least half a pixel."""
+        return self.moved <= max(0.5, STILL * self.size[0])
+
+    @property
+    def moved(self) -> float:
+        """How far a pixel moves, in pixels: the mean over the frame."""
+        import numpy as np
+
+        (a, b, c, d, e, f), (w, h) = self.matrix, self.size
+        x, y = np.meshgrid(np.linspace(0, w - 1, 21), np.linspace(0, h - 1, 21))
+        return float(np.hypot(a * x + b * y + c - x, d * x + e * y + f - y).mean())
+
+    @property
+    def shift(self) -> tuple[float, float]:
+        """How far the centre of the frame moves, (dx, dy) in pixels."""
+        (a, b, c, d, e, f), (w, h) = self.matrix, self.size
+        x, y = (w - 1) / 2, (h - 1) / 2
+        return a * x + b * y + c - x, d * x + e * y + f - y
+
+    @property
+    def rotation(self) -> float:
+        """Degrees, positive from the x axis (right) towards the y axis (down)."""
+        a, b, _, d, e, _ = self.matrix
+        return math.degrees(math.atan2(d - b, a + e))
+
+    @property
+    def scale(self) -> float:
+        """Factor; of an affine transform the square root of how an area grows."""
+        a, b, _, d, e, _ = self.matrix
+        return math.sqrt(abs(a * e - b * d))
+
+    def record(self) -> dict[str, Any]:
+        """As it is written to a transform file: `matrix` (2x3), `size` (width, height), `moved` (pixels), `shift`
+        (dx, dy of the centre in pixels), `rotation` (degrees), `scale` (factor), `confidence` (0 to 1)."""
+        a, b, c, d, e, f = self.matrix
+        return {
+            "matrix": [[a, b, c], [d, e, f]],
+            "size": list(self.size),
+            "moved": self.moved,
+            "shift": list(self.shift),
+            "rotation": self.rotation,
+            "scale": self.scale,
+            "confidence": self.confidence,
+        }
+
+    @classmethod
+    def from_record(cls, found: Mapping[str, Any]) -> Alignment:
+        """From what `record` gave; only `matrix` and `size` must be there, the rest follows from them.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such record.
+        """
+        (a, b, c), (d, e, f) = ((float(v) for v in row) for row in found["matrix"])
+        width, height = (int(v) for v in found["size"])
+        confidence = float(found.get("confidence", 1.0))
+        if not all(map(math.isfinite, (a, b, c, d, e, f, confidence))) or a * e - b * d <= 0 or min(width, height) < 1:
+            raise ValueError("not a transform of the plane")
+        return cls((a, b, c, d, e, f), (width, height), confidence)
+
+
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+def warp(x: np.ndarray, alignment: Alignment) -> np.ndarray:
+    """Resample an infrared image onto the visible grid, by cubic splines.
+
+    Args:
+        x: float32 (H, W, C) in [0, 1], of the alignment's size.
+
+    Returns:
+        float32 (H, W, C) in [0, 1]; beyond the infrared image its edge is repeated. An alignment that moves nothing
+        returns x as it is.
+
+    Raises:
+        LureError: x has another size than the alignment was estimated for.
+    """
+    import numpy as np
+    from scipy.ndimage import affine_transform
+
+    if x.shape[1::-1] != alignment.size:
+        (w, h), (wa, ha) = x.shape[1::-1], alignment.size
+        raise LureError(
+            f"the image is {w}x{h}, but the transform was estimated for {wa}x{ha}", "estimate it for this size"
+        )
+    if alignment.is_identity:
+        return x
+    a, b, c, d, e, f = alignment.matrix
+    planes = [affine_transform(x[..., i], [[e, d], [b, a]], [f, c], order=3, mode="nearest") for i in range(x.shape[2])]
+    warped: np.ndarray = np.clip(np.stack(planes, 2), 0, 1, dtype=np.float32)
+    return warped
+
+
+def resize(x: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Bring an image (H, W, C), float32 in [0, 1], to another size: (height, width, C), bicubic, antialiased."""
+    import numpy as np
+    from PIL import Image
+
+    planes = [np.ascontiguousarray(x[..., i]) for i in range(x.shape[2])]
+    resized = [np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.BICUBIC)) for p in planes]
+    return np.clip(np.stack(resized, 2), 0, 1)
+
+
+def require_simpleitk() -> Any:
+    """The SimpleITK module; LureError with what to install where it is missing."""
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise LureError("aligning needs SimpleITK, which is not installed", 'pip install "lure-cli[align]"') from error
+    return SimpleITK
+
+
+def describe(alignment: Alignment) -> str:
+    """For a person: 'moved 12.3 px (shift 11.9, -3.1; rotation 0.8 degrees; scale 1.010), confidence 0.93'."""
+    dx, dy = alignment.shift
+    return (
+        f"moved {alignment.moved:.1f} px (shift {dx:.1f}, {dy:.1f}; rotation {alignment.rotation:.1f} degrees; "
+        f"scale {alignment.scale:.3f}), confidence {alignment.confidence:.2f}"
+    )

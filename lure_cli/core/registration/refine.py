@@ -1,0 +1,98 @@
+"""The fine search: mutual information, by SimpleITK."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lure_cli.core.registration.alignment import Model, require_simpleitk
+from lure_cli.core.registration.edge_search import _gradient, _Guess
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+_RUNAWAY = 0.012
+"""Share of the width that the last refinement may move."""
+
+
+def _strength(x: np.ndarray, sigma: float) -> np.ndarray:
+    """How strong an edge is among its surroundings, float32 (H, W) in [0, 1]."""
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
+    power = np.hypot(*_gradient(x, sigma))
+    strength: np.ndarray = power / (power + gaussian_filter(power, 6.0, mode="nearest") + 1e-3)
+    return strength.astype(np.float32)
+
+
+def _relief(x: np.ndarray) -> np.ndarray:
+    """Grey values against the mean and spread of their surroundings, float32 (H, W) in [-3, 3]."""
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
+    x = gaussian_filter(x, 0.8, mode="nearest")
+    above = x - gaussian_filter(x, 6.0, mode="nearest")
+    relief: np.ndarray = above / np.sqrt(gaussian_filter(above * above, 6.0, mode="nearest") + 1e-4)
+    return np.clip(relief, -3, 3).astype(np.float32)
+
+
+_LOOKS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
+    lambda x: _strength(x, 1.2),
+    lambda x: _strength(x, 2.0),
+    _relief,
+)
+"""What the mutual information is taken of, each in a climb of its own; their median is the result."""
+
+
+def _refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: _Guess, model: Model) -> np.ndarray:
+    """Climb the mutual information of the edge strengths from a guess; (2, 3), about the centres of both frames.
+
+    Where that runs away from the guess by more than `_RUNAWAY`, the guess is kept: on few edges the mutual information
+    may grow without end.
+    """
+    import numpy as np
+
+    sitk = require_simpleitk()
+    radius = factor * max(vis.shape) / 2
+    # Edges that move by one pixel for a step of one in every parameter.
+    turn = 0.4 * radius * radius
+    start = guess.matrix
+    if model == "affine":
+        transform = sitk.AffineTransform(2)
+        transform.SetParameters((*start[:, :2].ravel().tolist(), guess.dx, guess.dy))
+        steps = [turn] * 4 + [1.0, 1.0]
+    else:
+        transform = sitk.Similarity2DTransform(guess.scale, guess.angle, (guess.dx, guess.dy), (0.0, 0.0))
+        steps = [turn] * 2 + [1.0, 1.0]
+    method = sitk.ImageRegistrationMethod()
+    method.SetNumberOfWorkUnits(1)  # sums in another order would change the last digits
+    method.SetMetricAsMattesMutualInformation(24)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(0.5 * factor, 0.02 * factor, 60, 0.6)
+    method.SetOptimizerScales(steps)
+    method.SetInitialTransform(transform, inPlace=True)
+    try:
+        method.Execute(_itk_image(vis, factor), _itk_image(ir, factor))
+    except RuntimeError:  # nothing to climb: an image without edges, or no overlap left
+        return start
+    refined = np.column_stack([np.reshape(transform.GetMatrix(), (2, 2)), transform.GetTranslation()])
+    return start if _distance(refined, start, vis.shape, factor) > _RUNAWAY * factor * vis.shape[1] else refined
+
+
+def _distance(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...], factor: float) -> float:
+    """Mean distance over the frame between where two centred transforms lead, in pixels of the full image."""
+    import numpy as np
+
+    y, x = (factor * (n - 1) / 2 * np.linspace(-1, 1, 11) for n in shape)
+    points = np.stack([*(g.ravel() for g in np.meshgrid(x, y)), np.ones(121)])
+    return float(np.hypot(*((one - other) @ points)).mean())
+
+
+def _itk_image(x: np.ndarray, factor: float) -> Any:
+    """As SimpleITK's image whose physical points are pixels of the full image, from its centre."""
+    sitk = require_simpleitk()
+    image = sitk.GetImageFromArray(x)
+    image.SetSpacing((factor, factor))
+    image.SetOrigin([-factor * (n - 1) / 2 for n in x.shape[::-1]])
+    return image
