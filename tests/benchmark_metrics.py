@@ -27,7 +27,7 @@ import naive_metrics
 from conftest import EXAMPLES
 
 from lure_cli.core import metrics
-from lure_cli.core.floors import FLOORS
+from lure_cli.core.metrics.baselines import FLOORS
 
 TWELVE = "EN SD SF AG MI MSE PSNR CC SCD VIF Qabf SSIM".split()
 

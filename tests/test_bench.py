@@ -18,8 +18,8 @@ from conftest import SHARED
 from PIL import Image
 
 from lure_cli.core import metrics
-from lure_cli.core.floors import FLOORS
 from lure_cli.core.images.picture import read_pixels
+from lure_cli.core.metrics.baselines import FLOORS
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench import MEAN, Bench, BenchOptions, bench, find_cases

@@ -19,8 +19,8 @@ from conftest import EXAMPLES, ROOT, SHARED
 from PIL import Image
 
 from lure_cli.core import metrics
-from lure_cli.core.floors import FLOORS
 from lure_cli.core.images.picture import read_pixels
+from lure_cli.core.metrics.baselines import FLOORS
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate import (
     Column,

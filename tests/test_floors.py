@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from conftest import EXAMPLES, SHARED
 
-from lure_cli.core.floors import (
+from lure_cli.core.images.picture import read_image
+from lure_cli.core.metrics.baselines import (
     FLOORS,
     copy_ir,
     copy_vis,
@@ -18,7 +19,6 @@ from lure_cli.core.floors import (
     maximum,
     mean,
 )
-from lure_cli.core.images.picture import read_image
 
 SIZES = [(1, 1), (1, 2), (2, 1), (1, 40), (3, 2), (7, 5), (16, 16), (33, 50)]
 PEERS = [("RoadScene", "FLIR_00211"), ("VIFB", "carLight"), ("MSRS", "00004N")]

@@ -23,8 +23,8 @@ import naive_metrics
 from conftest import EXAMPLES, SHARED
 
 from lure_cli.core import metrics
-from lure_cli.core.floors import FLOORS
 from lure_cli.core.metrics import CONVENTIONS, METRICS, Convention, Scores
+from lure_cli.core.metrics.baselines import FLOORS
 
 GOLDEN = Path(__file__).parent / "golden" / "metrics.json"
 PUBLISHED = SHARED / "golden"

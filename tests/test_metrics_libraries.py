@@ -10,8 +10,8 @@ from conftest import EXAMPLES
 from PIL import Image
 
 from lure_cli.core import metrics
-from lure_cli.core.floors import FLOORS
 from lure_cli.core.metrics import CONVENTIONS, METRICS
+from lure_cli.core.metrics.baselines import FLOORS
 
 Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
 

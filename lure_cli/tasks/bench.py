@@ -166,7 +166,7 @@ def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) 
     Raises:
         LureError: cases, clean sources or weights that are missing, prompts that are not understood.
     """
-    from lure_cli.core.floors import FLOORS
+    from lure_cli.core.metrics.baselines import FLOORS
     from lure_cli.tasks.honesty import wrong_prompt
     from lure_cli.tasks.prompt import parse_prompt
 
@@ -268,9 +268,9 @@ def _fuse_cases(
 
 
 def _fuse_floor(name: str, cases: Sequence[Case], root: Path, failed: list[LureError]) -> None:
-    from lure_cli.core.floors import FLOORS
     from lure_cli.core.images.picture import read_pixels, write_image
     from lure_cli.core.metrics import to_grey
+    from lure_cli.core.metrics.baselines import FLOORS
 
     for case in cases:
         for pair in find_pairs(case.ir, case.vis, f"{root / case.name}{os.sep}")[0]:

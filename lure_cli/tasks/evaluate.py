@@ -237,7 +237,7 @@ def plan_evaluation(options: EvaluateOptions) -> Plan:
         LureError: a missing path, an unknown metric or convention, a metric that needs a file that was not given, files
             that do not pair, or a method that lacks an image (unless `common`).
     """
-    from lure_cli.core.floors import FLOORS
+    from lure_cli.core.metrics.baselines import FLOORS
 
     _check_convention(options.convention)
     if options.jobs < 0:
@@ -497,7 +497,8 @@ def _measure(files: ImageFiles, plan: Plan) -> tuple[dict[str, dict[str, float]]
 
 def _floor(method: str, of: Mapping[str, np.ndarray], convention: Any) -> np.ndarray:
     """uint8 (H, W)"""
-    from lure_cli.core import floors, metrics
+    from lure_cli.core import metrics
+    from lure_cli.core.metrics import baselines as floors
 
     ir, vis = (metrics.to_grey(of[side], convention) for side in ("floor_ir", "floor_vis"))
     return floors.FLOORS[method](ir, vis).astype("uint8")
