@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from lure_cli.core.degradations import degrade
 from lure_cli.core.images.picture import read_image, write_image
+from lure_cli.core.training.degradations import degrade
 from lure_cli.tasks.pairing import find_pairs
 
 CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {  # case -> visible, infrared, prompt

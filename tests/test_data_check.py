@@ -12,9 +12,9 @@ import pytest
 from conftest import SHARED, Outcome, save_png
 from PIL import Image
 
-from lure_cli.core.data import find_corpus
 from lure_cli.core.images.header import read_header
 from lure_cli.core.images.picture import read_pixels
+from lure_cli.core.training.corpus import find_corpus
 from lure_cli.errors import LureError
 
 Run = Callable[..., Outcome]

@@ -15,11 +15,11 @@ import torch
 from conftest import EXAMPLES, ROOT, SHARED, Outcome, save_png
 
 from lure_cli import Fuser
-from lure_cli.core.degradations import ORDER, degrade_measured
 from lure_cli.core.detector.detector import FORMAT, Detector, decide, load_detector
 from lure_cli.core.detector.features import statistics
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
+from lure_cli.core.training.degradations import ORDER, degrade_measured
 from lure_cli.errors import LureError
 from lure_cli.tasks import weights
 from lure_cli.tasks.detect import shipped_detector
@@ -241,7 +241,7 @@ def test_auto_from_python() -> None:
 def test_training_is_deterministic(data: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 
-    from lure_cli.core.data import find_corpus
+    from lure_cli.core.training.corpus import find_corpus
     from lure_cli.tasks.train_detect import draw, find_sources, fit
 
     corpus = find_corpus(data)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from lure_cli.core.muon import Muon, is_matrix, orthogonalise
+from lure_cli.core.training.muon import Muon, is_matrix, orthogonalise
 
 
 def test_singular_values_come_near_one() -> None:

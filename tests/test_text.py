@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from lure_cli.config import MODELS, Provenance, TrainConfig, from_mapping
-from lure_cli.core.data import Sampler, find_corpus
 from lure_cli.core.model.checkpoint import load_model, new_model, save_model
 from lure_cli.core.text.encoders import VocabularyEncoder, build_text_encoder
 from lure_cli.core.text.vocabulary import ALL, DEGRADATIONS, NONE
+from lure_cli.core.training.corpus import find_corpus
+from lure_cli.core.training.sampler import Sampler
 from lure_cli.errors import LureError
 
 TINY = {

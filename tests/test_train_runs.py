@@ -20,8 +20,9 @@ from conftest import EXAMPLES, ROOT, Outcome
 from PIL import Image
 
 from lure_cli.config import TrainConfig, from_mapping
-from lure_cli.core.data import Sampler, find_corpus, hold_out
 from lure_cli.core.model.checkpoint import load_model, load_tensors
+from lure_cli.core.training.corpus import find_corpus, hold_out
+from lure_cli.core.training.sampler import Sampler
 from lure_cli.errors import LureError
 from lure_cli.tasks import train_log, validation
 from lure_cli.tasks.train import Trainer

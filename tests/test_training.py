@@ -11,14 +11,15 @@ import torch
 from conftest import make_data
 
 from lure_cli.config import TrainConfig, from_mapping, load_toml, parse_setting
-from lure_cli.core import losses
-from lure_cli.core.data import Sampler, find_corpus
-from lure_cli.core.degradations import ORDER, RECIPES, degrade, degrade_alike, lifted_rain
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.metrics.fidelity import edge_preservation, visual_information_fidelity
 from lure_cli.core.model.checkpoint import load_model
-from lure_cli.core.muon import Muon
 from lure_cli.core.text.vocabulary import DEGRADATIONS
+from lure_cli.core.training import losses
+from lure_cli.core.training.corpus import find_corpus
+from lure_cli.core.training.degradations import ORDER, RECIPES, degrade, degrade_alike, lifted_rain
+from lure_cli.core.training.muon import Muon
+from lure_cli.core.training.sampler import Sampler
 from lure_cli.errors import LureError
 from lure_cli.tasks.train import Trainer, resolve_config
 

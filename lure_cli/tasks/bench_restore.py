@@ -101,7 +101,7 @@ def find_sets(options: RestoreBenchOptions) -> tuple[RestorationSet, ...]:
     Raises:
         LureError: no such folder, nothing in it, unpaired files, a set or a folder that is not there.
     """
-    from lure_cli.core.data import find_restoration
+    from lure_cli.core.training.corpus import find_restoration
 
     o = options
     if o.limit is not None and o.limit < 1:

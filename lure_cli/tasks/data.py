@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from lure_cli.config import load_toml
-from lure_cli.core.data import FOLDERS
 from lure_cli.core.files import sha256
 from lure_cli.core.images.header import Header, read_header
 from lure_cli.core.images.picture import read_pixels
 from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS
+from lure_cli.core.training.corpus import FOLDERS
 from lure_cli.errors import LureError
 from lure_cli.tasks.datafolder import DataFolder, Finding, Level, Place, Use, count, scan_folder, share, some
 from lure_cli.tasks.evaluate import cores

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lure_cli.config import nearest
-from lure_cli.core.data import FOLDERS
 from lure_cli.core.images.picture import has_image_suffix
 from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS
+from lure_cli.core.training.corpus import FOLDERS
 from lure_cli.errors import LureError
 
 Level = Literal["fault", "warning"]

@@ -16,16 +16,7 @@ import torch
 from torch import Tensor
 
 from lure_cli.config import MODELS, SWITCHES, Provenance, TrainConfig, from_mapping, load_toml, nearest, parse_setting
-from lure_cli.core.data import ENOUGH, LIGHT, Sample, Sampler, find_corpus, hold_out
 from lure_cli.core.devices import autocast, native_bf16, place
-from lure_cli.core.losses import (
-    FusionWeights,
-    content_loss,
-    fusion_loss,
-    moment_distance,
-    reconstruction_loss,
-    task_weights,
-)
 from lure_cli.core.model.checkpoint import (
     load_model,
     load_state,
@@ -36,10 +27,20 @@ from lure_cli.core.model.checkpoint import (
     with_tone,
 )
 from lure_cli.core.model.lure import ANCHORED, Latent, Lure, stack
-from lure_cli.core.muon import Muon
-from lure_cli.core.parallel import Group
 from lure_cli.core.pixels import Modality, psnr
 from lure_cli.core.text.encoders import OpenClipEncoder, TextEncoder, build_text_encoder
+from lure_cli.core.training.corpus import ENOUGH, find_corpus, hold_out
+from lure_cli.core.training.distributed import Group
+from lure_cli.core.training.losses import (
+    FusionWeights,
+    content_loss,
+    fusion_loss,
+    moment_distance,
+    reconstruction_loss,
+    task_weights,
+)
+from lure_cli.core.training.muon import Muon
+from lure_cli.core.training.sampler import LIGHT, Sample, Sampler
 from lure_cli.errors import LureError
 from lure_cli.tasks.hub import Say
 from lure_cli.tasks.train_log import Record, TrainLog, checkout, write_config

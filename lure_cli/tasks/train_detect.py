@@ -27,14 +27,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from lure_cli.core.data import Corpus, find_corpus
-from lure_cli.core.degradations import degrade_measured, uniform
 from lure_cli.core.detector.detector import FORMAT, LIMIT, RIVALS, decide
 from lure_cli.core.detector.features import statistics
 from lure_cli.core.files import whole_file
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.pixels import CHANNELS, Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS
+from lure_cli.core.training.corpus import Corpus, find_corpus
+from lure_cli.core.training.degradations import degrade_measured, uniform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.core.data import FOLDERS
 from lure_cli.core.text.vocabulary import ALL, NONE
+from lure_cli.core.training.corpus import FOLDERS
 from lure_cli.tasks.report import figure_png
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from lure_cli.core.data import FOLDERS, LIT
-from lure_cli.core.degradations import degrade
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.pixels import CHANNELS, Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS, NONE
+from lure_cli.core.training.corpus import FOLDERS
+from lure_cli.core.training.degradations import degrade
+from lure_cli.core.training.sampler import LIT
 from lure_cli.errors import LureError
 from lure_cli.tasks.datafolder import DataFolder
 

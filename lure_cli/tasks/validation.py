@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lure_cli.core.data import Sample, Sampler
 from lure_cli.core.pixels import Modality, psnr
+from lure_cli.core.training.sampler import Sample, Sampler
 
 CLEAN_ENOUGH = 50.0
 """dB to which clean images should stay themselves; more is no gain."""
