@@ -24,13 +24,14 @@ from PIL import Image
 
 from lure_cli import Fuser
 from lure_cli.config import ModelConfig, Provenance
-from lure_cli.core import onnx_graph
 from lure_cli.core.files import sha256
 from lure_cli.core.model.checkpoint import load_model, new_model, save_model
 from lure_cli.core.model.lure import Lure
 from lure_cli.core.model.tiling import fuse_tiled
-from lure_cli.core.onnx_graph import INPUTS, OPERATORS, OPTIONAL, build_onnx
-from lure_cli.core.onnx_model import KEY, OnnxLure, describe, digest, load_onnx, open_onnx
+from lure_cli.core.onnx import graph as onnx_graph
+from lure_cli.core.onnx.graph import INPUTS, OPERATORS, OPTIONAL, build_onnx
+from lure_cli.core.onnx.record import KEY, describe, digest
+from lure_cli.core.onnx.runtime import OnnxLure, load_onnx, open_onnx
 from lure_cli.core.pixels import psnr
 from lure_cli.core.text.encoders import VocabularyEncoder
 from lure_cli.core.text.vocabulary import DEGRADATIONS

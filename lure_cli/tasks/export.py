@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from lure_cli.core.model.lure import Lure
-    from lure_cli.core.onnx_model import OnnxLure
+    from lure_cli.core.onnx.runtime import OnnxLure
     from lure_cli.core.text.encoders import TextEncoder
 
 VARIANTS = ("fp32", "fp16")
@@ -85,8 +85,9 @@ def export_onnx(options: ExportOptions) -> Exported:
 
     from lure_cli.core.files import sha256
     from lure_cli.core.model.checkpoint import load_model
-    from lure_cli.core.onnx_graph import build_onnx
-    from lure_cli.core.onnx_model import KEY, MAX_BYTES, describe, import_onnx, open_onnx
+    from lure_cli.core.onnx.graph import build_onnx
+    from lure_cli.core.onnx.record import KEY, describe
+    from lure_cli.core.onnx.runtime import MAX_BYTES, import_onnx, open_onnx
 
     import_onnx()
     model, text, provenance = load_model(source)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lure_cli.core.detector.detector import Finding
     from lure_cli.core.model.lure import Lure
     from lure_cli.core.model.tiling import TileSize
-    from lure_cli.core.onnx_model import OnnxLure
+    from lure_cli.core.onnx.runtime import OnnxLure
     from lure_cli.core.text.encoders import TextEncoder
 
     Source = str | Path | np.ndarray
@@ -188,7 +188,7 @@ class Fuser:
     def _from_onnx(cls, path: Path, device: str, dtype: str, tile: TileSize, overlap: int | None) -> Fuser:
         import torch
 
-        from lure_cli.core.onnx_model import load_onnx
+        from lure_cli.core.onnx.runtime import load_onnx
 
         if dtype != "auto":
             raise LureError(f"--dtype {dtype}: an ONNX file computes as exported", "see `lure export onnx --variant`")

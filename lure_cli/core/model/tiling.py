@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lure_cli.core.model.lure import Lure
-from lure_cli.core.onnx_model import OnnxLure
+from lure_cli.core.onnx.runtime import OnnxLure
 from lure_cli.core.pixels import Modality, is_grey, luma
 
 AUTO_PIXELS = 1_600_000

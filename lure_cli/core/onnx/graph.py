@@ -8,7 +8,7 @@ fusion leaves out. `tasks/export.py` compares each file with the model before it
 
 Inputs (float32; B, H and W are free, from 1 on):
     ir (B, 1, H, W), vis (B, 3, H, W)     in [0, 1], any size: padding and cropping happen inside
-    prompt_ir, prompt_vis (B, D)          unit vectors, see `lure_cli.core.onnx_model.describe`
+    prompt_ir, prompt_vis (B, D)          unit vectors, see `lure_cli.core.onnx.record.describe`
 Inputs that may be left out:
     strength_ir, strength_vis (1) or (B)  see `Lure.encode`; default 1
     thumb_ir (1 or B, 1 or 3, 32, 32), thumb_vis (.., 3 or 9, ..)
@@ -33,7 +33,7 @@ from lure_cli.core.model.context import THUMBNAIL, Condition, GlobalContext
 from lure_cli.core.model.layers import ChannelNorm, EncoderLayer, InnerResidualBlock, TextGuidedAttention
 from lure_cli.core.model.lure import PIXELS, Decoder, Encoder, FusionModule, Lure
 from lure_cli.core.model.tone_curve import ToneCurve
-from lure_cli.core.onnx_nodes import Graph
+from lure_cli.core.onnx.nodes import Graph
 from lure_cli.core.pixels import CHANNELS, LUMA
 
 if TYPE_CHECKING:
