@@ -19,7 +19,7 @@ import torch
 
 from lure_cli.core.images.picture import read_image, write_image
 from lure_cli.core.training.degradations import degrade
-from lure_cli.tasks.pairing import find_pairs
+from lure_cli.tasks.paths.pairing import find_pairs
 
 CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {  # case -> visible, infrared, prompt
     "clean": ((), (), ""),

@@ -239,7 +239,7 @@ def test_memory_stays_flat(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_folder(1, (24, 24))
     rows = "\n".join(f"p0000.png,p0000.png,n{n:04}" for n in range(1500))
     Path("t.csv").write_text(f"ir,vis,name\n{rows}\n")
-    from lure_cli.tasks.pairing import Pairing
+    from lure_cli.tasks.paths.pairing import Pairing
 
     plan = plan_fuse(FuseOptions(Path("i"), Path("v"), "out", pairing=Pairing("csv", table=Path("t.csv"))))
     tracemalloc.start()

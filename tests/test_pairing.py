@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.pairing import Pair, Pairing, find_pairs, pair_stem
-from lure_cli.tasks.search import list_images
+from lure_cli.tasks.paths.find import list_images
+from lure_cli.tasks.paths.pairing import Pair, Pairing, find_pairs, pair_stem
 
 
 @pytest.fixture
@@ -289,7 +289,7 @@ def test_nothing_is_created(root: Path) -> None:
 
 def test_pairing_needs_no_numerical_library() -> None:
     code = (
-        "import sys, lure_cli.tasks.pairing\n"
+        "import sys, lure_cli.tasks.paths.pairing\n"
         "print([m for m in ('numpy', 'torch', 'PIL', 'imageio', 'tifffile') if m in sys.modules])"
     )
     folder = Path(__file__).resolve().parents[1]

@@ -98,7 +98,7 @@ def fuse(
     from lure_cli.tasks import fuse as task
     from lure_cli.tasks import video
     from lure_cli.tasks.inputs import ReadOptions
-    from lure_cli.tasks.pairing import Pairing
+    from lure_cli.tasks.paths.pairing import Pairing
 
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")

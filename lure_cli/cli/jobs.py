@@ -17,7 +17,7 @@ from lure_cli.cli.output import SIDES, describe, emit, emit_json, note, show_err
 if TYPE_CHECKING:
     from lure_cli.tasks.fuser import Request
     from lure_cli.tasks.jobs import JobOptions, Result
-    from lure_cli.tasks.outputs import Item
+    from lure_cli.tasks.paths.outputs import Item
 
 _SHOWN = 3
 """How many notes of one kind are printed for a folder; the rest is counted (and in the records of --json)."""

@@ -14,8 +14,8 @@ from lure_cli.core.images.picture import write_image
 from lure_cli.core.registration.alignment import MODELS, Alignment, describe, require_simpleitk
 from lure_cli.errors import LureError
 from lure_cli.tasks.inputs import ReadOptions, common_alignment, read_inputs
-from lure_cli.tasks.pairing import Pair, find_pairs
-from lure_cli.tasks.search import is_many
+from lure_cli.tasks.paths.find import is_many
+from lure_cli.tasks.paths.pairing import Pair, find_pairs
 
 __all__ = ["AlignOptions", "Aligned", "Alignment", "align", "describe", "plan_align"]
 

@@ -14,8 +14,8 @@ from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.fuse import Plan, Result, Worker
 from lure_cli.tasks.inputs import Note
-from lure_cli.tasks.pairing import Pair
-from lure_cli.tasks.search import STANDARD
+from lure_cli.tasks.paths.find import STANDARD
+from lure_cli.tasks.paths.pairing import Pair
 
 if TYPE_CHECKING:
     from lure_cli.core.registration.alignment import Alignment

@@ -12,7 +12,7 @@ from lure_cli.core.images.picture import read_picture
 from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
-from lure_cli.tasks.search import list_images
+from lure_cli.tasks.paths.find import list_images
 from lure_cli.tasks.weights import detector_path
 
 if TYPE_CHECKING:

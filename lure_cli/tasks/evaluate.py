@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.pairing import pair_stem
-from lure_cli.tasks.search import list_images
+from lure_cli.tasks.paths.find import list_images
+from lure_cli.tasks.paths.pairing import pair_stem
 
 if TYPE_CHECKING:
     import numpy as np

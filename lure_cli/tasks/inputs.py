@@ -12,8 +12,8 @@ from lure_cli.core.images.picture import read_picture, to_channels
 from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.core.registration.alignment import MODELS, Model
 from lure_cli.errors import LureError
-from lure_cli.tasks.pairing import Pair
-from lure_cli.tasks.search import STANDARD
+from lure_cli.tasks.paths.find import STANDARD
+from lure_cli.tasks.paths.pairing import Pair
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,9 +19,9 @@ from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.fuser import Fuser, Request
 from lure_cli.tasks.inputs import Note
-from lure_cli.tasks.outputs import Item
+from lure_cli.tasks.paths.find import STANDARD
+from lure_cli.tasks.paths.outputs import Item
 from lure_cli.tasks.pipeline import overlap
-from lure_cli.tasks.search import STANDARD
 from lure_cli.tasks.weights import DEFAULT
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from lure_cli.tasks.jobs import (
     run_here,
     until_failed,
 )
-from lure_cli.tasks.outputs import Names, Naming, check_outputs, folder_of_outputs, output_of
-from lure_cli.tasks.search import IMAGES, STANDARD, is_many, search
+from lure_cli.tasks.paths.find import IMAGES, STANDARD, is_many, search
+from lure_cli.tasks.paths.outputs import Names, Naming, check_outputs, folder_of_outputs, output_of
 from lure_cli.tasks.weights import detector_path, resolve_weights
 
 if TYPE_CHECKING:

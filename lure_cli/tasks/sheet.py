@@ -12,7 +12,7 @@ from lure_cli.core.images.picture import MAX_PIXELS, has_image_suffix, quantised
 from lure_cli.core.images.value_range import ValueRange
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate import EvaluateOptions, ImageFiles, find_images
-from lure_cli.tasks.outputs import check_folder
+from lure_cli.tasks.paths.outputs import check_folder
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw

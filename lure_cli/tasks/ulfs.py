@@ -24,7 +24,7 @@ from lure_cli.core.text.encoders import TextEncoder, build_text_encoder
 from lure_cli.core.text.vocabulary import NONE
 from lure_cli.errors import LureError
 from lure_cli.tasks.datafolder import scan_folder
-from lure_cli.tasks.outputs import check_folder
+from lure_cli.tasks.paths.outputs import check_folder
 from lure_cli.tasks.report import Cell, Table, check_plots, format_number
 from lure_cli.tasks.train import resolve_config
 from lure_cli.tasks.ulfs_figure import draw_ulfs

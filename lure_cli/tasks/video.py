@@ -19,9 +19,9 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.frames import SYNC
 from lure_cli.tasks.fuse import FuseOptions, plan_requests
 from lure_cli.tasks.fuser import Request, pick_backend
-from lure_cli.tasks.outputs import check_folder
-from lure_cli.tasks.pairing import find_pairs, name_of_two
-from lure_cli.tasks.search import Kind, is_many
+from lure_cli.tasks.paths.find import Kind, is_many
+from lure_cli.tasks.paths.outputs import check_folder
+from lure_cli.tasks.paths.pairing import find_pairs, name_of_two
 from lure_cli.tasks.stream import CHECK_EVERY
 from lure_cli.tasks.weights import resolve_weights
 

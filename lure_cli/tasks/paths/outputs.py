@@ -10,7 +10,7 @@ from string import Formatter
 from typing import Protocol
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.search import IMAGES, STANDARD, Kind
+from lure_cli.tasks.paths.find import IMAGES, STANDARD, Kind
 
 
 class Item(Protocol):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.outputs import Names, Naming, check_outputs, folder_of_outputs, output_of
-from lure_cli.tasks.search import IMAGES, STANDARD, File, Kind, is_glob, is_many, search
+from lure_cli.tasks.paths.find import IMAGES, STANDARD, File, Kind, is_glob, is_many, search
+from lure_cli.tasks.paths.outputs import Names, Naming, check_outputs, folder_of_outputs, output_of
 
 _MARKERS = "ir|infrared|thermal|tir|lwir|nir|vis|vi|visible|rgb|color|colour"
 _MARKER = re.compile(_MARKERS, re.IGNORECASE)
