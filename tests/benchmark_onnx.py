@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 
 from lure_cli import Fuser
-from lure_cli.tasks.export import VARIANTS, ExportOptions, export_onnx
+from lure_cli.tasks.weights.export import VARIANTS, ExportOptions, export_onnx
 
 ROOT = Path(__file__).parent.parent
 PROMPTS = {"plain": (None, None), "prompts": ("noise", "low light")}

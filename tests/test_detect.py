@@ -21,9 +21,9 @@ from lure_cli.core.images.picture import read_image
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.core.training.degradations import ORDER, degrade_measured
 from lure_cli.errors import LureError
-from lure_cli.tasks import weights
 from lure_cli.tasks.detect import shipped_detector
 from lure_cli.tasks.fuser import request_of
+from lure_cli.tasks.weights import find as weights
 
 Run = Callable[..., Outcome]
 

@@ -25,7 +25,7 @@ def test_all_is_well(lure: Run) -> None:
 
 
 def test_a_damaged_weight_file_is_found(lure: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from lure_cli.tasks import weights
+    from lure_cli.tasks.weights import find as weights
 
     bad = tmp_path / "lure-small.safetensors"
     bad.write_bytes(b"damaged")

@@ -13,7 +13,7 @@ from lure_cli import Fuser
 from lure_cli.core.files import sha256
 from lure_cli.core.images.picture import read_image
 from lure_cli.errors import LureError
-from lure_cli.tasks.weights import SHIPPED, shipped_path
+from lure_cli.tasks.weights.find import SHIPPED, shipped_path
 
 GATE = EXAMPLES / "pairs" / "ir" / "gate.png", EXAMPLES / "pairs" / "vis" / "gate.png"
 GOLDEN = {

@@ -26,8 +26,8 @@ from lure_cli.config import ModelConfig, Provenance
 from lure_cli.core.model.checkpoint import new_model, save_model, save_tensors
 from lure_cli.core.text.encoders import VocabularyEncoder
 from lure_cli.errors import LureError
-from lure_cli.tasks.hub import Repo, cached, download, parse_repo, read_record
-from lure_cli.tasks.weights import find_weights, local_weights, resolve_weights, update_weights, weights_label
+from lure_cli.tasks.weights.find import find_weights, local_weights, resolve_weights, update_weights, weights_label
+from lure_cli.tasks.weights.hub import Repo, cached, download, parse_repo, read_record
 
 Run = Callable[..., Outcome]
 PAIR = ["--ir", EXAMPLES / "pairs" / "ir" / "gate.png", "--vis", EXAMPLES / "pairs" / "vis" / "gate.png"]

@@ -19,7 +19,7 @@ from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.prompt import EXAMPLES, language, parse_prompt, read_prompt_file, understand
 from lure_cli.tasks.train_text import Tower, encode_samples, judge, read_prompts
-from lure_cli.tasks.weights import text_weights
+from lure_cli.tasks.weights.find import text_weights
 
 Run = Callable[..., Outcome]
 HAND, OTHER, HELD, TRAIN = 0.95, 0.9, 0.86, 0.95
@@ -294,7 +294,7 @@ def test_prompt_files(lure: Run, examples: Path) -> None:
 
 
 def test_damaged_encoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lure_cli.tasks import weights
+    from lure_cli.tasks.weights import find as weights
 
     bad = tmp_path / "lure-text.safetensors"
     bad.write_bytes(b"nothing")

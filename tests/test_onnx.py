@@ -36,9 +36,9 @@ from lure_cli.core.pixels import psnr
 from lure_cli.core.text.encoders import VocabularyEncoder
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
-from lure_cli.tasks import export as task
-from lure_cli.tasks.export import ExportOptions, compare, export_onnx
-from lure_cli.tasks.weights import shipped_path
+from lure_cli.tasks.weights import export as task
+from lure_cli.tasks.weights.export import ExportOptions, compare, export_onnx
+from lure_cli.tasks.weights.find import shipped_path
 
 Run = Callable[..., Outcome]
 TEXT = VocabularyEncoder(32)

@@ -76,7 +76,7 @@ def bench_cases(
     from lure_cli.cli.tables import show_bench
     from lure_cli.tasks import bench as task
     from lure_cli.tasks.evaluate import parse_fused
-    from lure_cli.tasks.weights import DEFAULT
+    from lure_cli.tasks.weights.find import DEFAULT
 
     found = task.bench(
         task.BenchOptions(
@@ -141,7 +141,7 @@ def bench_restore(
     """
     from lure_cli.cli.tables import show_table
     from lure_cli.tasks import bench_restore as task
-    from lure_cli.tasks.weights import DEFAULT
+    from lure_cli.tasks.weights.find import DEFAULT
 
     found = task.bench_restore(
         task.RestoreBenchOptions(

@@ -34,7 +34,7 @@ def onnx(
     """
     from dataclasses import asdict
 
-    from lure_cli.tasks.export import ExportOptions, export_onnx
+    from lure_cli.tasks.weights.export import ExportOptions, export_onnx
 
     done = export_onnx(ExportOptions(weights, output, variant, check, overwrite))
     if as_json:

@@ -25,7 +25,7 @@ _QUIET = typer.Option("-q", "--quiet", help="Only results and errors.")
 @weights.command("list")
 def _list(as_json: Annotated[bool, _JSON] = False) -> None:
     """List shipped weights and downloaded models."""
-    from lure_cli.tasks.weights import list_weights
+    from lure_cli.tasks.weights.find import list_weights
 
     for entry in list_weights():
         if as_json:
@@ -40,7 +40,7 @@ def path(weights: Annotated[str, _WEIGHTS]) -> None:
 
     It is checked against its record; what is not here is not downloaded.
     """
-    from lure_cli.tasks.weights import local_weights
+    from lure_cli.tasks.weights.find import local_weights
 
     emit(str(local_weights(weights)[0]))
 
@@ -56,7 +56,7 @@ def download(
     Prints their files. Commands that take --weights owner/repo use what is here and download only what is not, so this
     is how a branch is brought up to date.
     """
-    from lure_cli.tasks.weights import update_weights
+    from lure_cli.tasks.weights.find import update_weights
 
     if quiet:
         no_progress_bars()
@@ -80,8 +80,8 @@ def verify(
 
     Exit code 1 if some are not as they should be. Nothing is downloaded.
     """
-    from lure_cli.tasks.info import inspect_weights
-    from lure_cli.tasks.weights import list_weights
+    from lure_cli.tasks.weights.find import list_weights
+    from lure_cli.tasks.weights.inspect import inspect_weights
 
     failed = False
     for name in weights or [entry.name for entry in list_weights()]:
@@ -105,7 +105,7 @@ def verify(
 @weights.command()
 def info(weights: Annotated[str, _WEIGHTS], as_json: Annotated[bool, _JSON] = False) -> None:
     """Show model, training, data and licence."""
-    from lure_cli.tasks.info import inspect_weights
+    from lure_cli.tasks.weights.inspect import inspect_weights
 
     found = inspect_weights(weights)
     if as_json:
@@ -128,7 +128,7 @@ def join(
     For runs from one start that trained the two encoders and the fusion module side by side; what does not fit together
     is refused. Prints the file.
     """
-    from lure_cli.tasks import join as task
+    from lure_cli.tasks.weights import merge as task
 
     if quiet:
         no_progress_bars()
@@ -152,7 +152,7 @@ def push(
     With a record of their checksum and a model card, in one commit.
     Needs a token that may write (HF_TOKEN). Prints the repository at the commit that was made.
     """
-    from lure_cli.tasks import publish as task
+    from lure_cli.tasks.weights import push as task
 
     if quiet:
         no_progress_bars()

@@ -13,7 +13,7 @@ from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import list_images
-from lure_cli.tasks.weights import detector_path
+from lure_cli.tasks.weights.find import detector_path
 
 if TYPE_CHECKING:
     from lure_cli.core.detector.detector import Detector, Finding

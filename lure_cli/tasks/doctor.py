@@ -14,7 +14,7 @@ from typing import Literal
 
 from lure_cli.errors import LureError
 from lure_cli.tasks.info import Info, collect_info
-from lure_cli.tasks.weights import DEFAULT, shipped_path
+from lure_cli.tasks.weights.find import DEFAULT, shipped_path
 
 State = Literal["ok", "missing", "broken"]
 

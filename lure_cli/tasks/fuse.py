@@ -28,7 +28,7 @@ from lure_cli.tasks.jobs import (
 from lure_cli.tasks.jobs import Result as AnyResult
 from lure_cli.tasks.paths.pairing import Pair, Pairing, find_pairs
 from lure_cli.tasks.prompt import read_prompt_file
-from lure_cli.tasks.weights import detector_path, resolve_weights
+from lure_cli.tasks.weights.find import detector_path, resolve_weights
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.text.vocabulary import NONE, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.prompt import parse_prompt
-from lure_cli.tasks.weights import DEFAULT, resolve_weights
+from lure_cli.tasks.weights.find import DEFAULT, resolve_weights
 
 if TYPE_CHECKING:
     import numpy as np

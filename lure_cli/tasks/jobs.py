@@ -22,7 +22,7 @@ from lure_cli.tasks.inputs import Note
 from lure_cli.tasks.paths.find import STANDARD
 from lure_cli.tasks.paths.outputs import Item
 from lure_cli.tasks.pipeline import overlap
-from lure_cli.tasks.weights import DEFAULT
+from lure_cli.tasks.weights.find import DEFAULT
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Focus, Found, Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.weights import text_weights
+from lure_cli.tasks.weights.find import text_weights
 
 if TYPE_CHECKING:
     from lure_cli.core.text.parser import Language

@@ -26,7 +26,7 @@ from lure_cli.tasks.jobs import (
 )
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, is_many, search
 from lure_cli.tasks.paths.outputs import Names, Naming, check_outputs, folder_of_outputs, output_of
-from lure_cli.tasks.weights import detector_path, resolve_weights
+from lure_cli.tasks.weights.find import detector_path, resolve_weights
 
 if TYPE_CHECKING:
     import numpy as np

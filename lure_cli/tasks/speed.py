@@ -21,7 +21,7 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.fuser import Fuser
 from lure_cli.tasks.pipeline import overlap
 from lure_cli.tasks.report import Cell, Table
-from lure_cli.tasks.weights import DEFAULT, resolve_weights
+from lure_cli.tasks.weights.find import DEFAULT, resolve_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,7 +210,7 @@ class _Weights:
         if backend != "onnx":
             return resolve_weights(self._weights)
         if self._onnx is None:
-            from lure_cli.tasks.export import ExportOptions, export_onnx
+            from lure_cli.tasks.weights.export import ExportOptions, export_onnx
 
             try:
                 exported = export_onnx(ExportOptions(self._weights, self._folder / "model.onnx", check=False))

@@ -16,8 +16,8 @@ import torch
 
 from lure_cli.config import TrainConfig
 from lure_cli.core.files import sweep, write_file
-from lure_cli.tasks.hub import Say
 from lure_cli.tasks.validation import Outcome
+from lure_cli.tasks.weights.hub import Say
 from lure_cli.version import __version__
 
 Record = dict[str, Any]

@@ -29,7 +29,7 @@ from lure_cli.tasks.report import Cell, Table, check_plots, format_number
 from lure_cli.tasks.train import resolve_config
 from lure_cli.tasks.ulfs_figure import draw_ulfs
 from lure_cli.tasks.ulfs_samples import FOLDS, Group, UlfsOptions, draw_samples
-from lure_cli.tasks.weights import resolve_weights, weights_label
+from lure_cli.tasks.weights.find import resolve_weights, weights_label
 
 if TYPE_CHECKING:
     import numpy as np

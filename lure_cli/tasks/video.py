@@ -23,7 +23,7 @@ from lure_cli.tasks.paths.find import Kind, is_many
 from lure_cli.tasks.paths.outputs import check_folder
 from lure_cli.tasks.paths.pairing import find_pairs, name_of_two
 from lure_cli.tasks.stream import CHECK_EVERY
-from lure_cli.tasks.weights import resolve_weights
+from lure_cli.tasks.weights.find import resolve_weights
 
 CLIPS = Kind(READ, WRITTEN, ".mp4", "video")
 _FIELDS = "known fields: {frame} (its number, also {frame:06d}), {stem} (name of the pair), {ir} and {vis}"

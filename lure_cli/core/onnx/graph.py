@@ -4,7 +4,7 @@ The graph is written out part by part, as `core/model/lure.py` is, and each func
 there. That takes a second where `torch.export` takes a minute, since the sizes stay free, and it leaves room for what
 a fixed network allows and a tracer does not see: the first convolution swallows the pixel-unshuffle, the convolutions
 of a block swallow its inner residual and its split in halves, and the encoders' layers stand in an `If` that plain
-fusion leaves out. `tasks/export.py` compares each file with the model before it is kept.
+fusion leaves out. `tasks/weights/export.py` compares each file with the model before it is kept.
 
 Inputs (float32; B, H and W are free, from 1 on):
     ir (B, 1, H, W), vis (B, 3, H, W)     in [0, 1], any size: padding and cropping happen inside

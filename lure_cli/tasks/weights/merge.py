@@ -11,8 +11,8 @@ from lure_cli.config import Provenance
 from lure_cli.core.model.checkpoint import load_model, save_model, with_tone
 from lure_cli.core.model.lure import ANCHORED, Lure
 from lure_cli.errors import LureError
-from lure_cli.tasks.hub import Say
-from lure_cli.tasks.weights import resolve_weights
+from lure_cli.tasks.weights.find import resolve_weights
+from lure_cli.tasks.weights.hub import Say
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,17 @@ from pathlib import Path
 from lure_cli.config import MODELS, nearest
 from lure_cli.core.files import sha256
 from lure_cli.errors import LureError
-from lure_cli.tasks.hub import MODEL, RECORD, Repo, Say, cached, check_weights, download, list_cached, parse_repo
+from lure_cli.tasks.weights.hub import (
+    MODEL,
+    RECORD,
+    Repo,
+    Say,
+    cached,
+    check_weights,
+    download,
+    list_cached,
+    parse_repo,
+)
 
 DEFAULT = "lure-small"
 
@@ -92,7 +102,7 @@ def resolve_weights(weights: str, say: Say | None = None) -> Path:
         say: told what is downloaded; the client shows a progress bar besides.
 
     Raises:
-        LureError: as `find_weights` and `lure_cli.tasks.hub.download`.
+        LureError: as `find_weights` and `lure_cli.tasks.weights.hub.download`.
     """
     found = find_weights(weights)
     if isinstance(found, Path):

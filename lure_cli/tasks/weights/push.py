@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.hub import CARD, CLIENT, FORMAT, MODEL, RECORD, TIMEOUT, Repo, Say, explained, parse_repo
-from lure_cli.tasks.info import WeightsInfo, inspect_weights
-from lure_cli.tasks.weights import PARTS, find_weights
+from lure_cli.tasks.weights.find import PARTS, find_weights
+from lure_cli.tasks.weights.hub import CARD, CLIENT, FORMAT, MODEL, RECORD, TIMEOUT, Repo, Say, explained, parse_repo
+from lure_cli.tasks.weights.inspect import WeightsInfo, inspect_weights
 from lure_cli.version import __version__
 
 LICENCES = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lure_cli.core.files import write_file
 from lure_cli.errors import LureError
-from lure_cli.tasks.weights import DEFAULT, resolve_weights
+from lure_cli.tasks.weights.find import DEFAULT, resolve_weights
 
 if TYPE_CHECKING:
     import torch
