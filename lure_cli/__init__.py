@@ -8,7 +8,7 @@ from lure_cli.version import __version__
 
 if TYPE_CHECKING:
     from lure_cli.core.metrics import METRICS
-    from lure_cli.tasks.fuser import Fuser
+    from lure_cli.tasks.inference.fuser import Fuser
 
 __all__ = ["METRICS", "Fuser", "__version__"]
 
@@ -16,7 +16,7 @@ __all__ = ["METRICS", "Fuser", "__version__"]
 def __getattr__(name: str) -> Any:
     """Load the API on first use, so that the command line starts without torch."""
     if name == "Fuser":
-        from lure_cli.tasks.fuser import Fuser
+        from lure_cli.tasks.inference.fuser import Fuser
 
         return Fuser
     if name == "METRICS":

@@ -28,7 +28,7 @@ from scipy.ndimage import binary_dilation  # noqa: E402
 
 from lure_cli import Fuser  # noqa: E402
 from lure_cli.tasks.clips import ClipResult, fuse_clips  # noqa: E402
-from lure_cli.tasks.fuse import FuseOptions  # noqa: E402
+from lure_cli.tasks.inference.plan import FuseOptions  # noqa: E402
 from lure_cli.tasks.video import VideoOptions, plan_video  # noqa: E402
 
 CASES: dict[str, dict[str, str]] = {

@@ -33,8 +33,9 @@ def throughput(pairs: int, rounds: int, dtype: str) -> None:
     import torch
 
     from lure_cli.core.devices import autocast
-    from lure_cli.tasks.fuse import FuseOptions, Worker, plan_fuse
-    from lure_cli.tasks.pipeline import overlap
+    from lure_cli.tasks.inference.fuse import Worker
+    from lure_cli.tasks.inference.pipeline import overlap
+    from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

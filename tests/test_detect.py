@@ -22,7 +22,7 @@ from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.core.training.degradations import ORDER, degrade_measured
 from lure_cli.errors import LureError
 from lure_cli.tasks.detect import shipped_detector
-from lure_cli.tasks.fuser import request_of
+from lure_cli.tasks.inference.request import request_of
 from lure_cli.tasks.weights import find as weights
 
 Run = Callable[..., Outcome]

@@ -18,7 +18,8 @@ from conftest import ROOT, Outcome, save_png
 from PIL import Image
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.fuse import FuseOptions, fuse, plan_fuse
+from lure_cli.tasks.inference.fuse import fuse
+from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
 
 Run = Callable[..., Outcome]
 
@@ -229,7 +230,7 @@ def test_memory_stays_flat(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """1,500 pairs through reading, computing and writing, the model replaced by a plain mean."""
     import tracemalloc
 
-    from lure_cli.tasks.fuse import Worker
+    from lure_cli.tasks.inference.fuse import Worker
 
     class Mean:
         def fulfil(self, ir, vis, request):  # type: ignore[no-untyped-def]

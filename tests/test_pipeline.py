@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lure_cli.tasks.pipeline import AHEAD, overlap
+from lure_cli.tasks.inference.pipeline import AHEAD, overlap
 
 
 def test_order_and_results() -> None:

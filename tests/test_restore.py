@@ -20,7 +20,7 @@ from lure_cli.core.images.picture import quantised
 from lure_cli.core.model.tiling import restore_tiled
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.fuser import Request
+from lure_cli.tasks.inference.request import Request
 
 Run = Callable[..., Outcome]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

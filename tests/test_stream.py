@@ -14,8 +14,8 @@ from lure_cli import Fuser
 from lure_cli.core.detector.detector import Finding
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.fuser import Request
-from lure_cli.tasks.stream import AGREE, FADE, START, Fused, Watch, fuse_stream
+from lure_cli.tasks.inference.request import Request
+from lure_cli.tasks.inference.stream import AGREE, FADE, START, Fused, Watch, fuse_stream
 
 
 class Levels:

@@ -18,7 +18,7 @@ from lure_cli.config import ModelConfig
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.model.lure import Lure
 from lure_cli.errors import LureError
-from lure_cli.tasks.fuser import request_of
+from lure_cli.tasks.inference.request import request_of
 
 Run = Callable[..., Outcome]
 

@@ -20,8 +20,8 @@ from conftest import Outcome, save_png
 
 from lure_cli.core.video.clip import is_live, is_video
 from lure_cli.core.video.reader import VideoFile
-from lure_cli.tasks.fuse import Worker
-from lure_cli.tasks.stream import Fused
+from lure_cli.tasks.inference.fuse import Worker
+from lure_cli.tasks.inference.stream import Fused
 
 Run = Callable[..., Outcome]
 
@@ -463,7 +463,7 @@ def test_an_interrupted_clip_is_whole(lure: Run, here: Path, both: Both, monkeyp
 
 def test_interrupted_before_the_first_frame(here: Path, both: Both) -> None:
     from lure_cli.tasks.clips import ClipResult, fuse_clips
-    from lure_cli.tasks.fuse import FuseOptions
+    from lure_cli.tasks.inference.plan import FuseOptions
     from lure_cli.tasks.video import VideoOptions, plan_video
 
     for side in ("ir", "vis"):
@@ -673,7 +673,8 @@ def test_a_camera_faster_than_the_model(lure: Run, here: Path, server: str, monk
 
 def test_memory_stays_flat(lure: Run, here: Path, both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never more than a few frames are decoded ahead of those that are written."""
-    from lure_cli.tasks import clips, stream
+    from lure_cli.tasks import clips
+    from lure_cli.tasks.inference import stream
 
     ahead: list[int] = []
     read = 0

@@ -95,9 +95,9 @@ def fuse(
     Exit codes: 0 done, 1 some pairs failed or a clip was cut short, 2 bad usage or input, 130 interrupted (finished
     files are whole).
     """
-    from lure_cli.tasks import fuse as task
     from lure_cli.tasks import video
-    from lure_cli.tasks.inputs import ReadOptions
+    from lure_cli.tasks.inference import fuse as task
+    from lure_cli.tasks.inference.inputs import ReadOptions
     from lure_cli.tasks.paths.pairing import Pairing
 
     if output == "-" and as_json:

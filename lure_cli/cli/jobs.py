@@ -15,8 +15,8 @@ from lure_cli.cli.interrupt import interruptible
 from lure_cli.cli.output import SIDES, describe, emit, emit_json, note, show_error
 
 if TYPE_CHECKING:
-    from lure_cli.tasks.fuser import Request
-    from lure_cli.tasks.jobs import JobOptions, Result
+    from lure_cli.tasks.inference.job import JobOptions, Result
+    from lure_cli.tasks.inference.request import Request
     from lure_cli.tasks.paths.outputs import Item
 
 _SHOWN = 3
@@ -31,7 +31,7 @@ def show_prompt(request: Request, sides: Iterable[str]) -> None:
 
 def show_plan(items: Iterable[Item], options: JobOptions, *, as_json: bool) -> None:
     """What would be done."""
-    from lure_cli.tasks.jobs import finished
+    from lure_cli.tasks.inference.job import finished
 
     for item in items:
         status = "skipped" if finished(item, options) else "planned"

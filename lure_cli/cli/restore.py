@@ -52,8 +52,8 @@ def restore(
     Without a prompt nothing is taken to be wrong. Exit codes: 0 done, 1 some images failed, 2 bad usage or input, 130
     interrupted (finished files are whole).
     """
-    from lure_cli.tasks import restore as task
-    from lure_cli.tasks.inputs import ReadOptions
+    from lure_cli.tasks.inference import restore as task
+    from lure_cli.tasks.inference.inputs import ReadOptions
 
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")

@@ -13,7 +13,7 @@ from lure_cli.core.files import write_file
 from lure_cli.core.images.picture import write_image
 from lure_cli.core.registration.alignment import MODELS, Alignment, describe, require_simpleitk
 from lure_cli.errors import LureError
-from lure_cli.tasks.inputs import ReadOptions, common_alignment, read_inputs
+from lure_cli.tasks.inference.inputs import ReadOptions, common_alignment, read_inputs
 from lure_cli.tasks.paths.find import is_many
 from lure_cli.tasks.paths.pairing import Pair, find_pairs
 

@@ -247,7 +247,7 @@ def _fuse_cases(
     failed: list[LureError],
 ) -> None:
     from lure_cli.core.images.picture import write_image
-    from lure_cli.tasks.fuser import Fuser
+    from lure_cli.tasks.inference.fuser import Fuser
     from lure_cli.tasks.prompt import parse_prompt
 
     fuser = Fuser.from_pretrained(weights, options.device, options.dtype)

@@ -21,7 +21,7 @@ from lure_cli.tasks.weights.find import DEFAULT
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.tasks.fuser import Fuser
+    from lure_cli.tasks.inference.fuser import Fuser
 
 Modality = Literal["ir", "vis"]
 METRICS = ("PSNR", "SSIM")
@@ -169,7 +169,7 @@ def bench_restore(options: RestoreBenchOptions, progress: Callable[[str], None] 
     Raises:
         LureError: data or weights that are missing or cannot be used.
     """
-    from lure_cli.tasks.fuser import Fuser
+    from lure_cli.tasks.inference.fuser import Fuser
 
     say = progress or (lambda line: None)
     sets = find_sets(options)
@@ -207,7 +207,7 @@ def _score_image(
 ) -> dict[str, dict[str, float]]:
     """method -> metric -> value."""
     from lure_cli.core.images.picture import quantised, read_image, write_image
-    from lure_cli.tasks.fuser import Request
+    from lure_cli.tasks.inference.request import Request
 
     x, y = (read_image(path, channels=1 if each.modality == "ir" else 3) for path in (degraded, clean))
     if x.shape != y.shape:

@@ -18,10 +18,10 @@ from lure_cli.core.video.reader import VideoFile
 from lure_cli.core.video.writer import VideoWriter, check_clip
 from lure_cli.errors import LureError
 from lure_cli.tasks.frames import FramePairs, Sync, open_clip
-from lure_cli.tasks.fuse import Worker
-from lure_cli.tasks.fuser import Request
-from lure_cli.tasks.jobs import Stop
-from lure_cli.tasks.stream import Fused, fuse_stream
+from lure_cli.tasks.inference.fuse import Worker
+from lure_cli.tasks.inference.job import Stop
+from lure_cli.tasks.inference.request import Request
+from lure_cli.tasks.inference.stream import Fused, fuse_stream
 from lure_cli.tasks.video import ClipPair, ClipPlan, VideoOptions, finished
 
 if TYPE_CHECKING:

@@ -118,7 +118,7 @@ def _images() -> str:
 def _fusion() -> str:
     import numpy as np
 
-    from lure_cli.tasks.fuser import Fuser
+    from lure_cli.tasks.inference.fuser import Fuser
 
     ramp = np.linspace(0, 1, 64, dtype=np.float32)
     fuser = Fuser.from_pretrained(DEFAULT)

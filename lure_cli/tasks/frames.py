@@ -16,7 +16,7 @@ from lure_cli.core.video.clip import Frame, is_coloured, is_live, is_realtime
 from lure_cli.core.video.picture_folder import PictureFolder
 from lure_cli.core.video.reader import VideoFile
 from lure_cli.errors import LureError
-from lure_cli.tasks.inputs import ReadOptions
+from lure_cli.tasks.inference.inputs import ReadOptions
 from lure_cli.tasks.newest import Newest
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.fuser import Fuser
-from lure_cli.tasks.pipeline import overlap
+from lure_cli.tasks.inference.fuser import Fuser
+from lure_cli.tasks.inference.pipeline import overlap
 from lure_cli.tasks.report import Cell, Table
 from lure_cli.tasks.weights.find import DEFAULT, resolve_weights
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from lure_cli.tasks.fuser import Request
+    from lure_cli.tasks.inference.request import Request
 
 BACKENDS = ("torch", "compile", "onnx")
 PROMPTS: dict[str, tuple[str | None, str | None]] = {
@@ -267,7 +267,8 @@ def _measure_into(task: _Task, pipe: Any) -> None:
 
 def _measure(task: _Task) -> Speed:
     from lure_cli.core.devices import DTYPES
-    from lure_cli.tasks.fuse import FuseOptions, Worker, plan_fuse
+    from lure_cli.tasks.inference.fuse import Worker
+    from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
 
     row, count = task.row, max(4, task.runs)
     images = _images(*_side_lengths(row.size))

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.fuser import Request, request_of_one
-from lure_cli.tasks.inputs import OneInput, ReadOptions, read_one
-from lure_cli.tasks.jobs import (
+from lure_cli.tasks.inference.inputs import OneInput, ReadOptions, read_one
+from lure_cli.tasks.inference.job import (
     ImageWorker,
     JobOptions,
     Result,
@@ -24,6 +23,7 @@ from lure_cli.tasks.jobs import (
     run_here,
     until_failed,
 )
+from lure_cli.tasks.inference.request import Request, request_of_one
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, is_many, search
 from lure_cli.tasks.paths.outputs import Names, Naming, check_outputs, folder_of_outputs, output_of
 from lure_cli.tasks.weights.find import detector_path, resolve_weights

@@ -1,8 +1,8 @@
-"""`lure fuse`: files and folders in, fused files out; planned first, then carried out pair by pair."""
+"""From what a user names to what is done: paths, options, prompts and weights of fusing and restoring."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -10,34 +10,27 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from lure_cli.config import nearest
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.fuser import Request, pick_backend, request_of
-from lure_cli.tasks.inputs import Inputs, ReadOptions, common_alignment, read_inputs
-from lure_cli.tasks.jobs import (
-    ImageWorker,
+from lure_cli.tasks.inference.fuser import pick_backend
+from lure_cli.tasks.inference.inputs import ReadOptions
+from lure_cli.tasks.inference.job import (
     JobOptions,
-    Stop,
     check_options,
     check_types,
-    clean_up,
-    finished,
     part_of,
     refuse_existing,
-    run_here,
-    until_failed,
 )
-from lure_cli.tasks.jobs import Result as AnyResult
+from lure_cli.tasks.inference.request import Request, request_of
 from lure_cli.tasks.paths.pairing import Pair, Pairing, find_pairs
 from lure_cli.tasks.prompt import read_prompt_file
 from lure_cli.tasks.weights.find import detector_path, resolve_weights
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
-    from lure_cli.core.detector.detector import Finding
-    from lure_cli.core.registration.alignment import Alignment
 
 Job = tuple[Pair, Request]
-Result = AnyResult[Pair]
+
+
 AnyPair = TypeVar("AnyPair", bound="_Named")
 ENGINES = ("local", "ray")
 
@@ -143,50 +136,3 @@ def _prompts_of(names: list[str], prompts: dict[str, Prompt], file: str) -> tupl
         if stem not in known:
             raise LureError(f"{file}: there is no pair '{stem}'", f"pairs: {nearest(stem, names)}")
     return tuple(prompts[name] for name in names)
-
-
-class Worker(ImageWorker[Pair, Inputs]):
-    """Fuses the pairs of a job.
-
-    Args:
-        options: those of the job.
-        weights: the weight file.
-        alignment: the transform that all pairs share, if they do.
-    """
-
-    def __init__(self, options: FuseOptions, weights: Path, alignment: Alignment | None = None) -> None:
-        super().__init__(options, weights)
-        self.reading, self.alignment = options.read, alignment
-
-    def load(self, item: Pair) -> Inputs:
-        """See `ImageWorker`."""
-        return read_inputs(item, self.reading, self.alignment)
-
-    def make(self, inputs: Inputs, request: Request) -> tuple[np.ndarray, Prompt, Mapping[str, tuple[Finding, ...]]]:
-        """See `ImageWorker`."""
-        return self.fuser.fulfil(inputs.ir, inputs.vis, request)
-
-
-def fuse(plan: Plan, stop: Stop = lambda: False) -> Iterator[Result]:
-    """Fuse every pair of a plan, one result at a time; a pair that fails does not stop the others, unless the options
-    say `fail_fast`. In order, but for the engine `ray`.
-
-    Args:
-        plan: from `plan_fuse`.
-        stop: asked before each pair; once it says yes, what is in hand is finished and the rest left.
-
-    Raises:
-        LureError: the weights, the device, the engine or a common alignment cannot be used at all.
-    """
-    options, alignment = plan.options, None
-    clean_up(plan.pairs)
-    if options.read.align_once and not all(finished(pair, options) for pair in plan.pairs):
-        alignment = common_alignment(plan.pairs, options.read, stop)
-    results: Generator[Result, None, None]
-    if options.engine == "ray":
-        from lure_cli.tasks.cluster import fuse_on_ray
-
-        results = fuse_on_ray(plan, alignment, stop)
-    else:
-        results = run_here(Worker(options, plan.weights, alignment), plan.jobs, stop)
-    yield from until_failed(results, options.fail_fast)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.fuse import Plan, Result, Worker
-from lure_cli.tasks.inputs import Note
+from lure_cli.tasks.inference.fuse import Result, Worker
+from lure_cli.tasks.inference.inputs import Note
+from lure_cli.tasks.inference.plan import Plan
 from lure_cli.tasks.paths.find import STANDARD
 from lure_cli.tasks.paths.pairing import Pair
 

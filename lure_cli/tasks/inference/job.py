@@ -17,11 +17,12 @@ from lure_cli.core.files import sweep
 from lure_cli.core.images.picture import check_output, encode_image, write_image
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.fuser import Fuser, Request
-from lure_cli.tasks.inputs import Note
+from lure_cli.tasks.inference.fuser import Fuser
+from lure_cli.tasks.inference.inputs import Note
+from lure_cli.tasks.inference.pipeline import overlap
+from lure_cli.tasks.inference.request import Request
 from lure_cli.tasks.paths.find import STANDARD
 from lure_cli.tasks.paths.outputs import Item
-from lure_cli.tasks.pipeline import overlap
 from lure_cli.tasks.weights.find import DEFAULT
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from lure_cli.core.detector.detector import Finding
     from lure_cli.core.registration.alignment import Alignment
-    from lure_cli.tasks.inputs import Kept
+    from lure_cli.tasks.inference.inputs import Kept
 
 AnyItem = TypeVar("AnyItem", bound=Item)
 Read = TypeVar("Read", bound="Kept")

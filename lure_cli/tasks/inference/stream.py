@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from lure_cli.core.images.picture import read_picture, read_raw, to_channels
 from lure_cli.core.images.value_range import ValueRange, apply_range, settle_range
 from lure_cli.core.text.vocabulary import Prompt
-from lure_cli.tasks.pipeline import overlap
+from lure_cli.tasks.inference.pipeline import overlap
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lure_cli.core.detector.detector import Finding
-    from lure_cli.tasks.fuser import Request, Source
+    from lure_cli.tasks.inference.fuser import Source
+    from lure_cli.tasks.inference.request import Request
 
     Findings = Mapping[str, tuple[Finding, ...]]
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lure_cli.core.images.picture import read_picture, to_channels
 from lure_cli.core.images.value_range import ValueRange
-from lure_cli.core.text.vocabulary import NONE, Prompt
+from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.prompt import parse_prompt
+from lure_cli.tasks.inference.request import Request, _with_found, request_of, request_of_one
 from lure_cli.tasks.weights.find import DEFAULT, resolve_weights
 
 if TYPE_CHECKING:
@@ -29,60 +28,7 @@ if TYPE_CHECKING:
     """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
 
 
-AUTO = "auto"
-"""The prompt that has the images examined and what is found in them taken for the prompt."""
-STRONGEST = 2.0
 BACKENDS = ("auto", "torch", "onnx")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is wanted of a pair: the prompt, the modalities (`vis`, `ir`) to be examined instead, and the strengths."""
-
-    prompt: Prompt = field(default_factory=Prompt)
-    auto: tuple[str, ...] = ()
-    strength_ir: float = 1.0
-    strength_vis: float = 1.0
-
-
-def request_of(
-    prompt: str | None = None,
-    prompt_ir: str | None = None,
-    prompt_vis: str | None = None,
-    strength: float = 1.0,
-    strength_ir: float | None = None,
-    strength_vis: float | None = None,
-) -> Request:
-    """As `parse_prompt`, and "auto" for any of the three; a strength of one image replaces that of both.
-
-    Raises:
-        LureError: a prompt that is not understood, or a strength outside 0 to 2.
-    """
-    texts = {"vis": prompt_vis, "ir": prompt_ir}
-    auto = tuple(m for m, text in texts.items() if _is_auto(prompt if text is None else text))
-    own = {m: NONE if m in auto else text for m, text in texts.items()}
-    parsed = parse_prompt(None if _is_auto(prompt) else prompt, **own)
-    strengths = {m: strength if s is None else s for m, s in (("ir", strength_ir), ("vis", strength_vis))}
-    for s in (strength, *strengths.values()):
-        if not 0 <= s <= STRONGEST:
-            raise LureError(
-                f"strength {s:g} is outside 0 to {STRONGEST:g}", "0 restores nothing, 1 is the usual strength"
-            )
-    return Request(parsed, auto, strengths["ir"], strengths["vis"])
-
-
-def request_of_one(modality: Literal["ir", "vis"], prompt: str | None = None, strength: float = 1.0) -> Request:
-    """What is wanted of one image alone; as `request_of`, for a prompt that is about this image."""
-    return request_of(**{f"prompt_{modality}": prompt}, strength=strength)  # type: ignore[arg-type]
-
-
-def _with_found(prompt: Prompt, found: Mapping[str, tuple[Finding, ...]]) -> Prompt:
-    """The prompt, saying of the images that were examined what was found there."""
-    return replace(prompt, **{m: tuple(f.degradation for f in each) for m, each in found.items()})
-
-
-def _is_auto(prompt: str | None) -> bool:
-    return prompt is not None and prompt.strip().lower() == AUTO
 
 
 def pick_backend(name: str, weights: Path) -> Literal["torch", "onnx"]:
@@ -292,7 +238,7 @@ class Fuser:
         Raises:
             LureError: as calling the fuser; what is wrong with one pair shows when its turn comes.
         """
-        from lure_cli.tasks.stream import fuse_stream, load_pairs
+        from lure_cli.tasks.inference.stream import fuse_stream, load_pairs
 
         request = request_of(prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis)
         if check_every < 1:

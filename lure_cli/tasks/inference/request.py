@@ -1,0 +1,75 @@
+"""What is asked for: prompts, what is to be examined instead, and strengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lure_cli.core.text.vocabulary import NONE, Prompt
+from lure_cli.errors import LureError
+from lure_cli.tasks.prompt import parse_prompt
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lure_cli.core.detector.detector import Finding
+
+    Source = str | Path | np.ndarray
+    """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
+
+
+AUTO = "auto"
+"""The prompt that has the images examined and what is found in them taken for the prompt."""
+STRONGEST = 2.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted of a pair: the prompt, the modalities (`vis`, `ir`) to be examined instead, and the strengths."""
+
+    prompt: Prompt = field(default_factory=Prompt)
+    auto: tuple[str, ...] = ()
+    strength_ir: float = 1.0
+    strength_vis: float = 1.0
+
+
+def request_of(
+    prompt: str | None = None,
+    prompt_ir: str | None = None,
+    prompt_vis: str | None = None,
+    strength: float = 1.0,
+    strength_ir: float | None = None,
+    strength_vis: float | None = None,
+) -> Request:
+    """As `parse_prompt`, and "auto" for any of the three; a strength of one image replaces that of both.
+
+    Raises:
+        LureError: a prompt that is not understood, or a strength outside 0 to 2.
+    """
+    texts = {"vis": prompt_vis, "ir": prompt_ir}
+    auto = tuple(m for m, text in texts.items() if _is_auto(prompt if text is None else text))
+    own = {m: NONE if m in auto else text for m, text in texts.items()}
+    parsed = parse_prompt(None if _is_auto(prompt) else prompt, **own)
+    strengths = {m: strength if s is None else s for m, s in (("ir", strength_ir), ("vis", strength_vis))}
+    for s in (strength, *strengths.values()):
+        if not 0 <= s <= STRONGEST:
+            raise LureError(
+                f"strength {s:g} is outside 0 to {STRONGEST:g}", "0 restores nothing, 1 is the usual strength"
+            )
+    return Request(parsed, auto, strengths["ir"], strengths["vis"])
+
+
+def request_of_one(modality: Literal["ir", "vis"], prompt: str | None = None, strength: float = 1.0) -> Request:
+    """What is wanted of one image alone; as `request_of`, for a prompt that is about this image."""
+    return request_of(**{f"prompt_{modality}": prompt}, strength=strength)  # type: ignore[arg-type]
+
+
+def _with_found(prompt: Prompt, found: Mapping[str, tuple[Finding, ...]]) -> Prompt:
+    """The prompt, saying of the images that were examined what was found there."""
+    return replace(prompt, **{m: tuple(f.degradation for f in each) for m, each in found.items()})
+
+
+def _is_auto(prompt: str | None) -> bool:
+    return prompt is not None and prompt.strip().lower() == AUTO
