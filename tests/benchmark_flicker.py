@@ -27,9 +27,9 @@ from scenekit.render import Noise, paint, photograph, thermograph  # noqa: E402
 from scipy.ndimage import binary_dilation  # noqa: E402
 
 from lure_cli import Fuser  # noqa: E402
-from lure_cli.tasks.clips import ClipResult, fuse_clips  # noqa: E402
 from lure_cli.tasks.inference.plan import FuseOptions  # noqa: E402
-from lure_cli.tasks.video import VideoOptions, plan_video  # noqa: E402
+from lure_cli.tasks.video.plan import VideoOptions, plan_video  # noqa: E402
+from lure_cli.tasks.video.run import ClipResult, fuse_clips  # noqa: E402
 
 CASES: dict[str, dict[str, str]] = {
     "plain": {},

@@ -462,9 +462,9 @@ def test_an_interrupted_clip_is_whole(lure: Run, here: Path, both: Both, monkeyp
 
 
 def test_interrupted_before_the_first_frame(here: Path, both: Both) -> None:
-    from lure_cli.tasks.clips import ClipResult, fuse_clips
     from lure_cli.tasks.inference.plan import FuseOptions
-    from lure_cli.tasks.video import VideoOptions, plan_video
+    from lure_cli.tasks.video.plan import VideoOptions, plan_video
+    from lure_cli.tasks.video.run import ClipResult, fuse_clips
 
     for side in ("ir", "vis"):
         make_clip(here / f"{side}.mp4", 3)
@@ -630,8 +630,8 @@ def test_swapped_clips_are_noticed(lure: Run, here: Path, both: Both) -> None:
 
 def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from lure_cli.cli import video as shown
-    from lure_cli.tasks.clips import Step
-    from lure_cli.tasks.video import ClipPair
+    from lure_cli.tasks.video.plan import ClipPair
+    from lure_cli.tasks.video.run import Step
 
     clock = iter(np.arange(0, 100, 0.5))
     monkeypatch.setattr(shown.time, "monotonic", lambda: float(next(clock)))
@@ -650,7 +650,7 @@ def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 def test_a_camera_faster_than_the_model(lure: Run, here: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest frames are taken, partners stay partners, what was skipped is said."""
-    from lure_cli.tasks import frames
+    from lure_cli.tasks.video import sync as frames
 
     class Slow(Both):
         def fulfil(self, ir: np.ndarray, vis: np.ndarray, request: Any) -> Any:
@@ -673,8 +673,8 @@ def test_a_camera_faster_than_the_model(lure: Run, here: Path, server: str, monk
 
 def test_memory_stays_flat(lure: Run, here: Path, both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never more than a few frames are decoded ahead of those that are written."""
-    from lure_cli.tasks import clips
     from lure_cli.tasks.inference import stream
+    from lure_cli.tasks.video import run as clips
 
     ahead: list[int] = []
     read = 0

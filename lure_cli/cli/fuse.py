@@ -95,10 +95,10 @@ def fuse(
     Exit codes: 0 done, 1 some pairs failed or a clip was cut short, 2 bad usage or input, 130 interrupted (finished
     files are whole).
     """
-    from lure_cli.tasks import video
     from lure_cli.tasks.inference import fuse as task
     from lure_cli.tasks.inference.inputs import ReadOptions
     from lure_cli.tasks.paths.pairing import Pairing
+    from lure_cli.tasks.video import plan as video
 
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")

@@ -13,14 +13,14 @@ from lure_cli.cli.interrupt import interruptible
 from lure_cli.cli.output import SIDES, describe, emit, emit_json, note, show_error
 
 if TYPE_CHECKING:
-    from lure_cli.tasks.clips import Change, ClipResult, Step
-    from lure_cli.tasks.video import ClipPlan
+    from lure_cli.tasks.video.plan import ClipPlan
+    from lure_cli.tasks.video.run import Change, ClipResult, Step
 
 
 def fuse_video(plan: ClipPlan, *, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Carry out a plan and show it; typer.Exit with 1 if a clip failed or was cut short, 130 if interrupted."""
-    from lure_cli.tasks import clips as task
-    from lure_cli.tasks.video import finished
+    from lure_cli.tasks.video import run as task
+    from lure_cli.tasks.video.plan import finished
 
     for path in plan.unmatched:
         note(f"unmatched: {path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from lure_cli.config import nearest
 from lure_cli.core.text.vocabulary import Prompt
@@ -23,10 +23,6 @@ from lure_cli.tasks.inference.request import Request, request_of
 from lure_cli.tasks.paths.pairing import Pair, Pairing, find_pairs
 from lure_cli.tasks.prompt import read_prompt_file
 from lure_cli.tasks.weights.find import detector_path, resolve_weights
-
-if TYPE_CHECKING:
-    pass
-
 
 Job = tuple[Pair, Request]
 

@@ -16,7 +16,6 @@ from lure_cli.core.video.clip import is_live, is_video
 from lure_cli.core.video.writer import SUFFIXES as WRITTEN
 from lure_cli.core.video.writer import check_clip
 from lure_cli.errors import LureError
-from lure_cli.tasks.frames import SYNC
 from lure_cli.tasks.inference.fuser import pick_backend
 from lure_cli.tasks.inference.plan import FuseOptions, plan_requests
 from lure_cli.tasks.inference.request import Request
@@ -24,6 +23,7 @@ from lure_cli.tasks.inference.stream import CHECK_EVERY
 from lure_cli.tasks.paths.find import Kind, is_many
 from lure_cli.tasks.paths.outputs import check_folder
 from lure_cli.tasks.paths.pairing import find_pairs, name_of_two
+from lure_cli.tasks.video.sync import SYNC
 from lure_cli.tasks.weights.find import resolve_weights
 
 CLIPS = Kind(READ, WRITTEN, ".mp4", "video")

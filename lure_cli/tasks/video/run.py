@@ -17,12 +17,12 @@ from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.core.video.reader import VideoFile
 from lure_cli.core.video.writer import VideoWriter, check_clip
 from lure_cli.errors import LureError
-from lure_cli.tasks.frames import FramePairs, Sync, open_clip
 from lure_cli.tasks.inference.fuse import Worker
 from lure_cli.tasks.inference.job import Stop
 from lure_cli.tasks.inference.request import Request
 from lure_cli.tasks.inference.stream import Fused, fuse_stream
-from lure_cli.tasks.video import ClipPair, ClipPlan, VideoOptions, finished
+from lure_cli.tasks.video.plan import ClipPair, ClipPlan, VideoOptions, finished
+from lure_cli.tasks.video.sync import FramePairs, Sync, open_clip
 
 if TYPE_CHECKING:
     from lure_cli.core.detector.detector import Finding

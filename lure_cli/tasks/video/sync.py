@@ -17,7 +17,7 @@ from lure_cli.core.video.picture_folder import PictureFolder
 from lure_cli.core.video.reader import VideoFile
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
-from lure_cli.tasks.newest import Newest
+from lure_cli.tasks.video.live import Newest
 
 if TYPE_CHECKING:
     import numpy as np
