@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from conftest import make_data
 
 from lure_cli.config import MODELS, TrainConfig
-from lure_cli.tasks.train import Trainer
+from lure_cli.tasks.train.trainer import Trainer
 
 
 def median_seconds(call: Callable[[], object], runs: int) -> float:

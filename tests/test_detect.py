@@ -242,7 +242,7 @@ def test_training_is_deterministic(data: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 
     from lure_cli.core.training.corpus import find_corpus
-    from lure_cli.tasks.train_detect import draw, find_sources, fit
+    from lure_cli.tasks.train.detector import draw, find_sources, fit
 
     corpus = find_corpus(data)
     for name, jobs in (("a", 1), ("b", 2)):

@@ -18,7 +18,7 @@ from lure_cli.core.text.parser import LABELS, SPECIAL, Language, Tokenizer
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.prompt import EXAMPLES, language, parse_prompt, read_prompt_file, understand
-from lure_cli.tasks.train_text import Tower, encode_samples, judge, read_prompts
+from lure_cli.tasks.train.parser import Tower, encode_samples, judge, read_prompts
 from lure_cli.tasks.weights.find import text_weights
 
 Run = Callable[..., Outcome]
@@ -312,7 +312,7 @@ def test_training_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """One step on invented vectors: the file can be loaded and read with."""
     from safetensors.numpy import load_file, save_file
 
-    from lure_cli.tasks import train_text
+    from lure_cli.tasks.train import parser as train_text
 
     words = sorted(lexicon())
     vectors = np.random.default_rng(0).normal(size=(len(words), 1, 128)).astype(np.float16)

@@ -24,8 +24,9 @@ from lure_cli.core.model.checkpoint import load_model, load_tensors
 from lure_cli.core.training.corpus import find_corpus, hold_out
 from lure_cli.core.training.sampler import Sampler
 from lure_cli.errors import LureError
-from lure_cli.tasks import train_log, validation
-from lure_cli.tasks.train import Trainer
+from lure_cli.tasks.train import log as train_log
+from lure_cli.tasks.train import validation
+from lure_cli.tasks.train.trainer import Trainer
 
 SIDE = 48
 FAST = {"batch_vis": 2, "batch_ir": 2, "crop": 32, "steps": 4, "log_every": 1, "warmup": 1, "light_ramp": 0}

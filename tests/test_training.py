@@ -21,7 +21,7 @@ from lure_cli.core.training.degradations import ORDER, RECIPES, degrade, degrade
 from lure_cli.core.training.muon import Muon
 from lure_cli.core.training.sampler import Sampler
 from lure_cli.errors import LureError
-from lure_cli.tasks.train import Trainer, resolve_config
+from lure_cli.tasks.train.trainer import Trainer, resolve_config
 
 
 def config(data: Path, out: Path, **changes: object) -> TrainConfig:

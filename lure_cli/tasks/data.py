@@ -21,7 +21,7 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.datafolder import DataFolder, Finding, Level, Place, Use, count, scan_folder, share, some
 from lure_cli.tasks.evaluate import cores
 from lure_cli.tasks.report import Cell, Table
-from lure_cli.tasks.train import resolve_config
+from lure_cli.tasks.train.trainer import resolve_config
 
 LOOKED = 6
 """Images of a folder whose pixels are looked at without `full`, evenly spaced."""

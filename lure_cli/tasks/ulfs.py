@@ -26,7 +26,7 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.datafolder import scan_folder
 from lure_cli.tasks.paths.outputs import check_folder
 from lure_cli.tasks.report import Cell, Table, check_plots, format_number
-from lure_cli.tasks.train import resolve_config
+from lure_cli.tasks.train.trainer import resolve_config
 from lure_cli.tasks.ulfs_figure import draw_ulfs
 from lure_cli.tasks.ulfs_samples import FOLDS, Group, UlfsOptions, draw_samples
 from lure_cli.tasks.weights.find import resolve_weights, weights_label

@@ -2,7 +2,7 @@
 
 Word vectors distilled from a sentence encoder, and a small transformer over them that sees word order ("noise in the
 infrared, not in the visible image"). Computed with numpy alone, so that a prompt is understood, or refused, without
-waiting for torch. `lure_cli.tasks.train_text` trains it.
+waiting for torch. `lure_cli.tasks.train.parser` trains it.
 """
 
 from __future__ import annotations

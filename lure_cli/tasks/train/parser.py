@@ -1,8 +1,8 @@
 """Training the text encoder (`lure_cli.core.text.parser`); for developers, not part of the command line.
 
-    python -m lure_cli.tasks.train_text vectors --teacher all-MiniLM-L6-v2 --words words.txt --out vectors.safetensors
-    python -m lure_cli.tasks.train_text train --vectors vectors.safetensors --out weights/lure-text.safetensors
-    python -m lure_cli.tasks.train_text test --weights weights/lure-text.safetensors --prompts tests/prompts.tsv
+    python -m lure_cli.tasks.train.parser vectors --teacher all-MiniLM-L6-v2 --words words.txt --out vectors.safetensors
+    python -m lure_cli.tasks.train.parser train --vectors vectors.safetensors --out weights/lure-text.safetensors
+    python -m lure_cli.tasks.train.parser test --weights weights/lure-text.safetensors --prompts tests/prompts.tsv
 
 The first needs `transformers` and a folder with the teacher (a BERT-like sentence encoder, mean pooling); the words are
 a list of English words, the most frequent first, to which those of the training texts are added.

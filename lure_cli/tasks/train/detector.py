@@ -1,4 +1,4 @@
-"""Train the detector behind `--prompt auto`: `python -m lure_cli.tasks.train_detect --data DATA --out FILE`.
+"""Train the detector behind `--prompt auto`: `python -m lure_cli.tasks.train.detector --data DATA --out FILE`.
 
 Clean images of a data folder (layout: `core.data`) are degraded as in stage I, with none, one or two degradations, and
 judged at their own resolution; real degraded images stand beside them. What a detector must not take for a fault is
@@ -364,7 +364,7 @@ def fit(
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, draw, train, write; progress goes to the log."""
     summary = (__doc__ or "").split(":")[0]
-    ap = argparse.ArgumentParser(prog="python -m lure_cli.tasks.train_detect", description=summary)
+    ap = argparse.ArgumentParser(prog="python -m lure_cli.tasks.train.detector", description=summary)
     ap.add_argument("--data", type=Path, required=True, help="data folder, laid out as for `lure train`")
     ap.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
     ap.add_argument("--seed", type=int, default=0)

@@ -42,8 +42,8 @@ from lure_cli.core.training.losses import (
 from lure_cli.core.training.muon import Muon
 from lure_cli.core.training.sampler import LIGHT, Sample, Sampler
 from lure_cli.errors import LureError
-from lure_cli.tasks.train_log import Record, TrainLog, checkout, write_config
-from lure_cli.tasks.validation import Outcome, Progress, restoration_cases, validate_fusion, validate_restoration
+from lure_cli.tasks.train.log import Record, TrainLog, checkout, write_config
+from lure_cli.tasks.train.validation import Outcome, Progress, restoration_cases, validate_fusion, validate_restoration
 from lure_cli.tasks.weights.find import resolve_weights
 from lure_cli.tasks.weights.hub import Say
 

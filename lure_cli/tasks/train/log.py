@@ -16,7 +16,7 @@ import torch
 
 from lure_cli.config import TrainConfig
 from lure_cli.core.files import sweep, write_file
-from lure_cli.tasks.validation import Outcome
+from lure_cli.tasks.train.validation import Outcome
 from lure_cli.tasks.weights.hub import Say
 from lure_cli.version import __version__
 
