@@ -31,7 +31,7 @@ def check(
     from tqdm import tqdm
 
     from lure_cli.cli.tables import show_table
-    from lure_cli.tasks import data as task
+    from lure_cli.tasks.data import check as task
 
     options = task.check_options(folder, config, full)
     with tqdm(disable=quiet or as_json, unit="file", leave=False) as bar:

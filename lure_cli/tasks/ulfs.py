@@ -23,7 +23,7 @@ from lure_cli.core.pixels import pad_to_multiple
 from lure_cli.core.text.encoders import TextEncoder, build_text_encoder
 from lure_cli.core.text.vocabulary import NONE
 from lure_cli.errors import LureError
-from lure_cli.tasks.datafolder import scan_folder
+from lure_cli.tasks.data.layout import scan_folder
 from lure_cli.tasks.paths.outputs import check_folder
 from lure_cli.tasks.report import Cell, Table, check_plots, format_number
 from lure_cli.tasks.train.trainer import resolve_config

@@ -16,7 +16,7 @@ from lure_cli.core.training.corpus import FOLDERS
 from lure_cli.core.training.degradations import degrade
 from lure_cli.core.training.sampler import LIT
 from lure_cli.errors import LureError
-from lure_cli.tasks.datafolder import DataFolder
+from lure_cli.tasks.data.layout import DataFolder
 
 FOLDS = 5
 """Of the probe's cross-validation; each needs two source images."""
