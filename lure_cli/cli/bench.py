@@ -168,7 +168,7 @@ def bench_restore(
 
 def _finish(task: Any, found: Any, csv: Path | None, markdown: Path | None) -> None:
     """Write the files that were asked for, from the module `task` that made the result; exit with 1 if some failed."""
-    from lure_cli.tasks.report import write_text
+    from lure_cli.tasks.report.table import write_text
 
     if csv:
         write_text(csv, task.to_csv(found))
@@ -202,7 +202,7 @@ def bench_speed(
     """
     from lure_cli.cli.tables import show_table
     from lure_cli.tasks import speed as task
-    from lure_cli.tasks.report import markdown_table, write_text
+    from lure_cli.tasks.report.table import markdown_table, write_text
 
     def names(text: str) -> tuple[str, ...]:
         return tuple(name.strip() for name in text.split(","))

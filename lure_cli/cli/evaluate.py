@@ -62,7 +62,7 @@ def evaluate(
     from tqdm import tqdm
 
     from lure_cli.cli.tables import show_evaluation
-    from lure_cli.tasks import report
+    from lure_cli.tasks.report import means as report
 
     names = tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics is not None else None
     plan = task.plan_evaluation(

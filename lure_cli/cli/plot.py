@@ -38,7 +38,7 @@ def ulfs(
     """
     from lure_cli.cli.tables import show_table
     from lure_cli.tasks import ulfs as task
-    from lure_cli.tasks.report import write_text
+    from lure_cli.tasks.report.table import write_text
 
     options = task.UlfsOptions(tuple(weights), data, split, samples, size, seed, device)
     found = task.plot_ulfs(options, output, None if quiet else note)
@@ -75,8 +75,8 @@ def sheet(
 
     Images belong together by name, as in `lure eval`. Files written by an earlier run are replaced.
     """
-    from lure_cli.tasks import sheet as task
     from lure_cli.tasks.evaluate import parse_fused
+    from lure_cli.tasks.report import contact_sheet as task
 
     options = task.SheetOptions(parse_fused(fused or ()), ir, vis, reference, output, limit, height, rows, common)
     done = task.draw_sheet(options)

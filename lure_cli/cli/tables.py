@@ -8,7 +8,8 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from lure_cli.tasks.report import common_decimals, format_number, table_of_means
+from lure_cli.tasks.report.means import table_of_means
+from lure_cli.tasks.report.table import common_decimals, format_number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from lure_cli.tasks.bench import Bench
     from lure_cli.tasks.evaluate import Evaluation
-    from lure_cli.tasks.report import Cell, Table
+    from lure_cli.tasks.report.table import Cell, Table
 
 _PADDING = 3
 """Columns of the terminal that a column of the table takes beside its text."""

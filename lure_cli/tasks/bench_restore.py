@@ -15,7 +15,7 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.bench import UNPROMPTED, WRONG, defined, label_weights
 from lure_cli.tasks.honesty import wrong_prompt
 from lure_cli.tasks.paths.find import list_images
-from lure_cli.tasks.report import Cell, Table, format_number, markdown_table, marks_of
+from lure_cli.tasks.report.table import Cell, Table, format_number, markdown_table, marks_of
 from lure_cli.tasks.weights.find import DEFAULT
 
 if TYPE_CHECKING:

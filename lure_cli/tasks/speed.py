@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuser import Fuser
 from lure_cli.tasks.inference.pipeline import overlap
-from lure_cli.tasks.report import Cell, Table
+from lure_cli.tasks.report.table import Cell, Table
 from lure_cli.tasks.weights.find import DEFAULT, resolve_weights
 
 if TYPE_CHECKING:

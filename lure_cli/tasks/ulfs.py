@@ -25,7 +25,8 @@ from lure_cli.core.text.vocabulary import NONE
 from lure_cli.errors import LureError
 from lure_cli.tasks.data.layout import scan_folder
 from lure_cli.tasks.paths.outputs import check_folder
-from lure_cli.tasks.report import Cell, Table, check_plots, format_number
+from lure_cli.tasks.report.plots import check_plots
+from lure_cli.tasks.report.table import Cell, Table, format_number
 from lure_cli.tasks.train.trainer import resolve_config
 from lure_cli.tasks.ulfs_figure import draw_ulfs
 from lure_cli.tasks.ulfs_samples import FOLDS, Group, UlfsOptions, draw_samples

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.text.vocabulary import ALL, NONE
 from lure_cli.core.training.corpus import FOLDERS
-from lure_cli.tasks.report import figure_png
+from lure_cli.tasks.report.plots import figure_png
 
 if TYPE_CHECKING:
     import numpy as np
