@@ -22,15 +22,9 @@ from lure_cli.core import metrics
 from lure_cli.core.images.picture import read_pixels
 from lure_cli.core.metrics.baselines import FLOORS
 from lure_cli.errors import LureError
-from lure_cli.tasks.evaluate import (
-    Column,
-    EvaluateOptions,
-    evaluate,
-    find_columns,
-    parse_fused,
-    plan_evaluation,
-    summarise,
-)
+from lure_cli.tasks.evaluate.evaluate import evaluate, find_columns, plan_evaluation
+from lure_cli.tasks.evaluate.images import EvaluateOptions, parse_fused
+from lure_cli.tasks.evaluate.summary import Column, summarise
 
 NAMES = ("drone", "gate", "street")
 PAIRS = EXAMPLES / "pairs"

@@ -15,7 +15,8 @@ from PIL import Image
 
 from lure_cli.cli.tables import show_evaluation
 from lure_cli.errors import LureError
-from lure_cli.tasks.evaluate import Column, Evaluation, ImageFiles, summarise
+from lure_cli.tasks.evaluate.images import ImageFiles
+from lure_cli.tasks.evaluate.summary import Column, Evaluation, summarise
 from lure_cli.tasks.report import means as report
 
 COLUMNS = (

@@ -75,7 +75,7 @@ def bench_cases(
     """
     from lure_cli.cli.tables import show_bench
     from lure_cli.tasks import bench as task
-    from lure_cli.tasks.evaluate import parse_fused
+    from lure_cli.tasks.evaluate.images import parse_fused
     from lure_cli.tasks.weights.find import DEFAULT
 
     found = task.bench(

@@ -54,7 +54,7 @@ def evaluate(
 
     Files written by an earlier run are replaced.
     """
-    from lure_cli.tasks import evaluate as task
+    from lure_cli.tasks.evaluate import evaluate as task
 
     if explain:
         _explain(convention, as_json)
@@ -112,7 +112,7 @@ def evaluate(
 
 
 def _explain(convention: str, as_json: bool) -> None:
-    from lure_cli.tasks.evaluate import explain
+    from lure_cli.tasks.evaluate.evaluate import explain
 
     for entry in explain(convention):
         if as_json:

@@ -75,7 +75,7 @@ def sheet(
 
     Images belong together by name, as in `lure eval`. Files written by an earlier run are replaced.
     """
-    from lure_cli.tasks.evaluate import parse_fused
+    from lure_cli.tasks.evaluate.images import parse_fused
     from lure_cli.tasks.report import contact_sheet as task
 
     options = task.SheetOptions(parse_fused(fused or ()), ir, vis, reference, output, limit, height, rows, common)

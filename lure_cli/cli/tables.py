@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from lure_cli.tasks.bench import Bench
-    from lure_cli.tasks.evaluate import Evaluation
+    from lure_cli.tasks.evaluate.summary import Evaluation
     from lure_cli.tasks.report.table import Cell, Table
 
 _PADDING = 3

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.evaluate import EvaluateOptions, evaluate, plan_evaluation
+from lure_cli.tasks.evaluate.evaluate import evaluate, plan_evaluation
+from lure_cli.tasks.evaluate.images import EvaluateOptions
 from lure_cli.tasks.paths.pairing import find_pairs
 from lure_cli.tasks.report.table import Cell, Table, format_number, markdown_table, marks_of
 from lure_cli.tasks.weights.find import DEFAULT, resolve_weights, weights_label
 
 if TYPE_CHECKING:
-    from lure_cli.tasks.evaluate import Evaluation
+    from lure_cli.tasks.evaluate.summary import Evaluation
 
 METRICS = ("VIF", "Qabf", "SSIM", "VIF_min", "Qabf_min", "SSIM_min")
 SELF = "self-PSNR"

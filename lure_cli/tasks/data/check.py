@@ -19,7 +19,7 @@ from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training.corpus import FOLDERS
 from lure_cli.errors import LureError
 from lure_cli.tasks.data.layout import DataFolder, Finding, Level, Place, Use, count, scan_folder, share, some
-from lure_cli.tasks.evaluate import cores
+from lure_cli.tasks.evaluate.evaluate import cores
 from lure_cli.tasks.report.table import Cell, Table
 from lure_cli.tasks.train.trainer import resolve_config
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lure_cli.core.images.picture import MAX_PIXELS, has_image_suffix, quantised, read_picture, write_image
 from lure_cli.core.images.value_range import ValueRange
 from lure_cli.errors import LureError
-from lure_cli.tasks.evaluate import EvaluateOptions, ImageFiles, find_images
+from lure_cli.tasks.evaluate.images import EvaluateOptions, ImageFiles, find_images
 from lure_cli.tasks.paths.outputs import check_folder
 
 if TYPE_CHECKING:

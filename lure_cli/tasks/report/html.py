@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lure_cli.tasks.evaluate import Evaluation
+from lure_cli.tasks.evaluate.summary import Evaluation
 from lure_cli.tasks.report.means import _ARROW, _full, table_of_means
 from lure_cli.tasks.report.table import Cell, Table, _count, common_decimals, format_number
 from lure_cli.version import __version__

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.tasks.evaluate import Column, Evaluation, Method, Summary
+from lure_cli.tasks.evaluate.summary import Column, Evaluation, Method, Summary
 from lure_cli.tasks.report.table import (
     ALPHA,
     Cell,

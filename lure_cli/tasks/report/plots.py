@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.files import write_file
 from lure_cli.errors import LureError
-from lure_cli.tasks.evaluate import Column, Evaluation
+from lure_cli.tasks.evaluate.summary import Column, Evaluation
 from lure_cli.tasks.report.table import _count
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lure_cli.core.files import write_file
-from lure_cli.tasks.evaluate import Summary
+from lure_cli.tasks.evaluate.summary import Summary
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,190 +11,16 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.paths.find import list_images
-from lure_cli.tasks.paths.pairing import pair_stem
+from lure_cli.tasks.evaluate.images import EvaluateOptions, ImageFiles, find_images
+from lure_cli.tasks.evaluate.summary import Column, Evaluation, summarise
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lure_cli.core import metrics
-
-RESAMPLES = 9999
-"""Bootstrap resamples behind each interval; the seed is fixed, so the same values give the same interval."""
-
-
-_FUSED = re.compile(r"(.+)[-_. ](?:fused|fusion|fuse|result)", re.IGNORECASE | re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table: `VIF`, `VIF_ir`, `VIF_min`, `PSNR_ref` ..."""
-
-    name: str
-    better: Literal["higher", "lower"]
-    unit: str
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One method in one column, over all images where the value is defined.
-
-    `low` and `high` bound the mean (95 % percentile bootstrap over images; NaN for fewer than two values). `undefined`
-    counts the images whose value is not a finite number (a constant image has no correlation); they are left out of
-    the mean. `rank` is 1 for the best mean, ties share the mean of their ranks; `p_value` is that of a paired,
-    two-sided Wilcoxon signed-rank test against the first method given. Both are None where there is nothing to compare.
-    """
-
-    mean: float
-    low: float
-    high: float
-    count: int
-    undefined: int
-    rank: float | None = None
-    p_value: float | None = None
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method's values: column name -> float64 (images,), NaN where undefined, and their summaries."""
-
-    name: str
-    floor: bool
-    values: Mapping[str, np.ndarray]
-    summary: Mapping[str, Summary]
-    mean_rank: float | None
-
-
-@dataclass(frozen=True)
-class ImageFiles:
-    """The files of one image; `fused` by method, without the floors, which are computed from the sources."""
-
-    name: str
-    fused: Mapping[str, Path]
-    ir: Path | None = None
-    vis: Path | None = None
-    clean_ir: Path | None = None
-    clean_vis: Path | None = None
-    reference: Path | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A whole evaluation.
-
-    `methods` are sorted by mean rank, best first; `first` is the one that tests compare with. `images` are those that
-    could be measured for every method; `failed` says what became of the others. `notes` are for the reader.
-    """
-
-    convention: str
-    columns: tuple[Column, ...]
-    images: tuple[ImageFiles, ...]
-    methods: tuple[Method, ...]
-    first: str
-    failed: tuple[LureError, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def summarise(
-    values: Mapping[str, Mapping[str, Sequence[float]]], columns: Sequence[Column], floors: Sequence[str] = ()
-) -> tuple[Method, ...]:
-    """Means, intervals, ranks and tests of several methods.
-
-    Args:
-        values: method -> column -> one value an image, the images in the same order everywhere. The first method is
-            the one that the others are tested against.
-        columns: the columns to summarise; the mean rank runs over all of them.
-        floors: which methods are floors.
-
-    Returns:
-        The methods, sorted by mean rank (in the order given if there is only one).
-    """
-    import numpy as np
-
-    table = {m: {c.name: np.asarray(values[m][c.name], np.float64) for c in columns} for m in values}
-    names = list(table)
-    ranks: dict[str, dict[str, float]] = {m: {} for m in names}
-    means = {m: {c.name: _mean(table[m][c.name]) for c in columns} for m in names}
-    if len(names) > 1:
-        for column in columns:
-            for name, rank in zip(names, _ranks([means[m][column.name] for m in names], column.better), strict=True):
-                ranks[name][column.name] = rank
-    made = []
-    for name in names:
-        summary: dict[str, Summary] = {}
-        for column in columns:
-            x = table[name][column.name]
-            low, high = _interval(x[np.isfinite(x)])
-            count = int(np.isfinite(x).sum())
-            p = None if name == names[0] else _p_value(x, table[names[0]][column.name])
-            place = ranks[name].get(column.name)
-            summary[column.name] = Summary(means[name][column.name], low, high, count, len(x) - count, place, p)
-        mean_rank = float(np.mean(list(ranks[name].values()))) if ranks[name] else None
-        made.append(Method(name, name in floors, table[name], summary, mean_rank))
-    return tuple(sorted(made, key=lambda m: (m.mean_rank or 0.0, names.index(m.name))))
-
-
-def _mean(x: np.ndarray) -> float:
-    import numpy as np
-
-    finite = x[np.isfinite(x)]
-    return float(finite.mean()) if finite.size else math.nan
-
-
-def _ranks(means: list[float], better: str) -> list[float]:
-    """1 for the best; undefined means come last; ties share the mean of their ranks."""
-    import numpy as np
-    from scipy.stats import rankdata
-
-    keys = np.asarray(means)
-    keys = np.where(np.isnan(keys), np.inf, -keys if better == "higher" else keys)
-    return [float(r) for r in rankdata(keys)]
-
-
-def _interval(x: np.ndarray) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean."""
-    import numpy as np
-
-    if x.size < 2:
-        return math.nan, math.nan
-    picks = np.random.default_rng(0).integers(0, x.size, (RESAMPLES, x.size))
-    low, high = np.percentile(x[picks].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _p_value(x: np.ndarray, first: np.ndarray) -> float | None:
-    """Of a paired, two-sided Wilcoxon signed-rank test; None for fewer than two pairs."""
-    import numpy as np
-    from scipy.stats import wilcoxon
-
-    both = np.isfinite(x) & np.isfinite(first)
-    if both.sum() < 2:
-        return None
-    difference = x[both] - first[both]
-    return 1.0 if not difference.any() else float(wilcoxon(difference).pvalue)
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """What `lure eval` was asked to do; see the command's help.
-
-    `fused` holds (name of the method, file or folder); `metrics` None means all.
-    """
-
-    fused: tuple[tuple[str, Path], ...]
-    ir: Path | None = None
-    vis: Path | None = None
-    metrics: tuple[str, ...] | None = None
-    convention: str = "cddfuse"
-    floors: bool = False
-    reference: Path | None = None
-    clean_ir: Path | None = None
-    clean_vis: Path | None = None
-    common: bool = False
-    jobs: int = 0
 
 
 @dataclass(frozen=True)
@@ -207,25 +33,6 @@ class Plan:
     methods: tuple[str, ...]
     floors: tuple[str, ...]
     notes: tuple[str, ...] = ()
-
-
-def parse_fused(values: Sequence[str]) -> tuple[tuple[str, Path], ...]:
-    """`NAME=PATH` or `PATH`, which is named after the folder or file -> (name, path).
-
-    Raises:
-        LureError: two methods of one name.
-    """
-    found: dict[str, Path] = {}
-    for value in values:
-        name, equals, path = value.partition("=")
-        if not equals or os.sep in name or os.path.exists(value):
-            name, path = Path(os.path.abspath(value)).stem or "fused", value
-        if name in found:
-            raise LureError(f"two methods are called '{name}'", "tell them apart: --fused NAME=DIR")
-        if not name or not path:
-            raise LureError(f"--fused {value} names no method or no folder", "give NAME=DIR")
-        found[name] = Path(path)
-    return tuple(found.items())
 
 
 def plan_evaluation(options: EvaluateOptions) -> Plan:
@@ -329,68 +136,6 @@ def find_columns(
 
 def _key(name: str) -> str:
     return re.sub("[-_ ]", "", name).lower()
-
-
-def find_images(options: EvaluateOptions) -> tuple[tuple[ImageFiles, ...], tuple[str, ...]]:
-    """The files of each image, which belong together by name, sorted by it; and notes on those that take no part.
-
-    Raises:
-        LureError: a missing path, folders among files, nothing that pairs, or a method that lacks an image.
-    """
-    sides = {"ir": options.ir, "vis": options.vis, "clean_ir": options.clean_ir, "clean_vis": options.clean_vis}
-    sides = {**sides, "reference": options.reference}
-    given = {side: path for side, path in sides.items() if path is not None}
-    everything = [*given.values(), *(path for _, path in options.fused)]
-    for path in everything:
-        if not path.exists():
-            raise LureError(f"{path}: no such file or folder", "check the spelling of the path")
-    folders = [path for path in everything if path.is_dir()]
-    if not folders:
-        name = pair_stem(Path(options.fused[0][1] if options.fused else everything[0]).stem)
-        return (ImageFiles(name, dict(options.fused), **given),), ()
-    if len(folders) < len(everything):
-        file = next(path for path in everything if not path.is_dir())
-        raise LureError(f"{folders[0]} is a folder but {file} is a file", "give files only, or folders only")
-    tables = {side: _by_name(path) for side, path in given.items()}
-    methods = {name: _by_name(path) for name, path in options.fused}
-    common = set.intersection(*map(set, tables.values())) if tables else set.union(*map(set, methods.values()))
-    notes = [
-        f"unmatched: {file}" for table in tables.values() for name, file in sorted(table.items()) if name not in common
-    ]
-    for method, table in methods.items():
-        missing = sorted(common - set(table))
-        if missing and not options.common:
-            raise LureError(
-                f"method {method} lacks {len(missing)} of {len(common)} images: {', '.join(missing[:5])}"
-                + (", ..." if len(missing) > 5 else ""),
-                "add them, or give --common to score every method on the images that all have",
-            )
-        notes += [f"unmatched: {table[name]}" for name in sorted(set(table) - common)]
-    shared = common.intersection(*map(set, methods.values())) if methods else common
-    if len(shared) < len(common):
-        notes.append(f"scored on {len(shared)} of {len(common)} images, which every method has")
-    if not shared:
-        raise LureError(
-            f"no image name is in all of {', '.join(map(str, everything))}",
-            "images belong together by name: street_ir.png, street_vis.png, street_fused.png or street.png",
-        )
-    return tuple(
-        ImageFiles(name, {m: t[name] for m, t in methods.items()}, **{s: t[name] for s, t in tables.items()})
-        for name in sorted(shared)
-    ), tuple(notes)
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in list_images(folder):
-        match = _FUSED.fullmatch(path.stem)
-        name = pair_stem(match[1] if match else path.stem)
-        if name in found:
-            raise LureError(f"{found[name]} and {path} both stand for '{name}'", "keep one of the two")
-        found[name] = path
-    if not found:
-        raise LureError(f"{folder}: holds no image files", "give the folder that holds the images themselves")
-    return found
 
 
 def evaluate(plan: Plan, progress: Callable[[], None] | None = None) -> Evaluation:
