@@ -22,8 +22,9 @@ from lure_cli.core.images.picture import read_pixels
 from lure_cli.core.metrics.baselines import FLOORS
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.bench import MEAN, Bench, BenchOptions, bench, find_cases
-from lure_cli.tasks.honesty import honesty, wrong_prompt
+from lure_cli.tasks.bench.adherence import honesty, wrong_prompt
+from lure_cli.tasks.bench.cases import bench, find_cases
+from lure_cli.tasks.bench.result import MEAN, Bench, BenchOptions
 
 
 def make_cases(examples: Path, out: Path, cases: str) -> None:

@@ -18,7 +18,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from lure_cli import Fuser
 from lure_cli.core.images.picture import quantised
 from lure_cli.errors import LureError
-from lure_cli.tasks.bench_restore import RestoreBenchOptions, bench_restore, parse_clean
+from lure_cli.tasks.bench.restoration import RestoreBenchOptions, bench_restore, parse_clean
 
 Run = Callable[..., Outcome]
 

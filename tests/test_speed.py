@@ -22,7 +22,7 @@ from lure_cli.core.model import lure as model
 from lure_cli.core.model import precision
 from lure_cli.core.model.layers import pixelwise
 from lure_cli.errors import LureError
-from lure_cli.tasks import speed
+from lure_cli.tasks.bench import speed
 
 Run = Callable[..., Outcome]
 PAIR = torch.rand(2, 1, 40, 56), torch.rand(2, 3, 40, 56)

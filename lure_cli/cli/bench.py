@@ -74,7 +74,7 @@ def bench_cases(
     Files written by an earlier run are replaced.
     """
     from lure_cli.cli.tables import show_bench
-    from lure_cli.tasks import bench as task
+    from lure_cli.tasks.bench import cases as task
     from lure_cli.tasks.evaluate.images import parse_fused
     from lure_cli.tasks.weights.find import DEFAULT
 
@@ -140,7 +140,7 @@ def bench_restore(
     Files written by an earlier run are replaced.
     """
     from lure_cli.cli.tables import show_table
-    from lure_cli.tasks import bench_restore as task
+    from lure_cli.tasks.bench import restoration as task
     from lure_cli.tasks.weights.find import DEFAULT
 
     found = task.bench_restore(
@@ -201,7 +201,7 @@ def bench_speed(
     The pictures are rendered. Give the machine nothing else to do meanwhile.
     """
     from lure_cli.cli.tables import show_table
-    from lure_cli.tasks import speed as task
+    from lure_cli.tasks.bench import speed as task
     from lure_cli.tasks.report.table import markdown_table, write_text
 
     def names(text: str) -> tuple[str, ...]:

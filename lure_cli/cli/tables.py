@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from lure_cli.tasks.bench import Bench
+    from lure_cli.tasks.bench.result import Bench
     from lure_cli.tasks.evaluate.summary import Evaluation
     from lure_cli.tasks.report.table import Cell, Table
 
@@ -48,7 +48,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
 
 def show_bench(found: Bench) -> None:
     """One table a metric: cases x methods."""
-    from lure_cli.tasks.bench import tables
+    from lure_cli.tasks.bench.tables import tables
 
     for table in tables(found):
         show_table(table)

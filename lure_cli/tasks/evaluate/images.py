@@ -7,15 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import list_images
 from lure_cli.tasks.paths.pairing import pair_stem
-
-if TYPE_CHECKING:
-    pass
-
 
 _FUSED = re.compile(r"(.+)[-_. ](?:fused|fusion|fuse|result)", re.IGNORECASE | re.DOTALL)
 

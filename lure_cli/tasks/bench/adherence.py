@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
-from lure_cli.tasks.bench import CLEAN, SELF, UNPROMPTED, WRONG, defined
+from lure_cli.tasks.bench.result import CLEAN, SELF, UNPROMPTED, WRONG, defined
 from lure_cli.tasks.prompt import parse_prompt
 from lure_cli.tasks.report.table import Cell, Table, format_number
 
 if TYPE_CHECKING:
-    from lure_cli.tasks.bench import Bench
+    from lure_cli.tasks.bench.result import Bench
 
 METRICS = (SELF, "SSIM")
 _SIDES = {"vis": "visible", "ir": "infrared"}

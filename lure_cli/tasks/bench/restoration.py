@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.bench import UNPROMPTED, WRONG, defined, label_weights
-from lure_cli.tasks.honesty import wrong_prompt
+from lure_cli.tasks.bench.adherence import wrong_prompt
+from lure_cli.tasks.bench.cases import label_weights
+from lure_cli.tasks.bench.result import UNPROMPTED, WRONG, defined
 from lure_cli.tasks.paths.find import list_images
 from lure_cli.tasks.report.table import Cell, Table, format_number, markdown_table, marks_of
 from lure_cli.tasks.weights.find import DEFAULT

@@ -2,120 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
+from lure_cli.tasks.bench.result import CLEAN, METRICS, SELF, UNPROMPTED, WRONG, Bench, BenchOptions, Case
 from lure_cli.tasks.evaluate.evaluate import evaluate, plan_evaluation
 from lure_cli.tasks.evaluate.images import EvaluateOptions
 from lure_cli.tasks.paths.pairing import find_pairs
-from lure_cli.tasks.report.table import Cell, Table, format_number, markdown_table, marks_of
-from lure_cli.tasks.weights.find import DEFAULT, resolve_weights, weights_label
+from lure_cli.tasks.weights.find import resolve_weights, weights_label
 
 if TYPE_CHECKING:
     from lure_cli.tasks.evaluate.summary import Evaluation
 
-METRICS = ("VIF", "Qabf", "SSIM", "VIF_min", "Qabf_min", "SSIM_min")
-SELF = "self-PSNR"
-CLEAN = "clean"
-MEAN = "mean of degraded"
-UNPROMPTED = "-no-prompt"
-WRONG = "-wrong-prompt"
+
 _LAYOUT = 'a folder of cases holds cases.json, such as {"vis_haze": "haze"}, and vis_haze/ir, vis_haze/vi'
-_DAY_OR_NIGHT = re.compile(r".*\d([DN])")
-
-
-@dataclass(frozen=True)
-class BenchOptions:
-    """What `lure bench` was asked to do; see the command's help.
-
-    `fused` holds (method, folder with one folder of fused images a case); `clean_ir` and `clean_vis` default to the
-    sources of the case `clean`; `weights` may be empty, then only other methods are scored.
-    """
-
-    cases: Path
-    fused: tuple[tuple[str, Path], ...] = ()
-    weights: tuple[str, ...] = (DEFAULT,)
-    only: tuple[str, ...] | None = None
-    floors: bool = False
-    clean_ir: Path | None = None
-    clean_vis: Path | None = None
-    convention: str = "cddfuse"
-    common: bool = False
-    save: Path | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    jobs: int = 0
-    wrong: bool = False
-
-
-@dataclass(frozen=True)
-class Case:
-    """One folder of pairs, and its prompt (empty for clean pairs)."""
-
-    name: str
-    prompt: str
-    ir: Path
-    vis: Path
-
-
-@dataclass(frozen=True)
-class Bench:
-    """The outcome: `values` is case -> method -> image -> metric -> value, NaN where undefined; self-PSNR is infinite
-    where nothing differs."""
-
-    convention: str
-    prompts: Mapping[str, str]
-    methods: tuple[str, ...]
-    values: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
-    failed: tuple[LureError, ...] = ()
-    notes: tuple[str, ...] = ()
-    wrong: Mapping[str, Prompt] = field(default_factory=dict)  # case -> the wrong prompt, if there are such runs
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """All metrics; higher is better in each."""
-        return (*METRICS, SELF)
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """`all`, then `day` and `night` if every name ends in a digit and D or N, as those of MSRS do."""
-        names = {name for of in self.values.values() for images in of.values() for name in images}
-        both = {m[1] for m in map(_DAY_OR_NIGHT.fullmatch, names) if m} == {"D", "N"}
-        return ("all", "day", "night") if both and all(map(_DAY_OR_NIGHT.fullmatch, names)) else ("all",)
-
-    def mean(self, case: str, method: str, metric: str, split: str = "all") -> tuple[float, int]:
-        """The mean over the images of a case, and how many it is of; undefined values are left out."""
-        found = [
-            values.get(metric, math.nan)
-            for name, values in self.values[case].get(method, {}).items()
-            if split == "all" or name.endswith("D" if split == "day" else "N")
-        ]
-        found = [v for v in found if math.isfinite(v)]
-        return (sum(found) / len(found) if found else math.nan), len(found)
-
-    def rows(self, metric: str) -> list[tuple[str, list[float]]]:
-        """The table of one metric: (label, a mean for each method), the cases first, then their means by split."""
-        made = [(case, [self.mean(case, m, metric)[0] for m in self.methods]) for case in self.values]
-        for split in self.splits:
-            label = MEAN if split == "all" else f"{MEAN}, {split}"
-            made.append((label, [self.mean_of_degraded(m, metric, split) for m in self.methods]))
-        return made if metric != SELF else made[1:]  # the clean case is its own reference
-
-    def mean_of_degraded(self, method: str, metric: str, split: str = "all") -> float:
-        """The mean of the degraded cases' means; NaN if one of them is undefined or there is none."""
-        means = [self.mean(case, method, metric, split)[0] for case in self.values if case != CLEAN]
-        return sum(means) / len(means) if means else math.nan
 
 
 def find_cases(folder: Path, only: Sequence[str] | None = None) -> tuple[Case, ...]:
@@ -155,7 +62,7 @@ def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) 
     """Fuse and score every case.
 
     Each weights file stands in the table twice: fused with the case's prompt, and (`-no-prompt`) without one; with
-    `wrong` also (`-wrong-prompt`) with a wrong one, see `tasks/honesty.py`. Other methods and the floors stand beside
+    `wrong` also (`-wrong-prompt`) with a wrong one, see `tasks/bench/adherence.py`. Other methods and the floors stand beside
     it. All are scored against the clean sources. self-PSNR is that of a method's fused image against its own fusion of
     the clean pair (of weights, with that case's own prompt), grey, peak 255, in dB.
 
@@ -168,7 +75,7 @@ def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) 
         LureError: cases, clean sources or weights that are missing, prompts that are not understood.
     """
     from lure_cli.core.metrics.baselines import FLOORS
-    from lure_cli.tasks.honesty import wrong_prompt
+    from lure_cli.tasks.bench.adherence import wrong_prompt
     from lure_cli.tasks.prompt import parse_prompt
 
     cases, clean = _with_clean(options)
@@ -320,89 +227,3 @@ def _self_psnr(fused: Path, of_clean: Path) -> float:
     if not of_clean.is_file():
         return math.nan
     return reference_psnr(*(to_grey(read_pixels(path)) for path in (fused, of_clean)))
-
-
-def to_dict(found: Bench) -> dict[str, Any]:
-    """JSON-ready: means by split, metric, case and method, and the values of every image; undefined is null, and so is
-    the self-PSNR of equal images."""
-    from lure_cli.tasks.honesty import honesty_records
-
-    honesty = honesty_records(found)
-    return {
-        "convention": found.convention,
-        "prompts": dict(found.prompts),
-        **({"wrong_prompts": {c: asdict(p) for c, p in found.wrong.items()}, "honesty": honesty} if honesty else {}),
-        "methods": list(found.methods),
-        "means": {
-            split: {
-                metric: {
-                    case: {m: defined(found.mean(case, m, metric, split)[0]) for m in found.methods}
-                    for case in found.values
-                }
-                | {MEAN: {m: defined(found.mean_of_degraded(m, metric, split)) for m in found.methods}}
-                for metric in found.metrics
-            }
-            for split in found.splits
-        },
-        "images": {
-            case: {m: {i: {k: defined(v) for k, v in x.items()} for i, x in y.items()} for m, y in of.items()}
-            for case, of in found.values.items()
-        },
-    }
-
-
-def defined(value: float) -> float | None:
-    """A number as JSON may hold it."""
-    return value if math.isfinite(value) else None
-
-
-def tables(found: Bench) -> list[Table]:
-    """One table a metric: cases x methods, the best method of each case marked; means of the degraded cases below.
-    Then, if there were runs with wrong prompts, one of honesty for each weights file."""
-    from lure_cli.tasks.honesty import honesty_tables
-
-    made = []
-    images = max(
-        (n for case in found.values for m in found.methods if (n := found.mean(case, m, "SSIM")[1])), default=0
-    )
-    for metric in found.metrics:
-        rows = []
-        for label, means in found.rows(metric):
-            ranks = [
-                float(1 + sum(other > mean for other in means)) if math.isfinite(mean) else math.nan for mean in means
-            ]
-            decimals = 2 if metric == SELF else 3
-            if len(means) == 1:
-                ranks = [math.nan]
-            cells = [
-                Cell(format_number(mean, decimals), mark) for mean, mark in zip(means, marks_of(ranks), strict=True)
-            ]
-            rows.append((label, tuple(cells)))
-        title = f"{metric} ↑, against the clean sources, convention {found.convention}, up to {images} images a case"
-        if metric == SELF:
-            title = f"{metric} ↑ in dB, against the method's own fusion of the clean pair, up to {images} images a case"
-        made.append(Table(title, ("case", *found.methods), tuple(rows), ()))
-    return made + honesty_tables(found)
-
-
-def to_markdown(found: Bench) -> str:
-    """The tables, one below the other."""
-    return "\n".join(map(markdown_table, tables(found)))
-
-
-def to_csv(found: Bench) -> str:
-    """One row an image: convention, case, prompt (that of the case), with wrong prompts the wrong one, method, image,
-    then the metrics; undefined is empty."""
-    from lure_cli.tasks.honesty import told
-
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    also = ["wrong_prompt"] if found.wrong else []
-    table.writerow(["convention", "case", "prompt", *also, "method", "image", *found.metrics])
-    for case, of in found.values.items():
-        prompts = [found.prompts[case], *([told(found.wrong[case])] if found.wrong else [])]
-        for method, images in of.items():
-            for image, values in images.items():
-                cells = [repr(values[k]) if math.isfinite(values[k]) else "" for k in found.metrics]
-                table.writerow([found.convention, case, *prompts, method, image, *cells])
-    return text.getvalue()
