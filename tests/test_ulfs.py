@@ -19,8 +19,8 @@ from lure_cli.config import ModelConfig, Provenance
 from lure_cli.core.model.checkpoint import new_model, save_model
 from lure_cli.core.model.latents import pool, remaining_distance
 from lure_cli.core.text.encoders import build_text_encoder
-from lure_cli.tasks import ulfs
 from lure_cli.tasks.data.layout import scan_folder
+from lure_cli.tasks.ulfs import probe as ulfs
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")

@@ -37,8 +37,8 @@ def ulfs(
     Files written by an earlier run are replaced. Needs the extra 'plot'.
     """
     from lure_cli.cli.tables import show_table
-    from lure_cli.tasks import ulfs as task
     from lure_cli.tasks.report.table import write_text
+    from lure_cli.tasks.ulfs import probe as task
 
     options = task.UlfsOptions(tuple(weights), data, split, samples, size, seed, device)
     found = task.plot_ulfs(options, output, None if quiet else note)

@@ -12,7 +12,7 @@ from lure_cli.tasks.report.plots import figure_png
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.tasks.ulfs import Reading, Ulfs
+    from lure_cli.tasks.ulfs.result import Reading, Ulfs
 
 # Paul Tol's "muted" scheme, made to be told apart by colour-blind readers (https://personal.sron.nl/~pault), and black.
 _MUTED = ("#88CCEE", "#332288", "#117733", "#DDCC77", "#CC6677", "#AA4499", "#44AA99", "#999933", "#882255")

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -26,78 +21,20 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.data.layout import scan_folder
 from lure_cli.tasks.paths.outputs import check_folder
 from lure_cli.tasks.report.plots import check_plots
-from lure_cli.tasks.report.table import Cell, Table, format_number
 from lure_cli.tasks.train.trainer import resolve_config
-from lure_cli.tasks.ulfs_figure import draw_ulfs
-from lure_cli.tasks.ulfs_samples import FOLDS, Group, UlfsOptions, draw_samples
+from lure_cli.tasks.ulfs.figure import draw_ulfs
+from lure_cli.tasks.ulfs.result import INIT, SCOPES, Probe, Reading, Ulfs
+from lure_cli.tasks.ulfs.samples import FOLDS, Group, UlfsOptions, draw_samples
 from lure_cli.tasks.weights.find import resolve_weights, weights_label
 
 if TYPE_CHECKING:
     import numpy as np
 
+
 __all__ = ["Probe", "Reading", "Ulfs", "UlfsOptions", "measure_ulfs", "plot_ulfs", "tables", "to_csv", "to_dict"]
 
-INIT = "init"
-"""Stands for an untrained network: `init`, or `init:MODEL`."""
+
 _BATCH = 16
-SCOPES = {"vis": "visible", "ir": "infrared", "all": "both"}
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Accuracy of a linear probe that tells the tasks apart.
-
-    accuracy: on latents with the right prompt, F(x, t); error: its standard error over source images.
-    nothing_done: on F(x, p0), the same images with the pseudo prompt: what an encoder that ignores the text gives.
-    prompt_alone: on F(y, t), the clean images with each task's prompt: above chance where a prompt leaves a mark of its
-        own, by which a probe knows the task although the degradation may be gone.
-    perfect: on F(y, p0): if every latent were that of its clean image, what could still be told apart.
-    chance: of guessing. tasks: how many there are.
-    scales: as accuracy, on each scale of the latent alone, finest first.
-    """
-
-    accuracy: float
-    error: float
-    nothing_done: float
-    prompt_alone: float
-    perfect: float
-    chance: float
-    tasks: int
-    scales: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One weights file.
-
-    Attributes:
-        name, stage, steps: of the weights.
-        points: (N, K) pooled latents with the right prompt, in units of the clean images' spread; the groups one after
-            the other.
-        probe: by scope: `vis`, `ir`, `all`.
-        distances: remaining distance of every sample of a group, by the group's name; none for the pseudo task.
-    """
-
-    name: str
-    stage: int
-    steps: int
-    points: np.ndarray
-    probe: dict[str, Probe]
-    distances: dict[str, tuple[float, ...]]
-
-    def median(self, group: str | None = None) -> float:
-        """Of one group's distances, or of all; NaN if there are none."""
-        values = [v for name, d in self.distances.items() if group in (None, name) for v in d if not math.isnan(v)]
-        return statistics.median(values) if values else math.nan
-
-
-@dataclass(frozen=True)
-class Ulfs:
-    """All of it: the groups of samples, which are the same for all weights, and a reading of each."""
-
-    options: UlfsOptions
-    groups: tuple[Group, ...]
-    readings: tuple[Reading, ...]
 
 
 def require_sklearn() -> None:
@@ -196,9 +133,6 @@ def _load(spec: str) -> tuple[Lure, TextEncoder, Provenance]:
         return new_model(MODELS[name], text), text, Provenance()
 
 
-# --- latents, probe, distances ---------------------------------------------------------------------------------------
-
-
 @torch.no_grad()
 def _read(name: str, model: Lure, text: TextEncoder, provenance: Provenance, groups: Sequence[Group]) -> Reading:
     import numpy as np
@@ -263,85 +197,3 @@ def _probe_hits(points: np.ndarray, labels: np.ndarray, sources: np.ndarray) -> 
     guessed: np.ndarray = cross_val_predict(probe, points, labels, groups=sources, cv=GroupKFold(FOLDS))
     hits: np.ndarray = guessed == labels
     return hits
-
-
-# --- numbers for people and programs ---------------------------------------------------------------------------------
-
-
-def tables(found: Ulfs) -> list[Table]:
-    """The probe, one row for each weights and scope; the distances, one row a task."""
-    rows = []
-    for reading in found.readings:
-        for scope, word in SCOPES.items():
-            p = reading.probe[scope]
-            accuracy = f"{100 * p.accuracy:.1f} ± {100 * p.error:.1f}"
-            others = (f"{100 * v:.1f}" for v in (p.nothing_done, p.prompt_alone, p.perfect, p.chance))
-            scales = " / ".join(f"{100 * v:.0f}" for v in p.scales)
-            rows.append((f"{reading.name}: {word}", tuple(map(Cell, (str(p.tasks), accuracy, scales, *others)))))
-    per_task = next(g for g in found.groups if not g.real)
-    title = f"Linear probe: tasks told apart, in % ({FOLDS} folds by source image, {len(per_task.x)} images a modality)"
-    notes = (
-        "by scale: on each scale of the latent alone, finest first. "
-        "nothing done: the same images with the pseudo prompt. prompt alone: the clean images with each task's prompt, "
-        "that is the mark that a prompt leaves by itself. perfect: if every latent were that of its clean image; for "
-        "both modalities that stays above chance, as an infrared image is no visible one.",
-    )
-    head = ("weights", "tasks", "right prompt", "by scale", "nothing done", "prompt alone", "perfect", "chance")
-    distances = []
-    for group in (g for g in found.groups if g.task != NONE):
-        cells = (Cell(format_number(r.median(group.name), 2)) for r in found.readings)
-        distances.append((group.name, (Cell(str(len(group.x))), *cells)))
-    total = sum(len(g.x) for g in found.groups if g.task != NONE)
-    distances.append(("all", (Cell(str(total)), *(Cell(format_number(r.median(), 2)) for r in found.readings))))
-    return [
-        Table(title, head, tuple(rows), notes),
-        Table(
-            "Distance left to the clean image's latent, median: 1 nothing done, 0 reached",
-            ("task", "images", *(r.name for r in found.readings)),
-            tuple(distances),
-            (),
-        ),
-    ]
-
-
-def to_dict(found: Ulfs) -> dict[str, Any]:
-    """For JSON."""
-    options = found.options
-    return {
-        "data": str(options.data),
-        "split": options.split,
-        "size": options.size,
-        "seed": options.seed,
-        "images": {g.name: len(g.x) for g in found.groups},
-        "weights": [
-            {
-                "name": r.name,
-                "stage": r.stage,
-                "steps": r.steps,
-                "probe": {scope: asdict(p) for scope, p in r.probe.items()},
-                "distance": {g: _number(r.median(g)) for g in r.distances} | {"all": _number(r.median())},
-            }
-            for r in found.readings
-        ],
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def to_csv(found: Ulfs) -> str:
-    """One row a number: weights, stage, steps, what (a field of `Probe`, or `distance`), of what, value."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("weights", "stage", "steps", "measure", "of", "value"))
-    for r in found.readings:
-        start = (r.name, r.stage, r.steps)
-        for scope, probe in r.probe.items():
-            numbers = asdict(probe)
-            numbers |= {f"scale_{i}": v for i, v in enumerate(numbers.pop("scales"))}
-            for key, value in numbers.items():
-                writer.writerow((*start, f"probe_{key}", SCOPES[scope], value))
-        for group in (*r.distances, None):
-            writer.writerow((*start, "distance", group or "all", r.median(group)))
-    return file.getvalue()
