@@ -18,6 +18,9 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate.images import ImageFiles
 from lure_cli.tasks.evaluate.summary import Column, Evaluation, summarise
 from lure_cli.tasks.report import means as report
+from lure_cli.tasks.report.html import to_html
+from lure_cli.tasks.report.plots import write_plots
+from lure_cli.tasks.report.table import common_decimals, format_number, write_text
 
 COLUMNS = (
     Column("VIF", "higher", ""),
@@ -75,12 +78,12 @@ def picture(index: int, which: str) -> np.ndarray | None:
      (math.nan, "n/a"), (math.inf, "n/a"), (1e-12, "1.00e-12")],
 )  # fmt: skip
 def test_four_digits(value: float, text: str) -> None:
-    assert report.format_number(value) == text
+    assert format_number(value) == text
 
 
 def test_numbers_of_a_column_line_up() -> None:
-    decimals = report.common_decimals([1.0672, 0.354, 0.9])
-    assert [report.format_number(v, decimals) for v in (1.0672, 0.354)] == ["1.067", "0.354"]
+    decimals = common_decimals([1.0672, 0.354, 0.9])
+    assert [format_number(v, decimals) for v in (1.0672, 0.354)] == ["1.067", "0.354"]
 
 
 # --- CSV and JSON ----------------------------------------------------------------------------------------------------
@@ -200,7 +203,7 @@ class Page(HTMLParser):
 
 
 def test_every_number_of_the_page_is_one_of_the_csv(three: Evaluation) -> None:
-    text = report.to_html(three, picture)
+    text = to_html(three, picture)
     page = Page(text)
     image_rows = list(csv.reader(io.StringIO(report.image_csv(three))))[1:]
     summary = list(csv.DictReader(io.StringIO(report.summary_csv(three))))
@@ -211,7 +214,7 @@ def test_every_number_of_the_page_is_one_of_the_csv(three: Evaluation) -> None:
 
 
 def test_the_page_stands_alone_and_is_escaped(three: Evaluation) -> None:
-    text = report.to_html(three, picture, extremes=2)
+    text = to_html(three, picture, extremes=2)
     page = Page(text)
     assert page.links == []
     assert "a_b&amp;&lt;c&gt;" in text
@@ -224,20 +227,20 @@ def test_the_page_stands_alone_and_is_escaped(three: Evaluation) -> None:
 def test_thumbnails_are_small(three: Evaluation) -> None:
     import base64
 
-    page = Page(report.to_html(three, picture, extremes=1))
+    page = Page(to_html(three, picture, extremes=1))
     image = Image.open(io.BytesIO(base64.b64decode(page.images[0].partition(",")[2])))
     assert image.size == (320, 20)
 
 
 def test_worst_and_best_of_one_method_follow_the_first_column_against_sources() -> None:
     found = make({"m": {"VIF": [0.3, 0.9, 0.1, 0.5], "MSE": [1, 2, 3, 4], "CC": [1, 1, 1, 1], "MI": [1, 1, 1, 1]}})
-    captions = re.findall(r"<figcaption>(.*?)</figcaption>", report.to_html(found, picture, extremes=1))
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", to_html(found, picture, extremes=1))
     assert captions == ["worst: img_2 (0.1000)", "best: img_1 (0.9000)"]
 
 
 def test_captions_keep_the_sign() -> None:
     values = {"VIF": [-0.3, 0.9], "MSE": [1.0, 2.0], "CC": [1.0, 1.0], "MI": [1.0, 1.0]}
-    text = report.to_html(make({"m": values}), picture, extremes=1)
+    text = to_html(make({"m": values}), picture, extremes=1)
     assert re.findall(r"<figcaption>(.*?)</figcaption>", text) == ["worst: img_0 (-0.3000)", "best: img_1 (0.9000)"]
 
 
@@ -335,7 +338,7 @@ def test_a_terminal_shows_bold_and_underline(
 
 def test_plots(three: Evaluation, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    written = report.write_plots(three, tmp_path / "plots")
+    written = write_plots(three, tmp_path / "plots")
     names = {p.name for p in written}
     assert names == {"boxplot_VIF.png", "boxplot_MSE.png", "boxplot_CC.png", "boxplot_MI.png", "ranks.png"}
     assert {p.name for p in (tmp_path / "plots").iterdir()} == names
@@ -349,14 +352,14 @@ def test_plots_without_matplotlib(three: Evaluation, tmp_path: Path, monkeypatch
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(LureError, match="matplotlib"):
-        report.write_plots(three, tmp_path / "plots")
+        write_plots(three, tmp_path / "plots")
     assert not (tmp_path / "plots").exists()
 
 
 def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "a" / "t.csv"
-    report.write_text(target, "x")
-    report.write_text(target, "yé")
+    write_text(target, "x")
+    write_text(target, "yé")
     assert target.read_text(encoding="utf-8") == "yé"
 
     def full(*args: object) -> None:
@@ -364,16 +367,16 @@ def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(LureError, match=r"t\.csv: cannot be written \(No space left"):
-        report.write_text(target, "z")
+        write_text(target, "z")
     assert target.read_text(encoding="utf-8") == "yé"
     assert [p.name for p in target.parent.iterdir()] == ["t.csv"]
 
 
 def test_names_that_utf8_cannot_hold(tmp_path: Path) -> None:
-    report.write_text(tmp_path / "t.csv", "a\udcff")
+    write_text(tmp_path / "t.csv", "a\udcff")
     assert (tmp_path / "t.csv").read_text(encoding="utf-8") == r"a\udcff"
 
 
 def test_a_folder_in_the_way(tmp_path: Path) -> None:
     with pytest.raises(LureError, match="cannot be written"):
-        report.write_text(tmp_path, "x")
+        write_text(tmp_path, "x")

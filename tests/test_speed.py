@@ -20,7 +20,7 @@ from lure_cli.config import Provenance
 from lure_cli.core import devices
 from lure_cli.core.model import lure as model
 from lure_cli.core.model import precision
-from lure_cli.core.model.layers import pixelwise
+from lure_cli.core.model.layers import EncoderLayer, pixelwise
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench import speed
 
@@ -64,7 +64,7 @@ def test_pixelwise_takes_bands_of_the_size_that_it_is_told() -> None:
 @torch.no_grad()
 def test_encoders_that_are_asked_for_nothing_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     net, ran = tiny(), []
-    monkeypatch.setattr(model.EncoderLayer, "forward", lambda self, x, *_: ran.append(self) or x)
+    monkeypatch.setattr(EncoderLayer, "forward", lambda self, x, *_: ran.append(self) or x)
     net(*PAIR, texts(batch=2), texts(batch=2))
     assert ran == []
     net(*PAIR, texts(batch=2), TEXT.encode([(), ("haze",)]))

@@ -14,6 +14,7 @@ from lure_cli.config import TrainConfig, from_mapping, load_toml, parse_setting
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.metrics.fidelity import edge_preservation, visual_information_fidelity
 from lure_cli.core.model.checkpoint import load_model
+from lure_cli.core.pixels import luma
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training import losses
 from lure_cli.core.training.corpus import find_corpus
@@ -142,7 +143,7 @@ def test_ssim_agrees_with_the_textbook_formula() -> None:
 
 
 def test_the_fusion_losses_agree_with_the_evaluator() -> None:
-    vis = losses.luma(picture()[None])
+    vis = luma(picture()[None])
     ir = (0.2 + 0.6 * vis.flip(3) ** 2).mul(255).round() / 255
     vis = vis.mul(255).round() / 255
     fused = (0.6 * vis + 0.4 * ir).mul(255).round() / 255
@@ -157,7 +158,7 @@ def test_the_fusion_losses_agree_with_the_evaluator() -> None:
 
 
 def test_contrast_beyond_the_sources_own_is_no_information() -> None:
-    vis = 0.3 + 0.2 * losses.luma(picture()[None])
+    vis = 0.3 + 0.2 * luma(picture()[None])
     stretched = (vis - vis.mean()) * 1.5 + vis.mean()
     own = losses.information_fidelity(vis, vis)
     bounded, free = (losses.information_fidelity(stretched, vis, gain=g) for g in (1.0, 100.0))
@@ -170,14 +171,14 @@ def test_fusion_loss_prefers_a_fused_picture() -> None:
     ir = torch.zeros(1, 1, 96, 96)
     ir[..., 30:60, 40:60] = 1.0
     weights = losses.FusionWeights(5.0, 10.0, 0.5, 10.0, vif=1.0, edge=1.0)
-    target = losses.intensity_target(ir, losses.luma(vis), "maximum")
-    fused = (vis + target - losses.luma(vis)).clamp(0, 1)
+    target = losses.intensity_target(ir, luma(vis), "maximum")
+    fused = (vis + target - luma(vis)).clamp(0, 1)
     scores = {
         n: float(losses.fusion_loss(x, ir, vis, "maximum", weights)[0]) for n, x in (("fused", fused), ("vis", vis))
     }
     scores["ir"] = float(losses.fusion_loss(ir.expand(-1, 3, -1, -1), ir, vis, "maximum", weights)[0])
     assert scores["fused"] < scores["vis"] < scores["ir"]
-    soft = losses.intensity_target(ir, losses.luma(vis), "saliency")
+    soft = losses.intensity_target(ir, luma(vis), "saliency")
     assert (soft <= target + 1e-6).all()
     assert soft[..., 40:50, 45:55].mean() > 0.95
 

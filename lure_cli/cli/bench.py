@@ -75,11 +75,13 @@ def bench_cases(
     """
     from lure_cli.cli.tables import show_bench
     from lure_cli.tasks.bench import cases as task
+    from lure_cli.tasks.bench.result import BenchOptions
+    from lure_cli.tasks.bench.tables import to_dict
     from lure_cli.tasks.evaluate.images import parse_fused
     from lure_cli.tasks.weights.find import DEFAULT
 
     found = task.bench(
-        task.BenchOptions(
+        BenchOptions(
             cases,
             parse_fused(fused or ()),
             tuple(w for w in weights or (DEFAULT,) if w != "none"),
@@ -101,7 +103,7 @@ def bench_cases(
         for line in found.notes:
             note(line)
     if as_json:
-        emit_json(task.to_dict(found))
+        emit_json(to_dict(found))
     else:
         show_bench(found)
     _finish(task, found, csv, markdown)

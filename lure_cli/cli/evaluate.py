@@ -55,6 +55,7 @@ def evaluate(
     Files written by an earlier run are replaced.
     """
     from lure_cli.tasks.evaluate import evaluate as task
+    from lure_cli.tasks.evaluate.images import EvaluateOptions, parse_fused
 
     if explain:
         _explain(convention, as_json)
@@ -63,11 +64,14 @@ def evaluate(
 
     from lure_cli.cli.tables import show_evaluation
     from lure_cli.tasks.report import means as report
+    from lure_cli.tasks.report.html import to_html
+    from lure_cli.tasks.report.plots import check_plots, write_plots
+    from lure_cli.tasks.report.table import write_text
 
     names = tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics is not None else None
     plan = task.plan_evaluation(
-        task.EvaluateOptions(
-            task.parse_fused(fused or ()),
+        EvaluateOptions(
+            parse_fused(fused or ()),
             ir,
             vis,
             names,
@@ -81,7 +85,7 @@ def evaluate(
         )
     )
     if plots:
-        report.check_plots()
+        check_plots()
     with tqdm(total=len(plan.images), disable=quiet or len(plan.images) < 2, unit="image", leave=False) as bar:
         found = task.evaluate(plan, bar.update)
     if not quiet:
@@ -93,16 +97,16 @@ def evaluate(
         else:
             show_evaluation(found)
         if csv:
-            report.write_text(csv, report.image_csv(found))
-            report.write_text(csv.with_name(f"{csv.stem}_summary{csv.suffix}"), report.summary_csv(found))
+            write_text(csv, report.image_csv(found))
+            write_text(csv.with_name(f"{csv.stem}_summary{csv.suffix}"), report.summary_csv(found))
         if latex:
-            report.write_text(latex, report.to_latex(found))
+            write_text(latex, report.to_latex(found))
         if markdown:
-            report.write_text(markdown, report.to_markdown(found))
+            write_text(markdown, report.to_markdown(found))
         if html:
-            report.write_text(html, report.to_html(found, lambda index, which: task.picture(found, index, which)))
+            write_text(html, to_html(found, lambda index, which: task.picture(found, index, which)))
         if plots:
-            report.write_plots(found, plots)
+            write_plots(found, plots)
     for error in found.failed:
         show_error(error)
     if found.failed:

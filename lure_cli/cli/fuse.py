@@ -97,6 +97,7 @@ def fuse(
     """
     from lure_cli.tasks.inference import fuse as task
     from lure_cli.tasks.inference.inputs import ReadOptions
+    from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
     from lure_cli.tasks.paths.pairing import Pairing
     from lure_cli.tasks.video import plan as video
 
@@ -105,7 +106,7 @@ def fuse(
     if quiet:
         no_progress_bars()
     by = pair or ("regex" if pair_regex is not None else "csv" if pair_file is not None else "stem")
-    options = task.FuseOptions(
+    options = FuseOptions(
         ir=Path(ir),
         vis=Path(vis),
         output=output,
@@ -145,7 +146,7 @@ def fuse(
         raise LureError(
             "--fps, --sync, --length, --codec and --crf are for clips", "give video files, or a video to -o"
         )
-    plan = task.plan_fuse(options, None if quiet else note)
+    plan = plan_fuse(options, None if quiet else note)
     for path in plan.unmatched:
         note(f"unmatched: {path}")
     if not quiet and prompt_file is None and any((prompt, prompt_ir, prompt_vis)) and plan.requests:

@@ -39,15 +39,17 @@ def ulfs(
     from lure_cli.cli.tables import show_table
     from lure_cli.tasks.report.table import write_text
     from lure_cli.tasks.ulfs import probe as task
+    from lure_cli.tasks.ulfs.result import tables, to_csv, to_dict
+    from lure_cli.tasks.ulfs.samples import UlfsOptions
 
-    options = task.UlfsOptions(tuple(weights), data, split, samples, size, seed, device)
+    options = UlfsOptions(tuple(weights), data, split, samples, size, seed, device)
     found = task.plot_ulfs(options, output, None if quiet else note)
     if csv:
-        write_text(csv, task.to_csv(found))
+        write_text(csv, to_csv(found))
     if as_json:
-        emit_json(task.to_dict(found) | {"figure": str(output)})
+        emit_json(to_dict(found) | {"figure": str(output)})
         return
-    for table in task.tables(found):
+    for table in tables(found):
         show_table(table)
     emit(str(output))
 

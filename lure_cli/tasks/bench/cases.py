@@ -62,7 +62,7 @@ def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) 
     """Fuse and score every case.
 
     Each weights file stands in the table twice: fused with the case's prompt, and (`-no-prompt`) without one; with
-    `wrong` also (`-wrong-prompt`) with a wrong one, see `tasks/bench/adherence.py`. Other methods and the floors stand beside
+    `wrong` also (`-wrong-prompt`) with a wrong one, see `adherence.py`. Other methods and the floors stand beside
     it. All are scored against the clean sources. self-PSNR is that of a method's fused image against its own fusion of
     the clean pair (of weights, with that case's own prompt), grey, peak 255, in dB.
 

@@ -155,7 +155,7 @@ class Fuser:
         """Fuse one registered pair.
 
         Args:
-            ir: infrared image: a file (read as `ValueRange` of `lure_cli.core.images` says of `auto`), or an array (H, W),
+            ir: infrared image: a file (its numbers are read as `ValueRange` says of `auto`), or an array (H, W),
                 (H, W, 1) or (H, W, 3), uint8, uint16, or float in [0, 1]; colour is reduced to luma.
             vis: visible image of the same size, in the same forms, colour or grey.
             prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None

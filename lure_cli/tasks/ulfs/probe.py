@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-__all__ = ["Probe", "Reading", "Ulfs", "UlfsOptions", "measure_ulfs", "plot_ulfs", "tables", "to_csv", "to_dict"]
-
-
 _BATCH = 16
 
 
