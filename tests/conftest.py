@@ -9,16 +9,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import typer.main
 
-ROOT = Path(__file__).parent.parent
-EXAMPLES = ROOT / "examples"
-SHARED = ROOT.parent / "shared"
+from tests.helpers.files import EXAMPLES, ROOT, SHARED, Outcome, make_data
 
 
 def pytest_configure() -> None:
@@ -36,15 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "shared" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no shared data folder beside the project"))
-
-
-@dataclass
-class Outcome:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
 
 
 get_command = functools.cache(typer.main.get_command)
@@ -81,7 +68,7 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def warm() -> Iterator[list[str]]:
     """How to start `lure` as a process that has torch loaded: see warm.py. The arguments follow."""
-    script = str(ROOT / "tests" / "warm.py")
+    script = str(ROOT / "tests" / "helpers" / "warm.py")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     if not hasattr(os, "fork"):
         yield [sys.executable, "-m", "lure_cli"]
@@ -97,8 +84,9 @@ def warm() -> Iterator[list[str]]:
 @pytest.fixture(scope="session")
 def small_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The examples, their pictures of half the size, and clips of four frames."""
-    from clips import make_clip, read_clip
     from PIL import Image
+
+    from tests.helpers.clips import make_clip, read_clip
 
     root = tmp_path_factory.mktemp("small") / "examples"
     shutil.copytree(EXAMPLES, root, ignore=shutil.ignore_patterns("__pycache__"))
@@ -119,33 +107,10 @@ def small(small_examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return tmp_path
 
 
-def make_data(root: Path) -> Path:
-    """A data folder of the documented layout, from the rendered examples."""
-    pairs = EXAMPLES / "pairs"
-    for side, name in (("ir", "ir"), ("vis", "vi")):
-        shutil.copytree(pairs / side, root / "fusion" / "demo" / "train" / name)
-    shutil.copytree(pairs / "vis", root / "clean" / "visible" / "demo")
-    shutil.copytree(pairs / "ir", root / "clean" / "infrared" / "demo")
-    real = root / "restoration" / "visible" / "haze" / "demo" / "train"
-    for side, name in (("degraded", "vis_hazy.png"), ("clean", "vis.png")):
-        (real / side).mkdir(parents=True)
-        shutil.copy(EXAMPLES / "street" / name, real / side / "street.png")
-    return root
-
-
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that `make_data` makes."""
     return make_data(tmp_path_factory.mktemp("data") / "data")
-
-
-def save_png(path: Path, array: np.ndarray) -> Path:
-    """Write a uint8 array."""
-    from PIL import Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-    return path
 
 
 @pytest.fixture(autouse=True)

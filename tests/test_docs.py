@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES, ROOT, Outcome, make_data
 from PIL import Image
+
+from tests.helpers.files import EXAMPLES, ROOT, Outcome, make_data
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
@@ -142,7 +143,8 @@ def test_scene_script_renders_the_committed_pictures(tmp_path: Path) -> None:
 def test_clip_script_renders_the_committed_clips(tmp_path: Path) -> None:
     """Its first frames, within what coding does."""
     import numpy as np
-    from clips import read_clip
+
+    from tests.helpers.clips import read_clip
 
     command = [sys.executable, str(EXAMPLES / "make_clip.py"), "--out", str(tmp_path), "--frames", "2"]
     subprocess.run(command, capture_output=True, check=True)

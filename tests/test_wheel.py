@@ -11,8 +11,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES, ROOT
 from PIL import Image
+
+from tests.helpers.files import EXAMPLES, ROOT
 
 
 @pytest.fixture(scope="module")

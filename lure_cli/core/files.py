@@ -13,6 +13,8 @@ from pathlib import Path
 
 from lure_cli.errors import LureError
 
+PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder of the package, with its presets and, where it is installed, the shipped weights."""
 MAX_WEIGHTS = 4 << 30
 """Bytes; larger weight files are refused before they are downloaded or read."""
 _LEFT = re.compile(r"\.lure-[0-9a-f]{32}(\.\w+)?")

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-_FLATTEN = "flatten the image or save it without the extra channel"
+FLATTEN = "flatten the image or save it without the extra channel"
 
 
-def _opaque(dtype: np.dtype[Any]) -> int:
+def opaque_value(dtype: np.dtype[Any]) -> int:
     import numpy as np
 
     return int(np.iinfo(dtype).max) if dtype.kind in "iu" else 1
 
 
-def _cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+def cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     """By the embedded profile, so that the result is sRGB; without a usable one as Pillow does it."""
     from PIL import ImageCms
 

@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from lure_cli.core.images.colour import _cmyk_to_rgb, _opaque
-from lure_cli.core.images.deep import J2K_MAGIC, JP2_MAGIC, _decode_deep_jpeg2000, _decode_deep_png, check_jpeg2000
-from lure_cli.core.images.exif import ORIENTATION, _exif_to_keep, _upright
+from lure_cli.core.images.colour import cmyk_to_rgb, opaque_value
+from lure_cli.core.images.deep import J2K_MAGIC, JP2_MAGIC, check_jpeg2000, decode_deep_jpeg2000, decode_deep_png
+from lure_cli.core.images.exif import ORIENTATION, exif_to_keep, upright
 from lure_cli.core.images.guards import CONVERT, EXPORT_AGAIN, check_header, quiet_pillow, webp_size
-from lure_cli.core.images.tiff import TIFF_MAGIC, _decode_tiff, _Found
+from lure_cli.core.images.tiff import TIFF_MAGIC, RawPicture, decode_tiff
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -57,19 +57,19 @@ def decode(file: BinaryIO, max_pixels: int) -> Decoded:
     if not head:
         raise LureError("the file is empty", EXPORT_AGAIN)
     if head.startswith(TIFF_MAGIC):
-        pixels, icc, exif = _decode_tiff(file, max_pixels)
+        pixels, icc, exif = decode_tiff(file, max_pixels)
     else:
         pixels, icc, exif = _decode_pillow(file, head, max_pixels)
     pixels = np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1), pixels.dtype.newbyteorder("="))
     alpha = None
     if pixels.shape[2] in (2, 4):
         pixels, alpha = pixels[..., :-1], pixels[..., -1:]
-        if (alpha == _opaque(alpha.dtype)).all():
+        if (alpha == opaque_value(alpha.dtype)).all():
             alpha = None
     return Decoded(np.ascontiguousarray(pixels), alpha, icc, exif)
 
 
-def _decode_pillow(file: BinaryIO, head: bytes, max_pixels: int) -> _Found:
+def _decode_pillow(file: BinaryIO, head: bytes, max_pixels: int) -> RawPicture:
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
@@ -92,13 +92,13 @@ def _decode_pillow(file: BinaryIO, head: bytes, max_pixels: int) -> _Found:
         image.load()  # some notes of a PNG stand behind its pixels
     icc, key = image.info.get("icc_profile"), image.info.get("transparency")
     if deep_jpeg2000:
-        pixels = _decode_deep_jpeg2000(file, channels)
+        pixels = decode_deep_jpeg2000(file, channels)
     elif image.format == "PNG" and head[24:26] in (b"\x10\x02", b"\x10\x04", b"\x10\x06"):  # bit depth, colour type
-        pixels = _decode_deep_png(file, head)
+        pixels = decode_deep_png(file, head)
     elif image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         pixels = np.asarray(image).astype(np.uint16)
     else:
-        pixels, key = _eight_bits(_cmyk_to_rgb(image, icc) if image.mode == "CMYK" else image), None
+        pixels, key = _eight_bits(cmyk_to_rgb(image, icc) if image.mode == "CMYK" else image), None
         icc = None if image.mode == "CMYK" else icc
     if pixels.ndim == 2:
         pixels = pixels[..., None]
@@ -109,8 +109,8 @@ def _decode_pillow(file: BinaryIO, head: bytes, max_pixels: int) -> _Found:
     with quiet_pillow(), suppress(Exception):  # the pixels are there; a damaged note does not spoil them
         exif = image.getexif()
         orientation = exif.get(ORIENTATION, 1)
-        note = _exif_to_keep(exif)
-    return _upright(pixels, orientation), icc, note
+        note = exif_to_keep(exif)
+    return upright(pixels, orientation), icc, note
 
 
 def _eight_bits(image: Image.Image) -> np.ndarray:

@@ -20,7 +20,7 @@ J2K_MAGIC = b"\xff\x4f\xff\x51"
 JP2_MAGIC = b"\0\0\0\x0cjP  \r\n\x87\n"
 
 
-def _decode_deep_png(file: BinaryIO, head: bytes) -> np.ndarray:
+def decode_deep_png(file: BinaryIO, head: bytes) -> np.ndarray:
     """16-bit colour or alpha. libpng, which writes notes about damage to stderr, is handed only what has been checked:
     the header, and pixel data of exactly the right length."""
     import imagecodecs
@@ -127,7 +127,7 @@ def _codestream(file: BinaryIO) -> int:
     raise LureError("damaged: no JPEG 2000 codestream", EXPORT_AGAIN)
 
 
-def _decode_deep_jpeg2000(file: BinaryIO, channels: int) -> np.ndarray:
+def decode_deep_jpeg2000(file: BinaryIO, channels: int) -> np.ndarray:
     import imagecodecs
 
     file.seek(0)

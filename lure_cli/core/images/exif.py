@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-ORIENTATION, _ICC, _EXIF_IFD, _GPS_IFD = 274, 34675, 34665, 34853
+ORIENTATION, ICC, _EXIF_IFD, _GPS_IFD = 274, 34675, 34665, 34853
 # Description, make, model, software, time, artist, computer, copyright, and Windows' own five: what still holds of a
 # picture made from this one. Not the thumbnail, sizes, or how the pixels were stored.
 _EXIF_KEPT = (270, 271, 272, 305, 306, 315, 316, 33432, *range(40091, 40096))
 _EXIF_DROPPED = (37500, 40962, 40963, 40965)  # maker's note (its offsets break), width, height, interoperability
 
 
-def _exif_to_keep(found: Image.Exif) -> bytes | None:
+def exif_to_keep(found: Image.Exif) -> bytes | None:
     """What `_EXIF_KEPT` names, the details of the exposure and the place, for upright pixels; None if there is none."""
     from PIL import Image
 
@@ -36,7 +36,7 @@ def _exif_to_keep(found: Image.Exif) -> bytes | None:
     return kept.tobytes()
 
 
-def _upright(pixels: np.ndarray, orientation: object) -> np.ndarray:
+def upright(pixels: np.ndarray, orientation: object) -> np.ndarray:
     """Apply an EXIF or TIFF orientation, 1..8; any other value counts as 1."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)

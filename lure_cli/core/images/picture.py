@@ -17,7 +17,7 @@ from lure_cli.core.images.encode import SUFFIXES as SUFFIXES
 from lure_cli.core.images.encode import check_output as check_output
 from lure_cli.core.images.encode import encode
 from lure_cli.core.images.guards import CONVERT, EXPORT_AGAIN
-from lure_cli.core.images.value_range import ValueRange, _full_range, _to_unit
+from lure_cli.core.images.value_range import ValueRange, full_range, to_unit
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def read_picture(
     found = _decode(source, max_pixels, called)
     pixels, alpha = found.pixels, found.alpha
     try:
-        x, mapping = _to_unit(pixels, value_range or ValueRange("full"))
-        opacity = None if alpha is None else _full_range(alpha)
+        x, mapping = to_unit(pixels, value_range or ValueRange("full"))
+        opacity = None if alpha is None else full_range(alpha)
     except LureError as error:
         raise LureError(f"{called}: {error.message}", error.hint) from error
     bits = 32 if pixels.dtype.kind == "f" else 8 * pixels.dtype.itemsize
@@ -127,7 +127,7 @@ def read_image(path: str | Path, *, channels: Literal[1, 3], max_pixels: int = M
     Raises:
         LureError: as `read_pixels`.
     """
-    return to_channels(_full_range(read_pixels(path, max_pixels=max_pixels)), channels)
+    return to_channels(full_range(read_pixels(path, max_pixels=max_pixels)), channels)
 
 
 def read_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:

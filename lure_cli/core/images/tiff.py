@@ -9,8 +9,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from lure_cli.core.images.colour import _FLATTEN, _cmyk_to_rgb, _opaque
-from lure_cli.core.images.exif import _ICC, ORIENTATION, _exif_to_keep, _upright
+from lure_cli.core.images.colour import FLATTEN, cmyk_to_rgb, opaque_value
+from lure_cli.core.images.exif import ICC, ORIENTATION, exif_to_keep, upright
 from lure_cli.core.images.guards import CONVERT, EXPORT_AGAIN, check_header, quiet_pillow
 from lure_cli.errors import LureError
 
@@ -27,11 +27,11 @@ _TIFF_JPEG = 7
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 
 
-_Found = tuple["np.ndarray", bytes | None, bytes | None]
+RawPicture = tuple["np.ndarray", bytes | None, bytes | None]
 """Upright pixels with 1 to 4 channels, colour profile, EXIF."""
 
 
-def _decode_tiff(file: BinaryIO, max_pixels: int) -> _Found:
+def decode_tiff(file: BinaryIO, max_pixels: int) -> RawPicture:
     import tifffile
 
     # Its notes about damaged files would stand beside the error that says the same.
@@ -57,7 +57,7 @@ def _decode_tiff(file: BinaryIO, max_pixels: int) -> _Found:
         orientation = page.tags.valueof(ORIENTATION, 1)
         if page.photometric == _CMYK:
             icc = None
-    return _upright(pixels, orientation), icc, exif
+    return upright(pixels, orientation), icc, exif
 
 
 def check_layout(page: Any) -> None:
@@ -114,7 +114,7 @@ def _tiff_colours(pixels: np.ndarray, page: Any, icc: bytes | None) -> np.ndarra
         pixels = pixels.astype(np.uint8) * np.uint8(255 // (2**page.bitspersample - 1))
     size = pixels.shape[1], pixels.shape[0]
     if photometric == _CMYK:
-        return np.asarray(_cmyk_to_rgb(Image.frombytes("CMYK", size, pixels.tobytes()), icc))
+        return np.asarray(cmyk_to_rgb(Image.frombytes("CMYK", size, pixels.tobytes()), icc))
     if photometric == _YCBCR and page.compression != _TIFF_JPEG:
         return np.asarray(Image.frombytes("YCbCr", size, pixels.tobytes()).convert("RGB"))
     if photometric == _WHITE_IS_ZERO:
@@ -140,11 +140,11 @@ def _straight(pixels: np.ndarray, extra: tuple[int, ...]) -> np.ndarray:
     if pixels.shape[2] not in (2, 4):
         return pixels
     colour, alpha = pixels[..., :-1], pixels[..., -1:]
-    opaque = _opaque(pixels.dtype)
+    opaque = opaque_value(pixels.dtype)
     if extra[-1:] == (2,) or (alpha == opaque).all():  # unassociated
         return pixels
     if extra[-1:] != (1,):  # associated: the colour was multiplied by it
-        raise LureError("has transparent pixels or a fourth channel", _FLATTEN)
+        raise LureError("has transparent pixels or a fourth channel", FLATTEN)
     share = alpha.astype(np.float64) / opaque
     full = np.clip(np.divide(colour, share, out=np.zeros(colour.shape), where=share > 0), 0, opaque)
     full = full if pixels.dtype.kind == "f" else np.rint(full)
@@ -159,6 +159,6 @@ def _tiff_metadata(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
     with quiet_pillow(), suppress(Exception):  # as for the others
         file.seek(0)
         found.load_from_fp(file)
-        icc = found.get(_ICC)
-        note = _exif_to_keep(found)
+        icc = found.get(ICC)
+        note = exif_to_keep(found)
     return (icc if isinstance(icc, bytes) else None), note

@@ -65,7 +65,7 @@ def parse_range(text: str) -> ValueRange:
     return ValueRange("percentile" if percentile else "values", low, high)
 
 
-def _to_unit(pixels: np.ndarray, wanted: ValueRange) -> tuple[np.ndarray, str | None]:
+def to_unit(pixels: np.ndarray, wanted: ValueRange) -> tuple[np.ndarray, str | None]:
     """The file's numbers -> float32 in [0, 1] and, where that is not their full range, how."""
     settled, mapping = settle_range([pixels], wanted)
     return apply_range(pixels, settled), mapping
@@ -133,7 +133,7 @@ def apply_range(pixels: np.ndarray, settled: ValueRange) -> np.ndarray:
     import numpy as np
 
     if settled.kind == "full":
-        return _full_range(pixels)
+        return full_range(pixels)
     low, high = settled.low, settled.high
     if low == high:
         return ((np.sign(pixels.astype(np.float64) - low) + 1) / 2).astype(np.float32)
@@ -143,7 +143,7 @@ def apply_range(pixels: np.ndarray, settled: ValueRange) -> np.ndarray:
         return np.clip((x - low) / (high - low), 0, 1).astype(np.float32)
 
 
-def _full_range(pixels: np.ndarray) -> np.ndarray:
+def full_range(pixels: np.ndarray) -> np.ndarray:
     """Over the whole range of an integer type; floats have to be in [0, 1] already."""
     import numpy as np
 

@@ -43,7 +43,7 @@ def pixelwise(f: Callable[..., Tensor], *xs: Tensor, width: int) -> Tensor:
     return y.view(b, h, w, -1).permute(0, 3, 1, 2)
 
 
-def _linear(conv: nn.Conv2d, x: Tensor) -> Tensor:
+def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """A 1x1 convolution on (B, P, C)."""
     return F.linear(x, conv.weight.flatten(1), conv.bias)
 
@@ -78,7 +78,7 @@ class InnerResidualBlock(nn.Module):
         self.norm = ChannelNorm(channels)
         self.mix = nn.Conv2d(channels, channels, 3, padding=1, groups=1 if expansion == 1 else channels)
         self.expand = nn.Conv2d(channels, hidden, 1) if expansion > 1 else nn.Identity()
-        self.project = _zero_conv(hidden // 2, channels)
+        self.project = zero_conv(hidden // 2, channels)
         self.gain = nn.Linear(condition_dim, hidden // 2, bias=False) if condition_dim else None
         if self.gain is not None:
             nn.init.normal_(self.gain.weight, std=0.3)  # each text starts with hidden channels of its own
@@ -95,9 +95,9 @@ class InnerResidualBlock(nn.Module):
 
         def tail(x: Tensor, z: Tensor, h: Tensor, *more: Tensor, out: Tensor | None = None) -> Tensor:
             z = z.add_(h) if self.inner_residual else z
-            a, b = (z if isinstance(self.expand, nn.Identity) else _linear(self.expand, z)).chunk(2, dim=2)
+            a, b = (z if isinstance(self.expand, nn.Identity) else pointwise(self.expand, z)).chunk(2, dim=2)
             z = a * b if gain is None else a * b * gain.to(a.dtype)
-            y = torch.add(x, _linear(self.project, z), out=out if then is None else None)
+            y = torch.add(x, pointwise(self.project, z), out=out if then is None else None)
             return y if then is None else then(y, *more, out=out)
 
         return pixelwise(tail, x, self.mix(h), h, *more, width=2 * self.project.in_channels)
@@ -169,22 +169,22 @@ class EncoderLayer(nn.Module):
         return last(y, condition, self.tga.change(condition), x)
 
 
-def _zero(conv: nn.Conv2d) -> nn.Conv2d:
+def zeroed(conv: nn.Conv2d) -> nn.Conv2d:
     nn.init.zeros_(conv.weight)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return conv
 
 
-def _zero_conv(channels_in: int, channels_out: int) -> nn.Conv2d:
+def zero_conv(channels_in: int, channels_out: int) -> nn.Conv2d:
     """A 1x1 convolution that starts at zero: how a branch or a coarser scale enters the main path."""
-    return _zero(nn.Conv2d(channels_in, channels_out, 1))
+    return zeroed(nn.Conv2d(channels_in, channels_out, 1))
 
 
-def _plain_blocks(cfg: ModelConfig, scale: int, count: int) -> nn.Sequential:
+def plain_blocks(cfg: ModelConfig, scale: int, count: int) -> nn.Sequential:
     """Inner residual blocks that know nothing of the text; they start as the identity."""
     width, expansion = cfg.widths[scale], cfg.expansions[scale]
     return nn.Sequential(*(InnerResidualBlock(width, expansion, 0, cfg.inner_residual) for _ in range(count)))
 
 
-def _upsample(x: Tensor, like: Tensor) -> Tensor:
+def upsample(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from lure_cli.config import ModelConfig
 from lure_cli.core.model.context import Condition, GlobalContext, bounds, whole_view
-from lure_cli.core.model.layers import EncoderLayer, _linear, _plain_blocks, _upsample, _zero, _zero_conv, pixelwise
+from lure_cli.core.model.layers import EncoderLayer, pixelwise, plain_blocks, pointwise, upsample, zero_conv, zeroed
 from lure_cli.core.model.tone_curve import ToneCurve
 from lure_cli.core.pixels import CHANNELS, Modality, is_grey, luma, pad_to_multiple
 
@@ -57,7 +57,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(
             EncoderLayer(widths[i], cfg.encoder_blocks[i], cfg.expansions[i], cfg) for i in range(scales)
         )
-        self.up = nn.ModuleList(_zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
+        self.up = nn.ModuleList(zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
         self.refine = nn.ModuleList(
             EncoderLayer(widths[i], cfg.refine_blocks[i], cfg.expansions[i], cfg) for i in range(scales - 1)
         )
@@ -88,7 +88,7 @@ class Encoder(nn.Module):
         if edit is None:
             return tuple(features)
         for i in reversed(range(len(self.refine))):
-            lifted = _upsample(self.up[i](features[i + 1]), features[i])
+            lifted = upsample(self.up[i](features[i + 1]), features[i])
             features[i] = self.refine[i](features[i], edit, lifted)
         return tuple(features)
 
@@ -103,9 +103,9 @@ class Decoder(nn.Module):
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
         widths, scales = cfg.widths, len(cfg.widths)
-        self.layers = nn.ModuleList(_plain_blocks(cfg, i, cfg.decoder_blocks[i]) for i in range(scales))
-        self.up = nn.ModuleList(_zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
-        self.head = _zero(nn.Conv2d(widths[0], PIXELS, 3, padding=1))
+        self.layers = nn.ModuleList(plain_blocks(cfg, i, cfg.decoder_blocks[i]) for i in range(scales))
+        self.up = nn.ModuleList(zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
+        self.head = zeroed(nn.Conv2d(widths[0], PIXELS, 3, padding=1))
         with torch.no_grad():
             self.head.weight[range(PIXELS), range(PIXELS), 1, 1] = 1.0
 
@@ -113,7 +113,7 @@ class Decoder(nn.Module):
         y: Tensor | None = None
         for i in reversed(range(len(latent))):
             f = latent[i]
-            y = f if y is None else f + _upsample(self.up[i](y), f)
+            y = f if y is None else f + upsample(self.up[i](y), f)
             y = self.layers[i](y)
         assert y is not None
         return F.pixel_shuffle(self.head(y), 2)
@@ -131,16 +131,16 @@ class FusionModule(nn.Module):
         super().__init__()
         widths, scales = cfg.widths, len(cfg.widths)
         self.join = nn.ModuleList(nn.Conv2d(2 * c, c, 1) for c in widths)
-        self.lift = nn.ModuleList(_zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
-        self.blocks = nn.ModuleList(_plain_blocks(cfg, i, cfg.fusion_blocks[i]) for i in range(scales))
-        self.select = nn.ModuleList(_zero_conv(c, c) for c in widths)
-        self.add = nn.ModuleList(_zero_conv(c, c) for c in widths)
+        self.lift = nn.ModuleList(zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
+        self.blocks = nn.ModuleList(plain_blocks(cfg, i, cfg.fusion_blocks[i]) for i in range(scales))
+        self.select = nn.ModuleList(zero_conv(c, c) for c in widths)
+        self.add = nn.ModuleList(zero_conv(c, c) for c in widths)
 
     def forward(self, ir: Latent, vis: Latent) -> Latent:
         fused: list[Tensor] = []
         z: Tensor | None = None
         for i in reversed(range(len(ir))):
-            z = self._join(i, ir[i], vis[i], None if z is None else _upsample(self.lift[i](z), vis[i]))
+            z = self._join(i, ir[i], vis[i], None if z is None else upsample(self.lift[i](z), vis[i]))
             z = self.blocks[i](z)
             fused.insert(0, self._choose(i, ir[i], vis[i], z))
         return tuple(fused)
@@ -149,7 +149,7 @@ class FusionModule(nn.Module):
         join: nn.Conv2d = self.join[i]  # type: ignore[assignment]
 
         def joined(ir: Tensor, vis: Tensor, *lifted: Tensor, out: Tensor | None = None) -> Tensor:
-            z = _linear(join, torch.cat((ir, vis), dim=2))
+            z = pointwise(join, torch.cat((ir, vis), dim=2))
             return torch.add(z, lifted[0] if lifted else 0, out=out)
 
         return pixelwise(joined, ir, vis, *(() if lifted is None else (lifted,)), width=join.in_channels)
@@ -158,8 +158,8 @@ class FusionModule(nn.Module):
         select, add = self.select[i], self.add[i]
 
         def chosen(ir: Tensor, vis: Tensor, z: Tensor, out: Tensor | None = None) -> Tensor:
-            weight = torch.sigmoid(_linear(select, z))  # type: ignore[arg-type]
-            return torch.add(torch.lerp(vis, ir, weight), _linear(add, z), out=out)  # type: ignore[arg-type]
+            weight = torch.sigmoid(pointwise(select, z))  # type: ignore[arg-type]
+            return torch.add(torch.lerp(vis, ir, weight), pointwise(add, z), out=out)  # type: ignore[arg-type]
 
         return pixelwise(chosen, ir, vis, z, width=2 * z.shape[1])
 

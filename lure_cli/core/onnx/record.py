@@ -29,7 +29,7 @@ FORMAT = 1
 KEY = "lure"
 
 
-_HINT = "give a file written by `lure export onnx`"
+HINT = "give a file written by `lure export onnx`"
 
 
 class PromptTable:
@@ -41,12 +41,12 @@ class PromptTable:
     """
 
     def __init__(self, vectors: dict[frozenset[str], Tensor], spec: str) -> None:
-        self._vectors, self.spec = vectors, spec
+        self.vectors_of, self.spec = vectors, spec
         self.dim = len(vectors[frozenset()])
 
     def encode(self, names: Sequence[Sequence[str]]) -> Tensor:
         """See `TextEncoder.encode`. KeyError on names that no image has (or not together)."""
-        return torch.stack([self._vectors[frozenset(each) - {NONE}] for each in names])
+        return torch.stack([self.vectors_of[frozenset(each) - {NONE}] for each in names])
 
 
 def tensors_of(proto: ModelProto) -> Iterator[TensorProto]:
@@ -123,7 +123,7 @@ def describe(
     }
 
 
-def _parse(text: str, name: str) -> dict[str, Any]:
+def parse_record(text: str, name: str) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as e:
@@ -136,10 +136,10 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     return record  # type: ignore[no-any-return]
 
 
-def _check_graph(proto: ModelProto, record: dict[str, Any], name: str) -> None:
+def check_graph(proto: ModelProto, record: dict[str, Any], name: str) -> None:
     """Before anything runs: no files outside, no operators but ours, and all as it was exported."""
     if any(t.external_data or t.data_location for t in tensors_of(proto)):
-        raise LureError(f"{name}: refers to data in other files, which ours never do", _HINT)
+        raise LureError(f"{name}: refers to data in other files, which ours never do", HINT)
 
     def kinds(graph: GraphProto) -> Iterator[tuple[str, str]]:
         for node in graph.node:
@@ -151,12 +151,12 @@ def _check_graph(proto: ModelProto, record: dict[str, Any], name: str) -> None:
     foreign = {f"{domain}.{kind}".lstrip(".") for domain, kind in kinds(proto.graph) if domain or kind not in OPERATORS}
     if foreign or proto.functions or {i.name for i in proto.graph.input} != {*INPUTS, *OPTIONAL}:
         what = f"operators ({', '.join(sorted(foreign))})" if foreign else "inputs or functions"
-        raise LureError(f"{name}: holds {what} that ours never do", _HINT)
+        raise LureError(f"{name}: holds {what} that ours never do", HINT)
     if digest(proto) != record.get("graph_sha256"):
         raise LureError(f"{name}: damaged, or changed since it was exported", "get it again, or export it again")
 
 
-def _vectors(prompts: Any, dim: int) -> dict[frozenset[str], Tensor]:
+def vectors_of(prompts: Any, dim: int) -> dict[frozenset[str], Tensor]:
     """The record's `prompts`, checked; ValueError names the fault."""
     vectors: dict[frozenset[str], Tensor] = {}
     for modality in CHANNELS:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lure_cli.config import ModelConfig, Provenance, from_mapping
 from lure_cli.core.model.context import whole_view
 from lure_cli.core.onnx.graph import INPUTS, OPTIONAL
-from lure_cli.core.onnx.record import _HINT, KEY, PromptTable, _check_graph, _parse, _vectors
+from lure_cli.core.onnx.record import HINT, KEY, PromptTable, check_graph, parse_record, vectors_of
 from lure_cli.core.pixels import CHANNELS, Modality, pad_to_multiple
 from lure_cli.errors import LureError
 
@@ -106,10 +106,10 @@ def load_onnx(path: Path, device: str = "auto") -> tuple[OnnxLure, PromptTable, 
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise LureError(f"{path}: larger than {MAX_BYTES >> 20} MiB", _HINT)
+            raise LureError(f"{path}: larger than {MAX_BYTES >> 20} MiB", HINT)
         data = path.read_bytes()
     except OSError as e:
-        raise LureError(f"{path}: cannot be read ({e.strerror or e})", _HINT) from e
+        raise LureError(f"{path}: cannot be read ({e.strerror or e})", HINT) from e
     return open_onnx(data, str(path), device)
 
 
@@ -119,19 +119,19 @@ def open_onnx(data: bytes, name: str, device: str = "auto") -> tuple[OnnxLure, P
     try:
         proto = onnx.load_model_from_string(data)
     except Exception as e:  # of the protobuf library, whose implementations raise different ones
-        raise LureError(f"{name}: damaged or not an ONNX file", _HINT) from e
+        raise LureError(f"{name}: damaged or not an ONNX file", HINT) from e
     texts = {p.key: p.value for p in proto.metadata_props}
     if KEY not in texts:
-        raise LureError(f"{name}: an ONNX file, but not written by LURE", _HINT)
-    record = _parse(texts[KEY], name)
-    _check_graph(proto, record, name)
+        raise LureError(f"{name}: an ONNX file, but not written by LURE", HINT)
+    record = parse_record(texts[KEY], name)
+    check_graph(proto, record, name)
     try:
         cfg = from_mapping(ModelConfig, record["config"], name)
         provenance = from_mapping(Provenance, record["provenance"], name)
         multiple, reach = record["multiple"], record["reach"]
         if multiple != 2 ** len(cfg.widths) or type(reach) is not int or not 0 <= reach <= 1 << 20:
             raise ValueError(f"multiple {multiple}, reach {reach}")
-        text = PromptTable(_vectors(record["prompts"], cfg.text_dim), str(record["text_encoder"]))
+        text = PromptTable(vectors_of(record["prompts"], cfg.text_dim), str(record["text_encoder"]))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
         raise LureError(f"{name}: its record is damaged ({str(e).splitlines()[0]})", "export it again") from e
     options = ort.SessionOptions()

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 _TILE_REACH = 12
 _TILE_NEAR = 2.5
-"""Pixels of the finest level, see `_Level.votes`."""
+"""Pixels of the finest level, see `Level.votes`."""
 
 
 @dataclass(frozen=True)
-class _Guess:
+class Guess:
     """A similarity about the centre of the frame: radians, factor, shift in pixels of the full image."""
 
     score: float
@@ -34,18 +34,18 @@ class _Guess:
         return np.array([[c, -s, self.dx], [s, c, self.dy]])
 
 
-def _around(guesses: list[_Guess], degrees: float, factor: float) -> list[_Guess]:
+def around(guesses: list[Guess], degrees: float, factor: float) -> list[Guess]:
     """Each guess and its eight neighbours in rotation and scale."""
     turn = math.radians(degrees)
     return [
-        _Guess(0, g.angle + i * turn, g.scale * factor**j, g.dx, g.dy)
+        Guess(0, g.angle + i * turn, g.scale * factor**j, g.dx, g.dy)
         for g in guesses
         for i in (-1, 0, 1)
         for j in (-1, 0, 1)
     ]
 
 
-class _Level:
+class Level:
     """Pairs reduced by one factor, and how well guesses fit them."""
 
     def __init__(self, pairs: list[tuple[np.ndarray, np.ndarray]], factor: float) -> None:
@@ -55,7 +55,7 @@ class _Level:
         self.images = [(_reduce(ir, factor, self.shape), _reduce(vis, factor, self.shape)) for ir, vis in pairs]
         self.directions = [(_directions(ir), _directions(vis)) for ir, vis in self.images]
 
-    def best(self, guesses: list[_Guess], reach: int, keep: int) -> list[_Guess]:
+    def best(self, guesses: list[Guess], reach: int, keep: int) -> list[Guess]:
         """The guesses that fit best after each was shifted by up to `reach` pixels of this level, best first."""
         import numpy as np
 
@@ -69,7 +69,7 @@ class _Level:
             score, x, y = _peak(np.mean(surfaces, 0), reach)
             # The peak lies in the frame of the turned image; the shift is told in that of the infrared image.
             c, s = g.scale * math.cos(g.angle) * self.factor, g.scale * math.sin(g.angle) * self.factor
-            found.append(_Guess(score, g.angle, g.scale, g.dx + c * x - s * y, g.dy + s * x + c * y))
+            found.append(Guess(score, g.angle, g.scale, g.dx + c * x - s * y, g.dy + s * x + c * y))
         return sorted(found, key=lambda g: -g.score)[:keep]
 
     def votes(self, centred: np.ndarray) -> float:
@@ -155,7 +155,7 @@ def _reduce(x: np.ndarray, factor: float, shape: tuple[int, int]) -> np.ndarray:
     return reduced
 
 
-def _gradient(x: np.ndarray, sigma: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def gradient(x: np.ndarray, sigma: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     from scipy.ndimage import gaussian_filter
 
     return tuple(gaussian_filter(x, sigma, order=order, mode="nearest") for order in ((0, 1), (1, 0)))
@@ -169,7 +169,7 @@ def _directions(x: np.ndarray) -> np.ndarray:
     import numpy as np
     from scipy.ndimage import gaussian_filter
 
-    gx, gy = _gradient(np.log(x + 0.02), 0.6)
+    gx, gy = gradient(np.log(x + 0.02), 0.6)
     power = gx * gx + gy * gy
     directions: np.ndarray = (gx + 1j * gy) ** 2 / (power + gaussian_filter(power, 6.0, mode="nearest") + 1e-3)
     return directions.astype(np.complex64)

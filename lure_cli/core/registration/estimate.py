@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from lure_cli.core.registration.alignment import _IDENTITY, Alignment, Model, describe, require_simpleitk
-from lure_cli.core.registration.edge_search import _around, _Guess, _Level
-from lure_cli.core.registration.refine import _LOOKS, _refine
+from lure_cli.core.registration.edge_search import Guess, Level, around
+from lure_cli.core.registration.refine import LOOKS, refine
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -117,14 +117,14 @@ def search(pairs: Sequence[tuple[np.ndarray, np.ndarray]], model: Model) -> Alig
 
     height, width = pairs[0][0].shape[:2]
     planes = [(ir[..., 0], vis[..., 0]) for ir, vis in pairs]
-    coarse, middle, fine = (_Level(planes, max(1.0, max(width, height) / side)) for side in _LONG_SIDES)
-    grid = [_Guess(0, math.radians(a), 1.035**k, 0, 0) for a in range(-8, 9, 2) for k in range(-4, 5)]
+    coarse, middle, fine = (Level(planes, max(1.0, max(width, height) / side)) for side in _LONG_SIDES)
+    grid = [Guess(0, math.radians(a), 1.035**k, 0, 0) for a in range(-8, 9, 2) for k in range(-4, 5)]
     guesses = coarse.best(grid, reach=round(WIDEST_SHIFT * coarse.shape[1]), keep=6)
-    guesses = middle.best(_around(guesses, 1.0, 1.0175), reach=4, keep=2)
-    guesses = fine.best(_around(guesses, 0.5, 1.009), reach=4, keep=1)
-    (guess,) = fine.best(_around(guesses, 0.25, 1.0045), reach=3, keep=1)
+    guesses = middle.best(around(guesses, 1.0, 1.0175), reach=4, keep=2)
+    guesses = fine.best(around(guesses, 0.5, 1.009), reach=4, keep=1)
+    (guess,) = fine.best(around(guesses, 0.25, 1.0045), reach=3, keep=1)
     refined = np.array(
-        [[_refine(look(ir), look(vis), fine.factor, guess, model) for look in _LOOKS] for ir, vis in fine.images]
+        [[refine(look(ir), look(vis), fine.factor, guess, model) for look in LOOKS] for ir, vis in fine.images]
     )
     centred = np.median(refined, (0, 1))
     confidence = fine.votes(centred)

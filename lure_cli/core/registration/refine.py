@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.registration.alignment import Model, require_simpleitk
-from lure_cli.core.registration.edge_search import _gradient, _Guess
+from lure_cli.core.registration.edge_search import Guess, gradient
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ def _strength(x: np.ndarray, sigma: float) -> np.ndarray:
     import numpy as np
     from scipy.ndimage import gaussian_filter
 
-    power = np.hypot(*_gradient(x, sigma))
+    power = np.hypot(*gradient(x, sigma))
     strength: np.ndarray = power / (power + gaussian_filter(power, 6.0, mode="nearest") + 1e-3)
     return strength.astype(np.float32)
 
@@ -37,7 +37,7 @@ def _relief(x: np.ndarray) -> np.ndarray:
     return np.clip(relief, -3, 3).astype(np.float32)
 
 
-_LOOKS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
+LOOKS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
     lambda x: _strength(x, 1.2),
     lambda x: _strength(x, 2.0),
     _relief,
@@ -45,7 +45,7 @@ _LOOKS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
 """What the mutual information is taken of, each in a climb of its own; their median is the result."""
 
 
-def _refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: _Guess, model: Model) -> np.ndarray:
+def refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: Guess, model: Model) -> np.ndarray:
     """Climb the mutual information of the edge strengths from a guess; (2, 3), about the centres of both frames.
 
     Where that runs away from the guess by more than `_RUNAWAY`, the guess is kept: on few edges the mutual information

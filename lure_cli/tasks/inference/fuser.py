@@ -10,7 +10,7 @@ from lure_cli.core.images.picture import read_picture, to_channels
 from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.request import Request, _with_found, request_of, request_of_one
+from lure_cli.tasks.inference.request import Request, request_of, request_of_one, with_findings
 from lure_cli.tasks.weights.find import DEFAULT, resolve_weights
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ class Fuser:
     ) -> tuple[Prompt, dict[str, tuple[Finding, ...]]]:
         """The prompt of a pair, examined where the request wants that, and what was found."""
         found = {m: self._examine(ir if m == "ir" else vis, m) for m in request.auto}
-        return _with_found(request.prompt, found), found
+        return with_findings(request.prompt, found), found
 
     def detect(self, image: Source, modality: Literal["ir", "vis"]) -> tuple[Finding, ...]:
         """Which degradations an image shows, each with score and severity in [0, 1]; empty for a clean one."""
@@ -331,7 +331,7 @@ class Fuser:
 
         x = self.tensor(image, 1 if modality == "ir" else 3)
         found = {m: self._examine(x, m) for m in request.auto}
-        prompt = _with_found(request.prompt, found)
+        prompt = with_findings(request.prompt, found)
         strength = request.strength_ir if modality == "ir" else request.strength_vis
         names = getattr(prompt, modality) if strength else ()  # at 0 the pseudo prompt, to the last bit
         side = tile_side(x.shape[2], x.shape[3], self.tile)

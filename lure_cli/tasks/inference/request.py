@@ -66,7 +66,7 @@ def request_of_one(modality: Literal["ir", "vis"], prompt: str | None = None, st
     return request_of(**{f"prompt_{modality}": prompt}, strength=strength)  # type: ignore[arg-type]
 
 
-def _with_found(prompt: Prompt, found: Mapping[str, tuple[Finding, ...]]) -> Prompt:
+def with_findings(prompt: Prompt, found: Mapping[str, tuple[Finding, ...]]) -> Prompt:
     """The prompt, saying of the images that were examined what was found there."""
     return replace(prompt, **{m: tuple(f.degradation for f in each) for m, each in found.items()})
 

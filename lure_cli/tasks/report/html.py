@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lure_cli.tasks.evaluate.summary import Evaluation
-from lure_cli.tasks.report.means import _ARROW, _full, table_of_means
-from lure_cli.tasks.report.table import Cell, Table, _count, common_decimals, format_number
+from lure_cli.tasks.report.means import ARROW, full_number, table_of_means
+from lure_cli.tasks.report.table import Cell, Table, common_decimals, counted, format_number
 from lure_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _html_head(names: Sequence[str], evaluation: Evaluation, last: str = "") -> 
     cells = [f"<th><button>{_h(name)}</button></th>" for name in names]
     for c in evaluation.columns:
         unit = f' title="{_h(c.unit)}"' if c.unit else ""
-        cells.append(f'<th data-better="{c.better}"{unit}><button>{_h(c.name)} {_ARROW[c.better]}</button></th>')
+        cells.append(f'<th data-better="{c.better}"{unit}><button>{_h(c.name)} {ARROW[c.better]}</button></th>')
     if last:
         cells.append(f'<th data-better="lower"><button>{_h(last)}</button></th>')
     return f"<thead><tr>{''.join(cells)}</tr></thead>"
@@ -69,14 +69,16 @@ def _html_means(evaluation: Evaluation, table: Table) -> str:
         cells = [f'<th scope="row" data-value="{_h(method.name)}">{_h(name)}</th>']
         for column, cell in zip(evaluation.columns, shown, strict=False):
             s = method.summary[column.name]
-            about = [f"mean {_full(s.mean) or 'undefined'}", _count(s.count, "image")]
+            about = [f"mean {full_number(s.mean) or 'undefined'}", counted(s.count, "image")]
             about += [f"{s.undefined} undefined"] if s.undefined else []
             about += [f"rank {s.rank:g}"] if s.rank is not None else []
             about += [f"p = {s.p_value!r} against {evaluation.first}"] if s.p_value is not None else []
             interval = ""
             if math.isfinite(s.low):
                 decimals = common_decimals([s.mean, s.low, s.high])
-                ends = (f'<span data-value="{_full(x)}">{format_number(x, decimals)}</span>' for x in (s.low, s.high))
+                ends = (
+                    f'<span data-value="{full_number(x)}">{format_number(x, decimals)}</span>' for x in (s.low, s.high)
+                )
                 interval = f"<small>[{', '.join(ends)}]</small>"
             cells.append(_html_value(s.mean, cell, f' title="{_h(", ".join(about))}"', interval))
         if several:
@@ -90,7 +92,7 @@ def _html_means(evaluation: Evaluation, table: Table) -> str:
 def _html_value(value: float | None, cell: Cell, attributes: str = "", after: str = "") -> str:
     mark = f' class="{cell.mark}"' if cell.mark else ""
     star = "<sup>*</sup>" if cell.star else ""
-    return f'<td data-value="{_full(value)}"{attributes}><span{mark}>{_h(cell.text)}</span>{star}{after}</td>'
+    return f'<td data-value="{full_number(value)}"{attributes}><span{mark}>{_h(cell.text)}</span>{star}{after}</td>'
 
 
 def _html_images(evaluation: Evaluation) -> str:
@@ -104,7 +106,7 @@ def _html_images(evaluation: Evaluation) -> str:
             cells = [f'<th scope="row">{_h(image.name)}</th><th scope="row">{_h(method.name)}</th>']
             for c in evaluation.columns:
                 value = float(method.values[c.name][i])
-                cells.append(f'<td data-value="{_full(value)}">{format_number(value, decimals[c.name])}</td>')
+                cells.append(f'<td data-value="{full_number(value)}">{format_number(value, decimals[c.name])}</td>')
             rows.append(f"<tr>{''.join(cells)}</tr>")
     body = "\n".join(rows)
     options = "".join(f"<option>{_h(m.name)}</option>" for m in evaluation.methods)
@@ -165,7 +167,7 @@ def _image_scores(evaluation: Evaluation) -> tuple[str, int, dict[str, np.ndarra
         chosen = next((c for c in columns if c.name not in FUSED_ONLY), columns[0])
         x = np.where(np.isfinite(methods[0].values[chosen.name]), methods[0].values[chosen.name], np.nan)
         sign = 1 if chosen.better == "lower" else -1
-        return f"{chosen.name} {_ARROW[chosen.better]}", sign, {methods[0].name: sign * x}
+        return f"{chosen.name} {ARROW[chosen.better]}", sign, {methods[0].name: sign * x}
     total = np.zeros((len(methods), len(evaluation.images)))
     count = np.zeros_like(total)
     for column in columns:

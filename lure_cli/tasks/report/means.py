@@ -14,8 +14,8 @@ from lure_cli.tasks.report.table import (
     ALPHA,
     Cell,
     Table,
-    _count,
     common_decimals,
+    counted,
     format_number,
     is_different,
     markdown_table,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     """(index of the image, "infrared", "visible" or a method's name) -> uint8 (H, W, 3) or (H, W), or None."""
 
 
-_ARROW = {"higher": "↑", "lower": "↓"}
+ARROW = {"higher": "↑", "lower": "↓"}
 
 
 def table_of_means(evaluation: Evaluation) -> Table:
@@ -37,7 +37,7 @@ def table_of_means(evaluation: Evaluation) -> Table:
     methods = evaluation.methods
     several = len(methods) > 1
     columns = [_column_cells(methods, column) for column in evaluation.columns]
-    head = ["method", *(f"{c.name} {_ARROW[c.better]}" for c in evaluation.columns)]
+    head = ["method", *(f"{c.name} {ARROW[c.better]}" for c in evaluation.columns)]
     if several:
         head.append("mean rank ↓")
         ranks = [math.nan if m.mean_rank is None else m.mean_rank for m in methods]
@@ -45,7 +45,7 @@ def table_of_means(evaluation: Evaluation) -> Table:
     names = [m.name + (" †" if m.floor else "") for m in methods]
     rows = tuple((name, tuple(cells)) for name, *cells in zip(names, *columns, strict=True))
     title = f"Convention {evaluation.convention}, {'means over ' if len(evaluation.images) > 1 else ''}"
-    return Table(title + _count(len(evaluation.images), "image"), tuple(head), rows, tuple(_notes(evaluation)))
+    return Table(title + counted(len(evaluation.images), "image"), tuple(head), rows, tuple(_notes(evaluation)))
 
 
 def _column_cells(methods: Sequence[Method], column: Column) -> list[Cell]:
@@ -79,7 +79,7 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
     total = sum(s.undefined for m in evaluation.methods for s in m.summary.values())
     if total:
         where = "; ".join(f"{name}: {', '.join(found)}" for name, found in undefined.items() if found)
-        yield f"{_count(total, 'undefined value')}, left out of the means: {where}."
+        yield f"{counted(total, 'undefined value')}, left out of the means: {where}."
     else:
         yield "No value is undefined."
 
@@ -124,7 +124,7 @@ def _defined(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _full(value: float | None) -> str:
+def full_number(value: float | None) -> str:
     """The shortest text that reads back as the same float; empty where undefined."""
     defined = _defined(value)
     return "" if defined is None else repr(defined)
@@ -134,7 +134,7 @@ def image_csv(evaluation: Evaluation) -> str:
     """One row an image and method; floats in full, undefined values as empty cells."""
     head = ["convention", "method", "image", *(c.name for c in evaluation.columns)]
     rows = (
-        [evaluation.convention, m.name, image.name, *(_full(m.values[c.name][i]) for c in evaluation.columns)]
+        [evaluation.convention, m.name, image.name, *(full_number(m.values[c.name][i]) for c in evaluation.columns)]
         for m in evaluation.methods
         for i, image in enumerate(evaluation.images)
     )
@@ -147,8 +147,8 @@ def summary_csv(evaluation: Evaluation) -> str:
     rows = (
         [
             *(evaluation.convention, m.name, "true" if m.floor else "false", c.name, c.unit, c.better),
-            *(_full(s.mean), _full(s.low), _full(s.high), str(s.count), str(s.undefined)),
-            *(_full(s.rank), _full(s.p_value), _full(m.mean_rank)),
+            *(full_number(s.mean), full_number(s.low), full_number(s.high), str(s.count), str(s.undefined)),
+            *(full_number(s.rank), full_number(s.p_value), full_number(m.mean_rank)),
         ]
         for m in evaluation.methods
         for c in evaluation.columns

@@ -84,7 +84,7 @@ def marks_of(ranks: Sequence[float]) -> list[Literal["", "best", "second"]]:
     return ["best" if r == distinct[0] else "second" if r == distinct[1] else "" for r in ranks]
 
 
-def _count(number: int, thing: str) -> str:
+def counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lure_cli.config import MODELS, SWITCHES, Provenance, TrainConfig, from_mapping, load_toml, nearest, parse_setting
 from lure_cli.core.devices import autocast, native_bf16, place
+from lure_cli.core.files import PACKAGE
 from lure_cli.core.model.checkpoint import (
     load_model,
     load_state,
@@ -64,7 +65,7 @@ def resolve_config(
     Raises:
         LureError: unreadable file, unknown key (with the nearest ones), wrong type, wrong stage.
     """
-    path = config or Path(__file__).parent.parent / "presets" / f"stage{stage}.toml"
+    path = config or PACKAGE / "presets" / f"stage{stage}.toml"
     values = {"stage": stage} | load_toml(path)
     if values["stage"] != stage:
         raise LureError(f"{path}: is for stage {values['stage']}", f"use `lure train stage{values['stage']}`")

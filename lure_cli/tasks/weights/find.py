@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lure_cli.config import MODELS, nearest
-from lure_cli.core.files import sha256
+from lure_cli.core.files import PACKAGE, sha256
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights.hub import (
     MODEL,
@@ -86,8 +86,7 @@ def _checked(record: Record) -> Path:
 
 
 def _find(file: str) -> Path | None:
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "weights", package.parent / "weights"):
+    for folder in (PACKAGE / "weights", PACKAGE.parent / "weights"):
         path = folder / file
         if path.is_file():
             return path

@@ -1,0 +1,132 @@
+"""The Python API and the shipped weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lure_cli import Fuser
+from lure_cli.core.files import sha256
+from lure_cli.core.images.picture import read_image
+from lure_cli.errors import LureError
+from lure_cli.tasks.weights.find import SHIPPED, shipped_path
+from tests.helpers.files import EXAMPLES, ROOT
+
+GATE = EXAMPLES / "pairs" / "ir" / "gate.png", EXAMPLES / "pairs" / "vis" / "gate.png"
+GOLDEN = {
+    "street": None,
+    "gate": "low light",
+    "drone": "noise in the infrared image",
+}
+"""Pair -> prompt of the images in tests/golden, written by `lure fuse` with the shipped weights on a CPU in fp32."""
+
+
+@pytest.fixture(scope="module")
+def fuser() -> Fuser:
+    return Fuser.from_pretrained("lure-small", device="cpu", dtype="fp32")
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(-10 * np.log10(np.mean((a - b) ** 2) + 1e-12))
+
+
+def test_record_matches_the_shipped_file() -> None:
+    path = shipped_path("lure-small")
+    assert path is not None
+    assert sha256(path) == SHIPPED["lure-small"].sha256
+    assert path.stat().st_size <= 6_000_000
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_output_within_one_grey_level(name: str, fuser: Fuser) -> None:
+    fused = fuser(EXAMPLES / "pairs" / "ir" / f"{name}.png", EXAMPLES / "pairs" / "vis" / f"{name}.png", GOLDEN[name])
+    golden = np.asarray(Image.open(ROOT / "tests" / "golden" / f"{name}.png"), np.float32)
+    assert fused.shape == golden.shape
+    assert np.abs(fused * 255 - golden).max() <= 1.5  # one level, on top of the golden file's own rounding
+
+
+def test_bf16_is_close(fuser: Fuser) -> None:
+    fast = Fuser.from_pretrained("lure-small", device="cpu", dtype="bf16")
+    assert psnr(fast(*GATE), fuser(*GATE)) > 38
+
+
+def test_arrays_and_files_agree(fuser: Fuser) -> None:
+    expected = fuser(*GATE, prompt="low light")
+    ir, vis = (np.asarray(Image.open(p)) for p in GATE)
+    assert expected.dtype == np.float32
+    for a, b in (
+        (ir, vis),
+        (ir[:, :, None], vis),
+        (np.repeat(ir[:, :, None], 3, axis=2), vis),
+        (ir.astype(np.float64) / 255, vis.astype(np.float32) / 255),
+        (ir.astype(np.uint16) * 257, vis.astype(np.uint16) * 257),
+    ):
+        np.testing.assert_allclose(fuser(a, b, prompt="low light"), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("array", "fault"),
+    [
+        (np.zeros((4, 4, 2), np.uint8), "shape"),
+        (np.zeros((0, 4), np.uint8), "shape"),
+        (np.zeros((4, 4), np.int32), "int32"),
+        (np.full((4, 4), 2.0), "outside"),
+        (np.full((4, 4), np.nan), "outside"),
+        (np.zeros((5, 4), np.uint8), "4x5"),
+    ],
+)
+def test_bad_arrays_are_refused(array: np.ndarray, fault: str, fuser: Fuser) -> None:
+    with pytest.raises(LureError, match=fault):
+        fuser(array, np.zeros((4, 4, 3), np.uint8))
+
+
+def test_no_prompt_leaves_a_clean_image_nearly_alone(fuser: Fuser) -> None:
+    """p0 near the identity, through the shipped decoder, which stage II tuned for fused features."""
+    for modality, path in (("vis", GATE[1]), ("ir", GATE[0])):
+        x = read_image(path, channels=3 if modality == "vis" else 1)
+        assert psnr(fuser.restore(path, modality), x) > 45  # type: ignore[arg-type]
+
+
+def test_prompts_matter_and_help(fuser: Fuser) -> None:
+    clean = read_image(EXAMPLES / "street" / "vis.png", channels=3)
+    hazy = EXAMPLES / "street" / "vis_hazy.png"
+    scores = {p: psnr(fuser.restore(hazy, "vis", p), clean) for p in ("haze", None, "noise")}
+    assert scores["haze"] > scores[None] + 3
+    assert scores["haze"] > scores["noise"] + 3  # type: ignore[index]
+    noisy, sharp = EXAMPLES / "street" / "ir_noisy.png", read_image(EXAMPLES / "street" / "ir.png", channels=1)
+    assert psnr(fuser.restore(noisy, "ir", "noise"), sharp) > psnr(read_image(noisy, channels=1), sharp) + 3
+
+
+def test_fused_people_are_bright_and_colours_stay(fuser: Fuser) -> None:
+    """On the rendered street: what is hot stands out, what is coloured stays coloured."""
+    ir, vis = (EXAMPLES / "street" / n for n in ("ir.png", "vis.png"))
+    fused, x_ir, x_vis = fuser(ir, vis), read_image(ir, channels=1)[..., 0], read_image(vis, channels=3)
+    hot = (x_ir > 0.7) & (x_vis.mean(2) < 0.2)
+    assert hot.sum() > 300
+    assert fused[hot].mean() > x_vis[hot].mean() + 0.15
+    coloured = (x_vis.max(2) - x_vis.min(2)) > 0.3
+    assert coloured.sum() > 1000
+    chroma = [a[coloured] - a[coloured].mean(1, keepdims=True) for a in (fused, x_vis)]
+    assert np.corrcoef(chroma[0].ravel(), chroma[1].ravel())[0, 1] > 0.8
+
+
+def test_grey_visible_gives_grey(fuser: Fuser) -> None:
+    grey = np.asarray(Image.open(GATE[1]).convert("L"))
+    fused = fuser(GATE[0], grey)
+    assert np.array_equal(fused[..., 0], fused[..., 1])
+    assert np.array_equal(fused[..., 0], fused[..., 2])
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["MSRS", "RoadScene", "LLVIP", "VIFB"])
+def test_real_pairs_have_their_size_and_no_tint(name: str, fuser: Fuser) -> None:
+    root = ROOT.parent / "shared" / "data" / "fusion" / name / "test"
+    for ir in sorted((root / "ir").iterdir())[:2]:
+        vis = next(p for p in (root / "vi").iterdir() if p.stem == ir.stem)
+        fused, x = fuser(ir, vis), read_image(Path(vis), channels=3)
+        assert fused.shape == x.shape
+        tint = (fused - fused.mean(2, keepdims=True)).mean((0, 1)) - (x - x.mean(2, keepdims=True)).mean((0, 1))
+        assert np.abs(tint).max() < 0.02

@@ -1,0 +1,473 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lure_cli.errors import LureError
+from lure_cli.tasks.paths.find import list_images
+from lure_cli.tasks.paths.pairing import Pair, Pairing, find_pairs, pair_stem
+from tests.helpers.files import ROOT
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory; the tests name files relative to it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def outputs(pairs: list[Pair]) -> list[str]:
+    return [pair.output.as_posix() for pair in pairs]
+
+
+def refused(ir: str, vis: str, output: str | Path | None = None) -> LureError:
+    with pytest.raises(LureError) as caught:
+        find_pairs(Path(ir), Path(vis), output)
+    assert caught.value.hint
+    return caught.value
+
+
+# --- stems ---------------------------------------------------------------------------------------------------------
+
+MARKERS = ["ir", "infrared", "thermal", "tir", "lwir", "nir", "vis", "vi", "visible", "rgb", "color", "colour"]
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+@pytest.mark.parametrize("separator", ["_", "-", ".", " "])
+def test_one_marker_is_stripped(marker: str, separator: str) -> None:
+    for spelled in (marker, marker.upper(), marker.title()):
+        assert pair_stem(f"Street 1{separator}{spelled}") == "Street 1"
+        assert pair_stem(f"{spelled}{separator}Street 1") == "Street 1"
+    assert pair_stem(marker) == marker
+
+
+@pytest.mark.parametrize(
+    ("stem", "expected"),
+    [
+        ("street", "street"),
+        ("air", "air"),
+        ("iris", "iris"),
+        ("vis2", "vis2"),
+        ("fir_tree", "fir_tree"),
+        ("a_irx", "a_irx"),
+        ("FLIR_0001", "FLIR_0001"),
+        ("streetir", "streetir"),
+        ("IR", "IR"),
+        ("_ir", "_ir"),
+        ("ir_", "ir_"),
+        ("ir_street_vis", "ir_street"),
+        ("ir_vis", "ir"),
+        ("street_ir_ir", "street_ir"),
+        ("a_ir_001", "a_ir_001"),
+        ("größe_夜_ir", "größe_夜"),
+        ("two\nlines_ir", "two\nlines"),
+        ("", ""),
+    ],
+)
+def test_only_one_marker_and_only_at_an_end(stem: str, expected: str) -> None:
+    assert pair_stem(stem) == expected
+
+
+# --- folders -------------------------------------------------------------------------------------------------------
+
+
+def test_list_images(root: Path) -> None:
+    touch("f/b.PNG", "f/a.jpg", "f/c.tiff", "f/ü.webp", "f/.hidden.png", "f/notes.txt", "f/none", "f/sub/d.png")
+    Path("f/folder.png").mkdir()
+    Path("f/broken.png").symlink_to("nowhere")
+    assert [path.name for path in list_images(Path("f"))] == ["a.jpg", "b.PNG", "c.tiff", "ü.webp"]
+    with pytest.raises(LureError, match="missing"):
+        list_images(Path("missing"))
+    with pytest.raises(LureError, match=r"a\.jpg"):
+        list_images(Path("f/a.jpg"))
+
+
+def test_folders_pair_by_name_never_by_position(root: Path) -> None:
+    touch("i/a_ir.png", "i/b_ir.png", "i/d_ir.png", "v/VIS-b.jpg", "v/c_vis.jpg", "v/d.tif")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), None)
+    assert pairs == [
+        Pair("b", Path("i/b_ir.png"), Path("v/VIS-b.jpg"), Path("fused/b.png")),
+        Pair("d", Path("i/d_ir.png"), Path("v/d.tif"), Path("fused/d.png")),
+    ]
+    assert unmatched == [Path("i/a_ir.png"), Path("v/c_vis.jpg")]
+
+
+def test_names_keep_their_case_and_dots(root: Path) -> None:
+    touch("i/A.1.png", "i/a.2.png", "v/A.1.jpg", "v/A.2.jpg")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), None)
+    assert outputs(pairs) == ["fused/A.1.png"] and len(unmatched) == 2
+
+
+def test_nothing_pairs(root: Path) -> None:
+    touch(*(f"i/left{n}.png" for n in range(5)), "v/right.png")
+    message = refused("i", "v").message
+    assert "'left0', 'left1', 'left2', ..." in message and "'right'" in message and "left3" not in message
+
+
+@pytest.mark.parametrize(("ir", "vis"), [("empty", "v"), ("v", "empty")])
+def test_an_empty_folder(root: Path, ir: str, vis: str) -> None:
+    touch("v/a.png", "empty/notes.txt")
+    error = refused(ir, vis)
+    assert "empty" in error.message and ".png" in error.hint
+
+
+@pytest.mark.parametrize("side", ["i", "v"])
+def test_two_files_for_one_name(root: Path, side: str) -> None:
+    touch("i/a.png", "v/a.png", f"{side}/a_ir.jpg")
+    message = refused("i", "v").message
+    assert str(Path(side, "a.png")) in message and str(Path(side, "a_ir.jpg")) in message
+
+
+def test_both_kinds_mixed_in_one_folder(root: Path) -> None:
+    touch("f/a_ir.png", "f/a_vis.png")
+    assert "both" in refused("f", "f").message
+    assert "both" in refused("f", "./f/../f").message
+
+
+@pytest.mark.parametrize(("ir", "vis"), [("f", "f/a.png"), ("f/a.png", "f")])
+def test_a_file_and_a_folder(root: Path, ir: str, vis: str) -> None:
+    touch("f/a.png")
+    error = refused(ir, vis)
+    assert str(Path("f/a.png")) in error.message and "two folders" in error.hint
+
+
+@pytest.mark.parametrize(("ir", "vis"), [("none.png", "a.png"), ("a.png", "none.png"), ("a.png/none.png", "a.png")])
+def test_missing_paths(root: Path, ir: str, vis: str) -> None:
+    touch("a.png")
+    assert "none.png: no such file" in refused(ir, vis).message
+
+
+# --- two files -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ir", "vis", "name"),
+    [
+        ("a_ir.png", "a_vis.png", "a"),
+        ("x.png", "y.jpg", "y"),
+        ("street_ir.png", "vis.png", "street"),
+        ("ir.png", "street_vis.png", "street"),
+        ("scene 1/ir.png", "scene 1/vis.png", "scene 1"),
+        ("scene.1/ir.png", "scene.1/VIS.png", "scene.1"),
+        ("one/ir.png", "two/vis.png", "pair"),
+    ],
+)
+def test_two_files_always_pair(root: Path, ir: str, vis: str, name: str) -> None:
+    touch(ir, vis)
+    pairs, unmatched = find_pairs(Path(ir), Path(vis), None)
+    assert pairs == [Pair(name, Path(ir), Path(vis), Path(f"{name}_fused.png"))]
+    assert unmatched == []
+
+
+def test_markers_in_the_current_directory_take_its_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("night").mkdir()
+    monkeypatch.chdir("night")
+    touch("ir.png", "vis.png")
+    assert find_pairs(Path("ir.png"), Path("vis.png"), None)[0][0].name == "night"
+
+
+def test_the_same_file_twice(root: Path) -> None:
+    touch("a.png")
+    assert "both" in refused("a.png", "a.png").message
+
+
+# --- outputs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (None, "a_fused.png"),
+        ("out.jpg", "out.jpg"),
+        (Path("deep/out.TIFF"), "deep/out.TIFF"),
+        ("out", "out/a.png"),
+        (Path("out"), "out/a.png"),
+        (".", "a.png"),
+        ("..", "../a.png"),
+        ("out/", "out/a.png"),
+        ("out.v2/", "out.v2/a.png"),
+        ("out.png/", "out.png/a.png"),
+        (Path("exists.png"), "exists.png/a.png"),
+        (Path("exists{1}"), "exists{1}/a.png"),
+        ("{stem}.png", "a.png"),
+        (Path("out/{stem}_fused.jpg"), "out/a_fused.jpg"),
+        ("../{stem}/{ir}+{vis}.webp", "../a/a_ir+a.vis.webp"),
+        ("{{{stem}}}.png", "{a}.png"),
+    ],
+)
+def test_output_of_two_files(root: Path, output: str | Path | None, expected: str) -> None:
+    touch("a_ir.png", "a.vis.png")
+    Path("exists.png").mkdir()
+    Path("exists{1}").mkdir()
+    assert outputs(find_pairs(Path("a_ir.png"), Path("a.vis.png"), output)[0]) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (None, ["fused/a.png", "fused/b.png"]),
+        ("out", ["out/a.png", "out/b.png"]),
+        ("out.v2/", ["out.v2/a.png", "out.v2/b.png"]),
+        ("out/{stem}_fused.jpg", ["out/a_fused.jpg", "out/b_fused.jpg"]),
+        ("{vis}/{ir}.bmp", ["a_vis/a.bmp", "b/ir-b.bmp"]),
+    ],
+)
+def test_output_of_folders(root: Path, output: str | None, expected: list[str]) -> None:
+    touch("i/a.png", "i/ir-b.png", "v/a_vis.png", "v/b.png")
+    assert outputs(find_pairs(Path("i"), Path("v"), output)[0]) == expected
+
+
+@pytest.mark.parametrize(
+    "output", ["{name}.png", "{}.png", "{0}.png", "{stem", "stem}.png", "{stem.x}.png", "{stem!r}.png", "{stem:9}.png"]
+)
+def test_bad_templates_name_the_known_fields(root: Path, output: str) -> None:
+    touch("a_ir.png", "a_vis.png")
+    error = refused("a_ir.png", "a_vis.png", output)
+    assert output in error.message
+    assert all(field in error.hint for field in ("{stem}", "{ir}", "{vis}"))
+
+
+@pytest.mark.parametrize("output", ["out.gif", "out/{stem}", "{stem}.gif", "out/{stem}/", "out.v2"])
+def test_outputs_that_are_no_image(root: Path, output: str) -> None:
+    touch("a_ir.png", "a_vis.png")
+    error = refused("a_ir.png", "a_vis.png", output)
+    assert output in error.message and ".png" in error.hint
+
+
+def test_one_file_for_folders(root: Path) -> None:
+    touch("i/a.png", "v/a.png")
+    error = refused("i", "v", "out.png")
+    assert "folder" in error.hint and "{stem}" in error.hint
+
+
+@pytest.mark.parametrize("output", ["out/{{}}.png", "{{x}}.png"])
+def test_two_pairs_may_not_share_an_output(root: Path, output: str) -> None:
+    touch("i/a.png", "i/b.png", "v/a.png", "v/b.png")
+    message = refused("i", "v", output).message
+    assert "'a'" in message and "'b'" in message
+
+
+@pytest.mark.parametrize("output", ["i", "v", "v/{stem}.png", "link", "i/../v", "{stem}/../v/lone.png"])
+def test_an_output_may_not_be_an_input(root: Path, output: str) -> None:
+    touch("i/a.png", "v/a.png", "v/lone.png")
+    Path("link").symlink_to("v")
+    assert "also an input" in refused("i", "v", output).message
+
+
+@pytest.mark.parametrize("output", ["f/a_ir.png", "./f/a_vis.png", "f/{ir}.png", "out/../f/{vis}.png"])
+def test_an_output_may_not_be_one_of_two_files(root: Path, output: str) -> None:
+    touch("f/a_ir.png", "f/a_vis.png")
+    assert "also an input" in refused("f/a_ir.png", "f/a_vis.png", output).message
+
+
+@pytest.mark.parametrize(("name", "dots"), [("ir_...png", ".."), ("ir_..png", ".")])
+def test_names_of_dots_cannot_leave_the_folder(root: Path, name: str, dots: str) -> None:
+    touch(name, "x_vis.png")
+    assert f"'{dots}'" in refused("x_vis.png", name, "out/{stem}/x.png").message
+    assert outputs(find_pairs(Path("x_vis.png"), Path(name), "out")[0]) == [f"out/{dots}.png"]
+
+
+def test_braces_in_file_names_are_taken_as_they_are(root: Path) -> None:
+    touch("i/{ir}.png", "v/{ir}.png")
+    assert outputs(find_pairs(Path("i"), Path("v"), "out/{stem}.png")[0]) == ["out/{ir}.png"]
+
+
+def test_nothing_is_created(root: Path) -> None:
+    touch("i/a.png", "v/a.png")
+    find_pairs(Path("i"), Path("v"), "out/deep/{stem}.png")
+    assert sorted(os.listdir()) == ["i", "v"]
+
+
+def test_pairing_needs_no_numerical_library() -> None:
+    code = (
+        "import sys, lure_cli.tasks.paths.pairing\n"
+        "print([m for m in ('numpy', 'torch', 'PIL', 'imageio', 'tifffile') if m in sys.modules])"
+    )
+    folder = ROOT
+    run = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+# --- sub-folders, patterns, other ways to pair -----------------------------------------------------------------------
+
+
+def test_recursive_keeps_sub_folders(root: Path) -> None:
+    touch(
+        "i/a.png", "i/day/a_ir.png", "i/day/deep/b.tif", "v/a.png", "v/day/a_vis.jpg", "v/day/deep/b.png", "v/x/a.png"
+    )
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "out", Pairing(recursive=True))
+    assert [p.name for p in pairs] == ["a", "day/a", "day/deep/b"]
+    assert outputs(pairs) == ["out/a.png", "out/day/a.png", "out/day/deep/b.png"]
+    assert unmatched == [Path("v/x/a.png")]
+    pairs, _ = find_pairs(Path("i"), Path("v"), "out/{folder}/{stem}_f.jpg", Pairing(recursive=True))
+    assert outputs(pairs) == ["out/a_f.jpg", "out/day/a_f.jpg", "out/day/deep/b_f.jpg"]
+    assert outputs(find_pairs(Path("i"), Path("v"), "out")[0]) == ["out/a.png"]
+
+
+def test_sub_folders_that_say_which_source_they_are(root: Path) -> None:
+    touch("data/s1/ir/1.png", "data/s1/vis/1.png", "data/s2/infrared/1.png", "data/s2/RGB/1.jpg")
+    pairs, unmatched = find_pairs(Path("data/*/[i]*/*.png"), Path("data/*/[vR]*/*"), "out")
+    assert [(p.name, str(p.ir), str(p.vis)) for p in pairs] == [
+        ("s1/1", "data/s1/ir/1.png", "data/s1/vis/1.png"),
+        ("s2/1", "data/s2/infrared/1.png", "data/s2/RGB/1.jpg"),
+    ]
+    assert unmatched == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("i/*.tif", ["a"]),
+        ("i/**/*.tif", ["a", "n/b", "n/m/c"]),
+        ("i/*/*.tif", ["n/b"]),
+        ("i/n/**", ["b", "m/c", "m/d"]),
+        ("i/**/m/?.*", ["n/m/c", "n/m/d"]),
+        ("i/**/[!c].png", ["n/m/d"]),
+    ],
+)
+def test_patterns(root: Path, pattern: str, names: list[str]) -> None:
+    touch("i/a.tif", "i/n/b.tif", "i/n/m/c.tif", "i/n/m/d.png", "i/n/.hidden/e.tif")
+    touch("v/a.png", "v/n/b.png", "v/n/m/c.png", "v/n/m/d.png", "v/b.png", "v/m/c.png", "v/m/d.png")
+    assert [p.name for p in find_pairs(Path(pattern), Path("v"), "o", Pairing(recursive=True))[0]] == names
+
+
+def test_a_pattern_without_files_and_a_file_with_wildcards_in_its_name(root: Path) -> None:
+    touch("i/a.png", "v/a.png", "[ir].png", "[vis].png")
+    assert "i/*.tif" in refused("i/*.tif", "v").message
+    assert "nowhere" in refused("nowhere/*.tif", "v").message
+    assert "is a folder" in refused("i/*.png", "v/a.png").message
+    assert outputs(find_pairs(Path("[ir].png"), Path("[vis].png"), "o.png")[0]) == ["o.png"]
+
+
+def test_links_in_a_circle_end(root: Path) -> None:
+    touch("i/n/a.png", "v/n/a.png")
+    for side in ("i", "v"):
+        Path(side, "n", "up").symlink_to("..")
+        Path(side, "n", "self").symlink_to("self")
+        Path(side, "twice").symlink_to("n")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o", Pairing(recursive=True))
+    assert len(pairs) == 1 and unmatched == []
+
+
+def test_an_output_inside_the_searched_folder_is_no_input(root: Path) -> None:
+    touch("i/a.png", "v/a.png", "i/fused/a.png", "i/fused/old.png")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "i/fused", Pairing(recursive=True))
+    assert outputs(pairs) == ["i/fused/a.png"] and unmatched == []
+
+
+def test_by_exact_name(root: Path) -> None:
+    touch("i/a_ir.png", "i/b.png", "v/a_vis.png", "v/b.jpg")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o", Pairing("name"))
+    assert [p.name for p in pairs] == ["b"] and len(unmatched) == 2
+    touch("i/ir/c.png", "v/vis/c.png")
+    assert len(find_pairs(Path("i"), Path("v"), "o", Pairing("name", recursive=True))[0]) == 1
+    assert len(find_pairs(Path("i"), Path("v"), "o", Pairing(recursive=True))[0]) == 3
+
+
+def test_by_pattern(root: Path) -> None:
+    touch("i/FLIR_0007_x.png", "i/FLIR_0008_y.png", "i/calib.png", "v/DSC-0007.jpg", "v/DSC-0009.jpg")
+    by = Pairing("regex", r"(\d{4})")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o", by)
+    assert [(p.name, p.ir.name, p.vis.name) for p in pairs] == [("0007", "FLIR_0007_x.png", "DSC-0007.jpg")]
+    assert [p.name for p in unmatched] == ["FLIR_0008_y.png", "calib.png", "DSC-0009.jpg"]
+    touch("i/cam1/t3.png", "v/cam1-rgb/t3.png")
+    pairs, _ = find_pairs(Path("i"), Path("v"), "o", Pairing("regex", r"cam(\d)[^/]*/t(\d)", recursive=True))
+    assert [p.output.as_posix() for p in pairs] == ["o/cam1-rgb/1_3.png"]
+    touch("v/XX_0007.png")
+    with pytest.raises(LureError, match="both stand for '0007'"):
+        find_pairs(Path("i"), Path("v"), "o", by)
+
+
+def test_by_table(root: Path) -> None:
+    touch("i/x.png", "i/s/y.png", "v/1.jpg", "v/s/2.jpg")
+    Path("t.csv").write_text("ir,vis,name\nx.png,1.jpg,first\ns/y.png,s/2.jpg,\nnone.png,1.jpg,third\n")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o", Pairing("csv", table=Path("t.csv")))
+    assert [(p.name, str(p.ir), str(p.output)) for p in pairs] == [
+        ("first", "i/x.png", "o/first.png"),
+        ("s/2", "i/s/y.png", "o/s/2.png"),
+        ("third", "i/none.png", "o/third.png"),
+    ]
+    assert unmatched == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "lists no pairs"),
+        ("ir,vis\n", "lists no pairs"),
+        ("a,b\nx,y\n", "line 2: unknown column 'a'"),
+        ("ir,vis\nx.png\n", "line 2: a pair needs both"),
+        ("ir,vis\nx.png,y.png,z.png\n", "line 2: unknown column"),
+        ("ir,vis,name\nx.png,y.png,../z\n", "no name of a file"),
+        ("ir,vis\nx.png,y.png\nx.png,sub/../y.png\n", "would both be written"),
+    ],
+)
+def test_bad_tables(root: Path, text: str, message: str) -> None:
+    touch("i/x.png", "v/y.png")
+    Path("t.csv").write_text(text)
+    with pytest.raises(LureError, match=message):
+        find_pairs(Path("i"), Path("v"), "o", Pairing("csv", table=Path("t.csv")))
+
+
+@pytest.mark.parametrize(
+    "pairing",
+    [
+        Pairing("regex"),
+        Pairing("csv"),
+        Pairing("stem", "x"),
+        Pairing("regex", "("),
+        Pairing("name", table=Path("t.csv")),
+        Pairing("order"),  # type: ignore[arg-type]
+        Pairing("csv", table=Path("none.csv")),
+    ],
+)
+def test_bad_pairings(root: Path, pairing: Pairing) -> None:
+    touch("i/a.png", "v/a.png")
+    with pytest.raises(LureError) as caught:
+        find_pairs(Path("i"), Path("v"), "o", pairing)
+    assert caught.value.hint
+
+
+def test_two_files_need_no_pairing(root: Path) -> None:
+    touch("a.png", "b.png")
+    for pairing in (Pairing("name"), Pairing(recursive=True)):
+        with pytest.raises(LureError, match="two files"):
+            find_pairs(Path("a.png"), Path("b.png"), None, pairing)
+
+
+def test_standard_input_and_output(root: Path) -> None:
+    touch("a_vis.png")
+    assert find_pairs(Path("-"), Path("a_vis.png"), "-")[0] == [Pair("a", Path("-"), Path("a_vis.png"), Path("-"))]
+    assert outputs(find_pairs(Path("-"), Path("a_vis.png"), None)[0]) == ["a_fused.png"]
+    with pytest.raises(LureError, match="both"):
+        find_pairs(Path("-"), Path("-"), "-")
+    touch("i/a.png", "v/a.png")
+    assert "one picture" in refused("i", "v", "-").message
+
+
+def test_outputs_that_cannot_be_written(root: Path) -> None:
+    touch("i/a.png", "v/a.png", "file")
+    assert "file is not a folder" in refused("i", "v", "file/sub/").message
+    if os.geteuid():
+        Path("locked").mkdir(mode=0o500)
+        assert "locked" in refused("i", "v", "locked/sub").message
+
+
+def test_long_and_strange_names(root: Path) -> None:
+    long = "n" * 251
+    touch(f"i/{long}.png", f"v/{long}.png", "i/ß 夜\t.png", "v/ß 夜\t.png")
+    os.close(os.open(os.fsencode("i/") + b"\xff.png", os.O_CREAT))
+    os.close(os.open(os.fsencode("v/") + b"\xff.png", os.O_CREAT))
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o")
+    assert len(pairs) == 3 and unmatched == []
+    assert max(len(os.fsencode(p.output.name)) for p in pairs) == 255
