@@ -53,5 +53,3 @@ def test_clip_script_renders_the_committed_clips(tmp_path: Path) -> None:
     for name in ("ir.mp4", "vis.mp4"):
         a, b = (read_clip(folder / name)[0][1].astype(int) for folder in (tmp_path, EXAMPLES / "clip"))
         assert np.abs(a - b).mean() < 4, name
-
-

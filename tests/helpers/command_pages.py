@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,24 +44,28 @@ def commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def section(path: str, command: Any) -> str:
-    """Heading, usage, help, and a table of options for each group of them."""
-    children = getattr(command, "commands", {})
+    """Heading, usage, help, a table of options for each group of them, and one of the commands below."""
     parts = [f"## {path}\n", f"```text\n{usage(path, command)}\n```\n", f"{paragraphs(command.help)}\n"]
-    groups: dict[str, list[Any]] = {}
+    groups: dict[str, list[Any]] = {"": []}
     for param in command.params:
         if param.name not in SHELL and not param.hidden:
             groups.setdefault(getattr(param, "rich_help_panel", None) or "", []).append(param)
     kinds = typing.get_type_hints(command.callback) if command.callback else {}
-    for title, params in groups.items():
-        rows = [f"| `{cell(syntax(p, kinds.get(p.name)))}` | {text_cell(meaning(p))} |\n" for p in params]
-        parts.append((f"### {title}\n\n" if title else "") + "| option | what it does |\n| --- | --- |\n" + "".join(rows))
-    if children:
-        rows = [
-            f"| [{path} {name}](#{f'{path} {name}'.lower().replace(' ', '-')}) | {text_cell(summary(child.help))} |\n"
-            for name, child in children.items()
-        ]
-        parts.append("| command | what it does |\n| --- | --- |\n" + "".join(rows))
+    for title, params in ((title, params) for title, params in groups.items() if params):
+        parts += [f"### {title}\n"] if title else []
+        parts.append(table("option", ((f"`{syntax(p, kinds.get(p.name))}`", meaning(p)) for p in params)))
+    if children := getattr(command, "commands", {}):
+        names = {f"{path} {name}": child for name, child in children.items()}
+        links = ((f"[{name}](#{name.lower().replace(' ', '-')})", summary(c.help)) for name, c in names.items())
+        parts.append(table("command", links))
     return "\n".join(parts)
+
+
+def table(what: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Two columns; `<name>` in the second is no HTML."""
+    lines = [(first, second.replace("<", r"\<")) for first, second in rows]
+    body = "".join("| {} | {} |\n".format(*(cell.replace("|", r"\|") for cell in line)) for line in lines)
+    return f"| {what} | what it does |\n| --- | --- |\n{body}"
 
 
 def usage(path: str, command: Any) -> str:
@@ -115,16 +119,6 @@ def paragraphs(text: str | None) -> str:
 def summary(text: str | None) -> str:
     """The first paragraph of a help text."""
     return paragraphs(text).split("\n\n")[0]
-
-
-def cell(code: str) -> str:
-    """Code inside a table."""
-    return code.replace("|", r"\|")
-
-
-def text_cell(text: str) -> str:
-    """Text inside a table, where `<name>` is no HTML."""
-    return cell(text).replace("<", r"\<")
 
 
 if __name__ == "__main__":
