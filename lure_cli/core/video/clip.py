@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.core.images.picture import has_image_suffix
+from lure_cli.core.images.formats import has_image_suffix
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:

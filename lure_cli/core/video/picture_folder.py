@@ -10,7 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.core.images.picture import MAX_PIXELS, has_image_suffix, read_raw
+from lure_cli.core.images.formats import has_image_suffix
+from lure_cli.core.images.guards import MAX_PIXELS
+from lure_cli.core.images.picture import read_raw
 from lure_cli.core.video.clip import About, Frame, is_coloured
 from lure_cli.errors import LureError
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.core.images.picture import MAX_PIXELS
+from lure_cli.core.images.guards import MAX_PIXELS
 from lure_cli.core.video.clip import DEVICE, SPACES, About, Frame, is_coloured, is_live, matrix_of, require_av
 from lure_cli.errors import LureError
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from string import Formatter
 
-from lure_cli.core.images.picture import check_output, has_image_suffix
+from lure_cli.core.images.formats import check_output, has_image_suffix
 from lure_cli.core.video.clip import SUFFIXES as READ
 from lure_cli.core.video.clip import is_live, is_video
 from lure_cli.core.video.writer import SUFFIXES as WRITTEN

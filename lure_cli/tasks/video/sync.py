@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lure_cli.core.images.picture import to_channels
-from lure_cli.core.images.value_range import ValueRange, apply_range, settle_range
+from lure_cli.core.images.value_range import ValueRange, apply_range, resolve_range
 from lure_cli.core.registration.alignment import Model
 from lure_cli.core.video.clip import Frame, is_coloured, is_live, is_realtime
 from lure_cli.core.video.picture_folder import PictureFolder
@@ -149,7 +149,7 @@ class FramePairs:
         if not live and (settle or align):
             irs = self.ir.sample(SAMPLES) or irs
         try:
-            self._range, mapping = settle_range(irs, wanted)
+            self._range, mapping = resolve_range(irs, wanted)
         except LureError as error:
             raise LureError(f"{self.ir.source}: {error.message}", error.hint) from error
         if self.ir.coloured:

@@ -20,13 +20,11 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 from PIL.TiffImagePlugin import IFDRational
 
+from lure_cli.core.images.formats import SUFFIXES, check_output, has_image_suffix
 from lure_cli.core.images.picture import (
-    SUFFIXES,
     Metadata,
     Picture,
-    check_output,
     encode_image,
-    has_image_suffix,
     read_image,
     read_picture,
     read_pixels,
