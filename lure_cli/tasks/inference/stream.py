@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from lure_cli.core.images.picture import read_picture, read_raw, to_channels
-from lure_cli.core.images.value_range import ValueRange, apply_range, settle_range
+from lure_cli.core.images.value_range import ValueRange, apply_range, resolve_range
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.tasks.inference.pipeline import overlap
 
@@ -197,7 +197,7 @@ def load_pairs(irs: Iterable[Source], viss: Iterable[Source]) -> Iterator[tuple[
         if isinstance(ir, (str, Path)):
             pixels = read_raw(Path(ir))
             if settled is None:
-                settled = settle_range([pixels], ValueRange())[0]
+                settled = resolve_range([pixels], ValueRange())[0]
             ir = to_channels(apply_range(pixels, settled), 1)
         if isinstance(vis, (str, Path)):
             vis = read_picture(vis, channels=3).x

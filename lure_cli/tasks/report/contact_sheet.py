@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lure_cli.core.images.picture import MAX_PIXELS, has_image_suffix, quantised, read_picture, write_image
+from lure_cli.core.images.formats import has_image_suffix
+from lure_cli.core.images.guards import MAX_PIXELS
+from lure_cli.core.images.picture import quantised, read_picture, write_image
 from lure_cli.core.images.value_range import ValueRange
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate.images import EvaluateOptions, ImageFiles, find_images

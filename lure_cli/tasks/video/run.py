@@ -162,7 +162,7 @@ def _fuse_clip(plan: ClipPlan, pair: ClipPair, result: ClipResult, worker: Worke
                         yield change
                     result.frames += 1
                     yield Step(pair, result.frames, pairs.total)
-            result.size, result.rate = pairs.vis.about.size, pairs.vis.about.rate
+            result.size, result.rate = pairs.vis.info.size, pairs.vis.info.rate
             result.alignment = pairs.alignment.record() if pairs.alignment is not None else None
             total = pairs.total
             result.interrupted = stop() and not (total is not None and pairs.taken >= total)
@@ -180,14 +180,14 @@ def _open(plan: ClipPlan, pair: ClipPair) -> FramePairs:
     rate = plan.rate
     vis = open_clip(pair.vis, "vis", read, rate, sound=sound)
     try:
-        ir = open_clip(pair.ir, "ir", read, rate or vis.about.rate)
+        ir = open_clip(pair.ir, "ir", read, rate or vis.info.rate)
     except BaseException:
         vis.close()
         raise
     try:
-        if vis.about.rate is None:
+        if vis.info.rate is None:
             vis.close()
-            vis = open_clip(pair.vis, "vis", read, ir.about.rate)
+            vis = open_clip(pair.vis, "vis", read, ir.info.rate)
         return FramePairs(ir, vis, read, cast(Sync, plan.options.sync), plan.options.shared.limit)
     except BaseException:
         ir.close()
@@ -256,17 +256,17 @@ class _ClipFile:
     def __init__(self, path: Path, name: str, o: VideoOptions, pairs: FramePairs) -> None:
         self.notes: list[str] = []
         self._vis, vis = pairs.vis, pairs.vis
-        codec = check_clip(path.suffix, o.codec, o.crf, o.shared.bits)
-        self.writer = VideoWriter(path, vis.about, codec, o.crf, o.shared.bits, vis.sound, vis.zero, name)
+        encoding = check_clip(path.suffix, codec=o.codec, quality=o.crf, bits=o.shared.bits)
+        self.writer = VideoWriter(path, vis.info, encoding, sound=vis.sound, zero=vis.zero, name=name)
         self._until = Fraction(0)
         if self.writer.silent:
             kinds = ", ".join(self.writer.silent)
             pairs.notes.append(f"the sound ({kinds}) is left out, as {path.suffix} files cannot hold it; .mkv can")
-        if vis.others:
+        if vis.subtitles:
             pairs.notes.append(f"{vis.source}: subtitles are left out")
         if self.writer.unsquare:
             pairs.notes.append(
-                f"pixels are not square ({vis.about.aspect}), which {codec} in {path.suffix} does not tell"
+                f"pixels are not square ({vis.info.aspect}), which {encoding.codec} in {path.suffix} does not tell"
             )
         if self.writer.full_chroma:
             pairs.notes.append(

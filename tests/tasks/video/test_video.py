@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lure_cli.core.video.clip import is_live, is_video
 from lure_cli.core.video.reader import VideoFile
+from lure_cli.core.video.source import is_live, is_video
 from lure_cli.tasks.inference.fuse import Worker
 from lure_cli.tasks.inference.stream import Fused
 from tests.helpers.clips import SIZE, av, level, make_clip, number, read_clip, sound_of
