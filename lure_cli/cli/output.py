@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.errors import LureError
@@ -22,7 +22,7 @@ def emit(line: str) -> None:
     print(line, flush=True)
 
 
-def emit_json(record: dict[str, Any]) -> None:
+def emit_json(record: Mapping[str, Any]) -> None:
     """A result as one line of JSON, on stdout."""
     emit(json.dumps(record, ensure_ascii=False))
 
