@@ -23,7 +23,8 @@ from scipy.ndimage import binary_dilation
 from lure_cli import Fuser
 from lure_cli.tasks.inference.plan import FuseOptions
 from lure_cli.tasks.video.plan import VideoOptions, plan_video
-from lure_cli.tasks.video.run import ClipResult, fuse_clips
+from lure_cli.tasks.video.result import ClipResult
+from lure_cli.tasks.video.run import fuse_clips
 from tests.helpers.clips import make_clip, read_clip
 
 CASES: dict[str, dict[str, str]] = {

@@ -32,8 +32,9 @@ def throughput(pairs: int, rounds: int, dtype: str) -> None:
     import torch
 
     from lure_cli.core.devices import autocast
-    from lure_cli.tasks.inference.fuse import Worker
-    from lure_cli.tasks.inference.pipeline import overlap
+    from lure_cli.tasks.inference.fuse import FuseWorker
+    from lure_cli.tasks.inference.job import load_fuser
+    from lure_cli.tasks.inference.pipeline import run_pipeline
     from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
 
     with tempfile.TemporaryDirectory() as folder:
@@ -43,8 +44,8 @@ def throughput(pairs: int, rounds: int, dtype: str) -> None:
             for n in range(pairs):
                 shutil.copy(STREET / name, root / side / f"{n:05}.png")
         plan = plan_fuse(FuseOptions(root / "ir", root / "vis", f"{root}/out/", dtype=dtype, overwrite=True))
-        worker = Worker(plan.options, plan.weights)
-        fuser = worker.fuser
+        fuser = load_fuser(plan.options, plan.weights)
+        worker = FuseWorker(plan.options, plan.weights, fuser)
         ir, vis = fuser.tensor(STREET / "ir.png", 1), fuser.tensor(STREET / "vis.png", 3)
         t = fuser._text(())
 
@@ -57,7 +58,7 @@ def throughput(pairs: int, rounds: int, dtype: str) -> None:
 
         def files() -> float:
             started = time.perf_counter()
-            results = list(overlap(plan.jobs, worker.read, worker.compute, worker.write))
+            results = list(run_pipeline(plan.jobs, worker.read, worker.compute, worker.write))
             assert all(r.status == "done" for r in results)
             return pairs / (time.perf_counter() - started)
 

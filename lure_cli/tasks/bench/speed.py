@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuser import Fuser
-from lure_cli.tasks.inference.pipeline import overlap
+from lure_cli.tasks.inference.pipeline import run_pipeline
 from lure_cli.tasks.report.table import Cell, Table
 from lure_cli.tasks.weights.find import DEFAULT, resolve_weights
 
@@ -267,7 +267,8 @@ def _measure_into(task: _Task, pipe: Any) -> None:
 
 def _measure(task: _Task) -> Speed:
     from lure_cli.core.devices import DTYPES
-    from lure_cli.tasks.inference.fuse import Worker
+    from lure_cli.tasks.inference.fuse import FuseWorker
+    from lure_cli.tasks.inference.job import load_fuser
     from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
 
     row, count = task.row, max(4, task.runs)
@@ -287,8 +288,8 @@ def _measure(task: _Task) -> Speed:
             compiled=row.backend == "compile",
         )
         plan = plan_fuse(options)
-        worker = Worker(options, plan.weights)
-        fuser, request = worker.fuser, plan.requests[0]
+        fuser, request = load_fuser(options, plan.weights), plan.requests[0]
+        worker = FuseWorker(options, plan.weights, fuser)
         ir, vis = fuser.tensor(images[0], 1), fuser.tensor(images[1], 3)
 
         def call() -> torch.Tensor:
@@ -297,7 +298,7 @@ def _measure(task: _Task) -> Speed:
         picture = call()
         models, peaks = _in_turn(call, _product(fuser.device, DTYPES[row.dtype]), fuser.device, task.runs)
         ends = []
-        for result in overlap(plan.jobs, worker.read, worker.compute, worker.write):
+        for result in run_pipeline(plan.jobs, worker.read, worker.compute, worker.write):
             if result.error:
                 raise result.error
             ends.append(time.perf_counter())

@@ -221,7 +221,7 @@ def test_no_compiler_is_said_at_once(lure: Run, examples: Path, monkeypatch: pyt
 
 def test_parts_that_are_compiled_are_traced_whole_and_make_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the C++ compiler's minute: what is traced is run as it is."""
-    from lure_cli.tasks.inference.fuser import compile_parts
+    from lure_cli.tasks.inference.loading import compile_parts
 
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", lambda f: compiler(f, backend="eager", fullgraph=True))
