@@ -84,7 +84,7 @@ def large(size: str, whole: bool) -> None:
                 image.resize((width, height), Image.Resampling.BICUBIC).save(f"{folder}/{name}", compress_level=1)
             pair += [side, f"{folder}/{name}"]
         prompt = ["--prompt", "haze in the visible image and noise in the infrared image"]
-        made = {}
+        pictures = {}
         for tile in ("auto", "0") if whole else ("auto",):
             out = f"{folder}/{tile}.png"
             command = [
@@ -105,11 +105,11 @@ def large(size: str, whole: bool) -> None:
             subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # the largest child so far
             print(f"{size}, --tile {tile}: {time.perf_counter() - started:.1f} s, peak {peak:.2f} GiB")
-            made[tile] = out
+            pictures[tile] = out
         if whole:
             from lure_cli.core.images.picture import read_pixels
 
-            a, b = (read_pixels(path).astype(np.float64) / 65535 for path in made.values())
+            a, b = (read_pixels(path).astype(np.float64) / 65535 for path in pictures.values())
             error, worst = ((a - b) ** 2).mean(), np.abs(a - b).max()
             print(f"tiles against one piece: {-10 * np.log10(max(error, 1e-20)):.1f} dB, at most {worst:.6f}")
 

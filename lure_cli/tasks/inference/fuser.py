@@ -11,7 +11,6 @@ from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.loading import load
 from lure_cli.tasks.inference.request import (
-    Modality,
     ModelOutput,
     Request,
     request_of,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from lure_cli.core.model.lure import Lure
     from lure_cli.core.model.tiling import TileSize
     from lure_cli.core.onnx.runtime import OnnxLure
+    from lure_cli.core.pixels import Modality
     from lure_cli.core.text.encoders import TextEncoder
     from lure_cli.tasks.inference.request import Findings, Source
 
@@ -299,7 +299,7 @@ class Fuser:
 
     @contextmanager
     def _inference(self, name: str) -> Iterator[None]:
-        """No gradients, numbers of the fuser's type; LureError if memory runs out, about the file `name` if that is given."""
+        """No gradients, numbers of the fuser's type; LureError, about the file `name` if any, where memory runs out."""
         import torch
 
         from lure_cli.core.devices import autocast

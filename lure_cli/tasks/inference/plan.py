@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 from lure_cli.config import nearest
 from lure_cli.core.images.picture import check_output
@@ -19,12 +19,15 @@ from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
 from lure_cli.tasks.inference.loading import pick_backend
-from lure_cli.tasks.inference.request import Modality, Request, request_of, request_of_one
+from lure_cli.tasks.inference.request import Request, request_of, request_of_one
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, is_many, search
 from lure_cli.tasks.paths.outputs import Item, Names, Naming, check_outputs, folder_of_outputs, output_of
 from lure_cli.tasks.paths.pairing import Pair, Pairing, find_pairs
 from lure_cli.tasks.prompt import read_prompt_file
 from lure_cli.tasks.weights.find import DEFAULT, detector_path, resolve_weights
+
+if TYPE_CHECKING:
+    from lure_cli.core.pixels import Modality
 
 ENGINES = ("local", "ray")
 RESTORED = Naming("restored", "images", "known fields: {stem} (the file's name without suffix), {folder} (sub-folder)")

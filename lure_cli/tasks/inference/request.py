@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lure_cli.core.text.vocabulary import NONE, Prompt
 from lure_cli.errors import LureError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lure_cli.core.detector.detector import Finding
+    from lure_cli.core.pixels import Modality
 
     Source = str | Path | np.ndarray
     """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     """What was found in the images that were examined, by modality (`vis`, `ir`)."""
 
 
-Modality = Literal["ir", "vis"]
 AUTO = "auto"
 """The prompt that has the images examined and what is found in them taken for the prompt."""
 STRONGEST = 2.0

@@ -153,7 +153,7 @@ def test_a_batch_in_tiles_knows_grey_from_colour(fuser: Fuser) -> None:
 
 def test_a_batch_is_examined_pair_by_pair(fuser: Fuser, monkeypatch: pytest.MonkeyPatch) -> None:
     found = iter([("haze",), ()])
-    monkeypatch.setattr(Fuser, "_examine", lambda *_: [SimpleNamespace(degradation=n) for n in next(found)])
+    monkeypatch.setattr(Fuser, "_examine", lambda *_: {"vis": [SimpleNamespace(degradation=n) for n in next(found)]})
     made = fuser.batch(*PAIR, prompt_vis="auto")
     torch.testing.assert_close(made, fuser.batch(*PAIR, prompt_vis=["haze", None]))
 

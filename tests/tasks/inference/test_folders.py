@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lure_cli import Fuser
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuse import fuse
 from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
@@ -356,19 +357,19 @@ def test_a_read_only_folder(lure: Run, here: Path) -> None:
         subprocess.run(["umount", "locked"], check=True)
 
 
-def test_out_of_memory_says_to_tile(lure: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lure_cli.core.model.lure import Lure
-
+def test_out_of_memory_says_to_tile(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_folder(1)
+    fuser = Fuser.from_pretrained("lure-small")
+    plan = plan_fuse(FuseOptions(Path("i/p0000.png"), Path("v/p0000.png"), "x.png"))
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
 
         def fail(*_args: object, error: Exception = error, **_more: object) -> None:
             raise error
 
-        monkeypatch.setattr(Lure, "forward", fail)
-        done = lure("fuse", "--ir", "i/p0000.png", "--vis", "v/p0000.png", "-o", "x.png")
-        assert done.code == 1
-        assert "v/p0000.png: not enough memory" in done.err and "--tile" in done.err
+        monkeypatch.setattr(fuser.model, "forward", fail)
+        (result,) = fuse(plan, fuser=fuser)
+        assert result.status == "failed" and result.error is not None
+        assert "v/p0000.png: not enough memory" in result.error.message and "--tile" in result.error.hint
 
 
 def test_a_closed_pipe_is_no_traceback(here: Path, warm: list[str]) -> None:

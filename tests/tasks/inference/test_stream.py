@@ -19,7 +19,7 @@ from tests.helpers.files import save_png
 
 
 class Levels:
-    """In the place of the model: a flat picture of the number of degradations in the prompt; finds what it was given."""
+    """In the place of the model: a flat picture of the number of degradations in the prompt; finds what it is given."""
 
     def __init__(self, findings: dict[int, tuple[str, ...]]) -> None:
         self.findings, self.looked = findings, []
