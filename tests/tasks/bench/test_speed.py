@@ -152,8 +152,9 @@ def test_a_batch_in_tiles_knows_grey_from_colour(fuser: Fuser) -> None:
 
 
 def test_a_batch_is_examined_pair_by_pair(fuser: Fuser, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = iter([("haze",), ()])
-    monkeypatch.setattr(Fuser, "_examine", lambda *_: {"vis": [SimpleNamespace(degradation=n) for n in next(found)]})
+    names = iter([("haze",), ()])
+    detector = SimpleNamespace(detect=lambda *_: [SimpleNamespace(degradation=n) for n in next(names)])
+    monkeypatch.setattr("lure_cli.tasks.detect.shipped_detector", lambda: detector)
     made = fuser.batch(*PAIR, prompt_vis="auto")
     torch.testing.assert_close(made, fuser.batch(*PAIR, prompt_vis=["haze", None]))
 
