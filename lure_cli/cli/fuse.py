@@ -118,7 +118,9 @@ def fuse(
         strength_ir=strength_ir,
         strength_vis=strength_vis,
         pairing=Pairing(by, pair_regex, pair_file, recursive),  # type: ignore[arg-type]  # checked there
-        read=ReadOptions(ir_range, resize_ir, align, align_once, max_pixels),
+        read=ReadOptions(
+            ir_range=ir_range, resize_ir=resize_ir, align=align, align_once=align_once, max_pixels=max_pixels
+        ),
         bits=bits,
         weights=weights,
         device=device,
@@ -139,7 +141,9 @@ def fuse(
     if video.wants_video(ir, vis, output):
         from lure_cli.cli.video import fuse_video
 
-        clips = video.VideoOptions(options, ir, vis, fps, sync, length, check_every, codec, crf)
+        clips = video.VideoOptions(
+            options, ir, vis, fps=fps, sync=sync, length=length, check_every=check_every, codec=codec, crf=crf
+        )
         fuse_video(video.plan_video(clips, None if quiet else note), dry_run=dry_run, as_json=as_json, quiet=quiet)
         return
     if (fps, sync, length, codec, crf) != (None, "auto", "shortest", "auto", None):

@@ -68,7 +68,7 @@ def restore(
             prompt=prompt,
             strength=strength,
             recursive=recursive,
-            read=ReadOptions(ir_range, max_pixels=max_pixels),
+            read=ReadOptions(ir_range=ir_range, max_pixels=max_pixels),
             bits=bits,
             weights=weights,
             device=device,

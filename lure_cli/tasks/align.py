@@ -38,7 +38,7 @@ class AlignOptions:
     @property
     def read(self) -> ReadOptions:
         """How the pairs are read."""
-        return ReadOptions(self.ir_range, self.resize_ir, align=self.model, align_once=self.once)
+        return ReadOptions(ir_range=self.ir_range, resize_ir=self.resize_ir, align=self.model, align_once=self.once)
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,11 @@ def fuse(plan: FusePlan, stop: Stop = lambda: False, fuser: FuserLike | None = N
     clean_up(plan.items)
     if options.read.align_once and not all(finished(pair, options) for pair in plan.items):
         alignment = common_alignment(plan.items, options.read, stop)
-    worker = FuseWorker(options, plan.weights, fuser, alignment)
     results: Generator[Result[Pair], None, None]
     if options.engine == "ray":
+        worker = FuseWorker(options, plan.weights, alignment=alignment)
         results = run_on_ray(worker, list(plan.jobs), options.workers, stop)
     else:
+        worker = FuseWorker(options, plan.weights, fuser, alignment)
         results = run_locally(worker, plan.jobs, stop)
     yield from until_failed(results, options.fail_fast)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -25,7 +25,7 @@ STANDARD_BYTES = 1 << 30
 """Most that is read from standard input."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """How the sources are read.
 
@@ -145,25 +145,33 @@ def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = No
         x = resize(x, wv, hv)
         notes.append(Note("resized", f"{pair.ir}: {w}x{h} resized to {wv}x{hv}"))
     if options.align != "none":
-        from lure_cli.core.registration.alignment import describe, warp
-        from lure_cli.core.registration.estimate import estimate
-
-        own = alignment is None
-        if alignment is None:
-            try:
-                alignment = estimate(x, to_channels(vis.x, 1), model=cast(Model, options.align))
-            except LureError as error:
-                raise LureError(f"{pair.ir}: {error.message}", error.hint) from error
-        elif alignment.size != (wv, hv):
-            raise LureError(
-                f"{pair.vis} is {wv}x{hv}, but the alignment was estimated for {alignment.size[0]}x{alignment.size[1]}",
-                "align folders with one size of images, or each pair on its own (without --align-once)",
-            )
-        x = warp(x, alignment)
-        notes.append(Note("aligned" if own else "rig", f"{pair.ir if own else 'all pairs'}: {describe(alignment)}"))
+        x, alignment, note = _align(x, vis.x, pair, options, alignment)
+        notes.append(note)
     return PairInputs(
         x, vis.x, ir.bits, alpha=vis.alpha, metadata=vis.metadata, notes=tuple(notes), alignment=alignment
     )
+
+
+def _align(
+    x: np.ndarray, vis: np.ndarray, pair: Pair, options: ReadOptions, common: Alignment | None
+) -> tuple[np.ndarray, Alignment, Note]:
+    """The infrared (H, W, 1) laid onto the visible image (H, W, 3), by the common transform or one of its own."""
+    from lure_cli.core.registration.alignment import describe, warp
+    from lure_cli.core.registration.estimate import estimate
+
+    if common is None:
+        try:
+            own = estimate(x, to_channels(vis, 1), model=cast(Model, options.align))
+        except LureError as error:
+            raise LureError(f"{pair.ir}: {error.message}", error.hint) from error
+        return warp(x, own), own, Note("aligned", f"{pair.ir}: {describe(own)}")
+    (h, w), (width, height) = vis.shape[:2], common.size
+    if (width, height) != (w, h):
+        raise LureError(
+            f"{pair.vis} is {w}x{h}, but the alignment was estimated for {width}x{height}",
+            "align folders with one size of images, or each pair on its own (without --align-once)",
+        )
+    return warp(x, common), common, Note("rig", f"all pairs: {describe(common)}")
 
 
 def common_alignment(
@@ -177,7 +185,7 @@ def common_alignment(
     """
     from lure_cli.core.registration.estimate import estimate_once, spread
 
-    plain = ReadOptions(options.ir_range, options.resize_ir, max_pixels=options.max_pixels)
+    plain = replace(options, align="none", align_once=False)
     greys, last = [], None
     for pair in spread(pairs):
         if stop():

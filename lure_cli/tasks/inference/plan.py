@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
@@ -104,6 +104,7 @@ class FuseOptions(JobOptions):
     ir: Path
     vis: Path
     output: str | None = None
+    _: KW_ONLY
     prompt: str | None = None
     prompt_ir: str | None = None
     prompt_vis: str | None = None
@@ -146,7 +147,7 @@ def _prompts_of(names: Sequence[str], prompts: Mapping[str, Prompt], file: Path)
     return [prompts[name] for name in names]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RestoreOptions(JobOptions):
     """What `lure restore` was asked to do; see the command's help. Exactly one of `ir` and `vis` is given."""
 
@@ -221,6 +222,7 @@ RestorePlan = Plan[RestoreOptions, RestoreItem]
 def plan_job(
     options: JobOptions,
     items: Sequence[AnyItem],
+    *,
     existing: Callable[[AnyItem], Path | None],
     limit: int | None = None,
     say: Say | None = None,
@@ -276,7 +278,7 @@ def plan_fuse(options: FuseOptions, say: Say | None = None) -> FusePlan:
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
     _check_types(pairs, o.bits)
-    return Plan(o, *plan_job(o, pairs, _existing, o.limit, say), tuple(unmatched))
+    return Plan(o, *plan_job(o, pairs, existing=_existing, limit=o.limit, say=say), tuple(unmatched))
 
 
 def plan_restore(options: RestoreOptions, say: Say | None = None) -> RestorePlan:
@@ -293,7 +295,7 @@ def plan_restore(options: RestoreOptions, say: Say | None = None) -> RestorePlan
     items = _restore_items(source, modality, many, o)
     check_outputs(items, (), RESTORED)
     _check_types(items, o.bits)
-    return Plan(o, *plan_job(o, items, _existing, o.limit, say))
+    return Plan(o, *plan_job(o, items, existing=_existing, limit=o.limit, say=say))
 
 
 def _restore_items(source: Path, modality: Modality, many: bool, o: RestoreOptions) -> list[RestoreItem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
 from pathlib import Path
 from string import Formatter
@@ -44,6 +44,7 @@ class VideoOptions:
     shared: FuseOptions
     ir: str
     vis: str
+    _: KW_ONLY
     fps: str | None = None
     sync: str = "auto"
     length: str = "shortest"
@@ -138,7 +139,7 @@ def plan_video(options: VideoOptions, say: Say | None = None) -> ClipPlan:
     pairs, unmatched = _find_clips(o)
     for pair in pairs:
         _check_target(pair, o)
-    return Plan(o, *plan_job(o.shared, pairs, _existing, say=say), tuple(unmatched))
+    return Plan(o, *plan_job(o.shared, pairs, existing=_existing, say=say), tuple(unmatched))
 
 
 def _find_clips(o: VideoOptions) -> tuple[Sequence[ClipPair], list[Path]]:

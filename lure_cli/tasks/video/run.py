@@ -95,7 +95,7 @@ class ClipWorker:
         pairs.start()
         result.sync = pairs.how
         with open_target(result.pair, self.options, pairs) as target:
-            yield from _tell(result, pairs.notes)
+            yield from _messages(result, pairs.notes)
             loading = time.perf_counter()
             fuser = self.fuser
             result.seconds -= time.perf_counter() - loading  # the model is loaded once for all clips
@@ -124,7 +124,7 @@ class ClipWorker:
             yield from self._end(pairs, result)
             cut = result.interrupted or result.truncated is not None or pairs.limit is not None
             target.finish(complete=not cut and "vis" not in pairs.left)
-            yield from _tell(result, target.notes)
+            yield from _messages(result, target.notes)
 
     def _end(self, pairs: FramePairs, result: ClipResult) -> Iterator[Message]:
         """What is to be said about the end of a clip; LureError if lengths had to be equal."""
@@ -141,18 +141,20 @@ class ClipWorker:
                 longer = f"{sides[side]} is longer: {frames} of it have no partner"
                 if self.options.length == "equal":
                     raise LureError(longer, "leave --length equal out to fuse what both have")
-                yield from _tell(result, [f"{longer} and are left out"])
+                yield from _messages(result, [f"{longer} and are left out"])
         if pairs.dropped:
             skipped = f"{pairs.dropped} live frames were skipped: they come faster than they are fused"
-            yield from _tell(result, [skipped])
+            yield from _messages(result, [skipped])
         for clip in (pairs.ir, pairs.vis):
             if isinstance(clip, VideoFile) and clip.ended is not None:
-                yield from _tell(result, [f"{clip.source} ended ({clip.ended})"])
+                yield from _messages(result, [f"{clip.source} ended ({clip.ended})"])
             if clip.mended:
-                yield from _tell(result, [f"{clip.source}: {clip.mended} time stamps ran backwards and were mended"])
+                yield from _messages(
+                    result, [f"{clip.source}: {clip.mended} time stamps ran backwards and were mended"]
+                )
 
 
-def _tell(result: ClipResult, texts: list[str]) -> Iterator[Message]:
+def _messages(result: ClipResult, texts: list[str]) -> Iterator[Message]:
     """Messages that are kept in the result as well."""
     for text in texts:
         result.notes.append(text)

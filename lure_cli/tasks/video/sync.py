@@ -77,11 +77,11 @@ class FramePairs:
     options: ReadOptions
     sync: Sync = "auto"
     limit: int | None = None
-    notes: list[str] = field(default_factory=list)
-    taken: int = 0
-    left: dict[str, int] = field(default_factory=dict)
-    apart: str | None = None
-    alignment: Alignment | None = None
+    notes: list[str] = field(default_factory=list, init=False)
+    taken: int = field(default=0, init=False)
+    left: dict[str, int] = field(default_factory=dict, init=False)
+    apart: str | None = field(default=None, init=False)
+    alignment: Alignment | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         live = self.ir.about.live or self.vis.about.live
