@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lure_cli.core.images.picture import has_image_suffix
+from lure_cli.core.images.formats import has_image_suffix
 from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lure_cli.config import nearest
-from lure_cli.core.images.picture import has_image_suffix
+from lure_cli.core.images.formats import has_image_suffix
 from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training.corpus import FOLDERS

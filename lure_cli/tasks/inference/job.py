@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from lure_cli.core.files import sweep
-from lure_cli.core.images.picture import check_output, encode_image, write_image
+from lure_cli.core.images.formats import check_output
+from lure_cli.core.images.picture import encode_image, write_image
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuser import Fuser

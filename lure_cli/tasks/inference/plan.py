@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 from lure_cli.config import nearest
-from lure_cli.core.images.picture import check_output
+from lure_cli.core.images.formats import check_output
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions

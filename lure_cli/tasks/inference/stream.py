@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lure_cli.core.images.picture import read_picture, read_raw, to_channels
-from lure_cli.core.images.value_range import ValueRange, apply_range, settle_range
+from lure_cli.core.images.value_range import ValueRange, apply_range, resolve_range
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.tasks.inference.pipeline import run_pipeline
 
@@ -191,7 +191,7 @@ def load_pairs(irs: Iterable[Source], viss: Iterable[Source]) -> Iterator[tuple[
         if isinstance(ir, (str, Path)):
             pixels = read_raw(Path(ir))
             if value_range is None:
-                value_range = settle_range([pixels], ValueRange())[0]
+                value_range = resolve_range([pixels], ValueRange())[0]
             ir = to_channels(apply_range(pixels, value_range), 1)
         if isinstance(vis, (str, Path)):
             vis = read_picture(vis, channels=3).x

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lure_cli.core.images.picture import SUFFIXES
+from lure_cli.core.images.formats import SUFFIXES
 from lure_cli.errors import LureError
 
 _WILD = re.compile(r"[*?\[]")

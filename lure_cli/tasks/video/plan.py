@@ -10,9 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 from string import Formatter
 
-from lure_cli.core.images.picture import check_output, has_image_suffix
-from lure_cli.core.video.clip import SUFFIXES as READ
-from lure_cli.core.video.clip import is_live, is_video
+from lure_cli.core.images.formats import check_output, has_image_suffix
+from lure_cli.core.video.source import SUFFIXES as READ
+from lure_cli.core.video.source import is_live, is_video
 from lure_cli.core.video.writer import SUFFIXES as WRITTEN
 from lure_cli.core.video.writer import check_clip
 from lure_cli.errors import LureError
@@ -38,7 +38,7 @@ class VideoOptions:
     sync: see `FramePairs`.
     length: `shortest`, or `equal`: clips of unequal lengths are refused.
     check_every: frames from one look for degradations to the next, for prompts that say `auto`.
-    codec, crf: see `core.video.writer.check_clip`.
+    codec, crf: see `lure_cli.core.video.writer.check_clip`.
     """
 
     shared: FuseOptions
@@ -231,7 +231,7 @@ def _check_target(pair: ClipPair, o: VideoOptions) -> None:
         check_output(pair.picture(0).suffix, o.shared.bits, False)
         check_folder(pair.picture(0).parent)
         return
-    check_clip(Path(pair.output).suffix, o.codec, o.crf, o.shared.bits)
+    check_clip(Path(pair.output).suffix, codec=o.codec, quality=o.crf, bits=o.shared.bits)
     check_folder(Path(pair.output).parent)
     for source in (pair.ir, pair.vis):
         if not is_live(source) and os.path.realpath(source) == os.path.realpath(pair.output):

@@ -77,14 +77,14 @@ class ClipWorker:
         read, sound, rate = self.options.shared.read, not pair.pictures, self.options.rate
         vis = open_clip(pair.vis, "vis", read, rate, sound=sound)
         try:
-            ir = open_clip(pair.ir, "ir", read, rate or vis.about.rate)
+            ir = open_clip(pair.ir, "ir", read, rate or vis.info.rate)
         except BaseException:
             vis.close()
             raise
         try:
-            if vis.about.rate is None:
+            if vis.info.rate is None:
                 vis.close()
-                vis = open_clip(pair.vis, "vis", read, ir.about.rate)
+                vis = open_clip(pair.vis, "vis", read, ir.info.rate)
             return FramePairs(ir, vis, read, cast(Sync, self.options.sync), self.options.shared.limit)
         except BaseException:
             ir.close()
@@ -115,7 +115,7 @@ class ClipWorker:
                         yield change
                     result.frames += 1
                     yield Progress(result.pair, result.frames, pairs.total)
-            result.size, result.rate = pairs.vis.about.size, pairs.vis.about.rate
+            result.size, result.rate = pairs.vis.info.size, pairs.vis.info.rate
             result.alignment = pairs.alignment.record() if pairs.alignment is not None else None
             total = pairs.total
             result.interrupted = self.stop() and not (total is not None and pairs.taken >= total)

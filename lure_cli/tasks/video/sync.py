@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lure_cli.core.images.picture import to_channels
-from lure_cli.core.images.value_range import ValueRange, apply_range, settle_range
+from lure_cli.core.images.value_range import ValueRange, apply_range, resolve_range
 from lure_cli.core.registration.alignment import Model
-from lure_cli.core.video.clip import Frame, is_coloured, is_live, is_realtime
+from lure_cli.core.video.clip import Frame
 from lure_cli.core.video.picture_folder import PictureFolder
+from lure_cli.core.video.pixels import is_coloured
 from lure_cli.core.video.reader import VideoFile
+from lure_cli.core.video.source import is_live, is_realtime
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
 from lure_cli.tasks.video.live import LiveFrames
@@ -84,11 +86,11 @@ class FramePairs:
     alignment: Alignment | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        live = self.ir.about.live or self.vis.about.live
+        live = self.ir.info.live or self.vis.info.live
         self._sources = [
             LiveFrames(clip.frames()) if is_realtime(clip.source) else clip.frames() for clip in (self.ir, self.vis)
         ]
-        rates = self.ir.about.rate, self.vis.about.rate
+        rates = self.ir.info.rate, self.vis.info.rate
         self._own_times = isinstance(self.ir, VideoFile) and isinstance(self.vis, VideoFile)
         self.how = self.sync if self.sync != "auto" else "time" if live else "index"
         if self.sync == "auto" and not live and None not in rates:
@@ -100,7 +102,7 @@ class FramePairs:
                 )
         self._check_numbers()
         if self.sync == "auto" and not live and self._own_times:
-            late = float(self.vis.about.start - self.ir.about.start)
+            late = float(self.vis.info.start - self.ir.info.start)
             if abs(late) > 1.5 / float(rates[1] or 25):
                 first, second = (self.vis, self.ir) if late > 0 else (self.ir, self.vis)
                 self.notes.append(
@@ -120,10 +122,10 @@ class FramePairs:
     @property
     def total(self) -> int | None:
         """How many pairs there will be, as far as the headers tell."""
-        counts = [c for c in (self.ir.about.count, self.vis.about.count) if c is not None]
+        counts = [c for c in (self.ir.info.count, self.vis.info.count) if c is not None]
         if self.how == "time":
-            counts = [self.vis.about.count] if self.vis.about.count is not None else []
-        if self.ir.about.live or self.vis.about.live:
+            counts = [self.vis.info.count] if self.vis.info.count is not None else []
+        if self.ir.info.live or self.vis.info.live:
             counts = []
         if self.limit is not None:
             counts.append(self.limit)
@@ -138,7 +140,7 @@ class FramePairs:
         pairs = self._by_time() if self.how == "time" else self._by_index()
         if self.limit is not None:
             pairs = islice(pairs, self.limit)
-        live = self.ir.about.live or self.vis.about.live
+        live = self.ir.info.live or self.vis.info.live
         head = list(islice(pairs, SAMPLES if live else 1))
         self._pairs = chain(head, pairs)
         if not head:
@@ -152,7 +154,7 @@ class FramePairs:
         if not live and (by_content or align):
             irs = self.ir.sample(SAMPLES) or irs
         try:
-            self._range, mapping = settle_range(irs, wanted)
+            self._range, mapping = resolve_range(irs, wanted)
         except LureError as error:
             raise LureError(f"{self.ir.source}: {error.message}", error.hint) from error
         if self.ir.coloured:
@@ -236,7 +238,7 @@ class FramePairs:
     def _leave(self, side: str, clip: Clip, first: Frame) -> None:
         """Remember how many frames of the longer clip are left, from this one on."""
         place = first.number - (clip.first_number if isinstance(clip, PictureFolder) else 0)
-        count = clip.about.count
+        count = clip.info.count
         self.left[side] = count - place if count is not None and count > place else -1
 
     def _by_time(self) -> Iterator[tuple[Frame, Frame]]:
@@ -254,7 +256,7 @@ class FramePairs:
                 self.left["vis"] = before
                 continue
             if following is None and vis.time > now.time + now.duration:
-                count = self.vis.about.count
+                count = self.vis.info.count
                 self.left["vis"] = before + count - vis.number if count is not None and count > vis.number else -1
                 return
             yield now, replace(vis, packets=sound + vis.packets) if sound else vis

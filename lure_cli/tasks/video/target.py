@@ -51,17 +51,17 @@ class ClipTarget:
     def __init__(self, path: Path, name: str, o: VideoOptions, pairs: FramePairs) -> None:
         self.notes: list[str] = []
         self._vis, vis = pairs.vis, pairs.vis
-        codec = check_clip(path.suffix, o.codec, o.crf, o.shared.bits)
-        self.writer = VideoWriter(path, vis.about, codec, o.crf, o.shared.bits, vis.sound, vis.zero, name)
+        encoding = check_clip(path.suffix, codec=o.codec, quality=o.crf, bits=o.shared.bits)
+        self.writer = VideoWriter(path, vis.info, encoding, sound=vis.sound, zero=vis.zero, name=name)
         self._until = Fraction(0)
         if self.writer.silent:
             kinds = ", ".join(self.writer.silent)
             pairs.notes.append(f"the sound ({kinds}) is left out, as {path.suffix} files cannot hold it; .mkv can")
-        if vis.others:
+        if vis.subtitles:
             pairs.notes.append(f"{vis.source}: subtitles are left out")
         if self.writer.unsquare:
             pairs.notes.append(
-                f"pixels are not square ({vis.about.aspect}), which {codec} in {path.suffix} does not tell"
+                f"pixels are not square ({vis.info.aspect}), which {encoding.codec} in {path.suffix} does not tell"
             )
         if self.writer.full_chroma:
             pairs.notes.append(

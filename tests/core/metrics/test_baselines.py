@@ -10,7 +10,7 @@ import pytest
 
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.metrics.baselines import (
-    FLOORS,
+    BASELINES,
     copy_ir,
     copy_vis,
     guided_filter_fusion,
@@ -38,7 +38,7 @@ def row(*values: float) -> np.ndarray:
 
 
 def test_names_in_table_order() -> None:
-    assert list(FLOORS) == ["mean", "maximum", "laplacian", "guided-filter", "copy-ir", "copy-vis"]
+    assert list(BASELINES) == ["mean", "maximum", "laplacian", "guided-filter", "copy-ir", "copy-vis"]
 
 
 def test_worked_by_hand() -> None:
@@ -108,11 +108,11 @@ def test_guided_filter_gives_equals_to_the_infrared() -> None:
 
 
 @pytest.mark.parametrize("shape", SIZES)
-@pytest.mark.parametrize("name", FLOORS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_whole_numbers_of_the_sources_shape(name: str, shape: tuple[int, int]) -> None:
     ir, vis = noise(shape), noise(shape, 1)
     before = ir.copy(), vis.copy()
-    fused = FLOORS[name](ir, vis)
+    fused = BASELINES[name](ir, vis)
     assert fused.shape == shape
     assert fused.dtype == np.float64
     assert np.isin(fused, np.arange(256)).all()
@@ -120,25 +120,25 @@ def test_whole_numbers_of_the_sources_shape(name: str, shape: tuple[int, int]) -
 
 
 @pytest.mark.parametrize("shape", SIZES)
-@pytest.mark.parametrize("name", FLOORS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_an_image_with_itself_gives_it_back(name: str, shape: tuple[int, int]) -> None:
     x = noise(shape)
     within = 1 if name in ("laplacian", "guided-filter") else 0
-    assert np.abs(FLOORS[name](x, x) - x).max() <= within
+    assert np.abs(BASELINES[name](x, x) - x).max() <= within
 
 
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("name", ["mean", "maximum", "laplacian"])
 def test_sources_swapped(name: str, shape: tuple[int, int]) -> None:
     ir, vis = noise(shape), noise(shape, 1)
-    np.testing.assert_array_equal(FLOORS[name](ir, vis), FLOORS[name](vis, ir))
+    np.testing.assert_array_equal(BASELINES[name](ir, vis), BASELINES[name](vis, ir))
 
 
 @pytest.mark.parametrize("level", [0, 77, 255])
-@pytest.mark.parametrize("name", FLOORS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_constant_images(name: str, level: int) -> None:
     x = np.full((19, 30), float(level))
-    np.testing.assert_array_equal(FLOORS[name](x, x), x)
+    np.testing.assert_array_equal(BASELINES[name](x, x), x)
 
 
 @pytest.mark.parametrize(
@@ -154,15 +154,15 @@ def test_constant_images(name: str, level: int) -> None:
 )
 def test_an_example_as_when_compared_with_the_peers(name: str, level: float, deviation: float, step: float) -> None:
     """Holds radii, epsilons and levels where the data folder is missing; the values are those of this code."""
-    fused = FLOORS[name](*(grey(EXAMPLES / "pairs" / side / "gate.png") for side in ("ir", "vis")))
+    fused = BASELINES[name](*(grey(EXAMPLES / "pairs" / side / "gate.png") for side in ("ir", "vis")))
     values = fused.mean(), fused.std(), np.abs(np.diff(fused)).mean()
     assert values == pytest.approx((level, deviation, step), abs=1e-3)
 
 
-@pytest.mark.parametrize("name", FLOORS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_turning_the_pair_turns_the_result(name: str) -> None:
     ir, vis = (grey(EXAMPLES / "pairs" / side / "gate.png") for side in ("ir", "vis"))
-    assert np.abs(FLOORS[name](ir, vis) - FLOORS[name](ir.T, vis.T).T).max() <= 1
+    assert np.abs(BASELINES[name](ir, vis) - BASELINES[name](ir.T, vis.T).T).max() <= 1
 
 
 @pytest.mark.shared

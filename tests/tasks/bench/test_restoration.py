@@ -151,11 +151,6 @@ def test_unpaired_images_and_unknown_degradations_are_named(here: Path) -> None:
         bench_restore(RestoreBenchOptions(Path("data"), weights=()))
 
 
-def test_a_folder_of_cases_may_be_called_restore(lure: Run, here: Path) -> None:
-    assert "restore/cases.json: cannot be read" in lure("bench", "./restore").err
-    assert "Missing argument" in lure("bench", "restore").err
-
-
 def test_clean_folders_say_what_they_show() -> None:
     assert parse_clean(["vis=a", "ir=b=c", "x=y", "d"]) == (
         ("vis", Path("a")),

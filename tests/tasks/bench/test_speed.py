@@ -19,7 +19,8 @@ from lure_cli.core import devices
 from lure_cli.core.model import layers, precision
 from lure_cli.core.model.layers import EncoderLayer, pixelwise
 from lure_cli.errors import LureError
-from lure_cli.tasks.bench import speed
+from lure_cli.tasks.bench import speed, speed_row
+from lure_cli.tasks.bench.speed_result import Row, Speed, SpeedOptions
 from tests.helpers.files import Outcome
 from tests.helpers.models import TEXT, texts, tiny
 
@@ -253,12 +254,12 @@ def test_bench_speed_rows_and_figures(lure: Run, tmp_path: Path) -> None:
 
 
 def test_bench_speed_goes_on_after_a_row_that_fails(lure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured(options: object, rows: tuple[speed.Row, ...], stop: object) -> Iterator[speed.Speed]:
+    def measured(options: object, rows: tuple[Row, ...], stop: object) -> Iterator[Speed]:
         for row in rows:
             error = LureError("it is broken", "mend it") if row.prompt == "vis" else None
-            yield speed.Speed(row, 0.5, 0.75, 20.0, 100.0, 0.4, 300.0, 120.0, error)
+            yield Speed(row, 0.5, 0.75, 20.0, 100.0, 0.4, 300.0, 120.0, error)
 
-    monkeypatch.setattr(speed, "speed", measured)
+    monkeypatch.setattr(speed, "measure_speed", measured)
     monkeypatch.setenv("COLUMNS", "150")  # one grid
     done = lure("bench", "speed", "--sizes", "64x64", "-q")
     assert done.code == 1
@@ -269,9 +270,9 @@ def test_bench_speed_goes_on_after_a_row_that_fails(lure: Run, monkeypatch: pyte
 
 
 def test_a_process_that_dies_is_a_row_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = speed.SpeedOptions(("64x64",), prompts=("none",), runs=1)
-    monkeypatch.setattr(speed, "_measure_into", math.exp)  # a function that cannot take the arguments
-    (row,) = speed.speed(options, speed.plan_speed(options))
+    options = SpeedOptions(sizes=("64x64",), prompts=("none",), runs=1)
+    monkeypatch.setattr(speed_row, "measure_into", math.exp)  # a function that cannot take the arguments
+    (row,) = speed.measure_speed(options, speed.plan_speed(options))
     assert row.error is not None
     assert "ended early" in row.error.message
 
@@ -295,9 +296,10 @@ def test_bench_speed_bad_usage(args: tuple[str, ...], text: str, lure: Run) -> N
     assert text in done.err
 
 
-def test_bench_takes_a_folder_or_speed(lure: Run, examples: Path) -> None:
-    assert "speed" in lure("bench", "--help").out
-    assert "cases.json" in lure("bench", "none").err
-    Path("speed").mkdir()
-    assert "speed/cases.json" in lure("bench", "./speed").err
+def test_bench_is_a_group_of_three(lure: Run) -> None:
+    listed = lure("bench", "--help").out
+    assert all(name in listed for name in ("fusion", "restore", "speed"))
     assert lure("bench").code == 2
+    done = lure("bench", "cases")  # once the folder of `fusion`
+    assert done.code == 2
+    assert "No such command 'cases'" in done.err

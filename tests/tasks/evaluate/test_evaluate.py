@@ -19,9 +19,10 @@ from PIL import Image
 
 from lure_cli.core import metrics
 from lure_cli.core.images.picture import read_pixels
-from lure_cli.core.metrics.baselines import FLOORS
+from lure_cli.core.metrics.baselines import BASELINES
 from lure_cli.errors import LureError
-from lure_cli.tasks.evaluate.evaluate import evaluate, find_columns, plan_evaluation
+from lure_cli.tasks.evaluate.columns import find_columns
+from lure_cli.tasks.evaluate.evaluate import evaluate, plan_evaluation
 from lure_cli.tasks.evaluate.images import EvaluateOptions, parse_fused
 from lure_cli.tasks.evaluate.summary import Column, summarise
 from tests.helpers.files import EXAMPLES, ROOT, SHARED
@@ -39,10 +40,10 @@ def grey(path: Path) -> np.ndarray:
 @pytest.fixture
 def folders(examples: Path) -> Path:
     """The example pictures, and two fused folders: `mean` (named as the sources) and `top` (NAME_fused)."""
-    for folder, floor, name in (("mean", "mean", "{}.png"), ("top", "maximum", "{}_fused.png")):
+    for folder, baseline, name in (("mean", "mean", "{}.png"), ("top", "maximum", "{}_fused.png")):
         (examples / folder).mkdir()
         for stem in NAMES:
-            fused = FLOORS[floor](*(grey(PAIRS / side / f"{stem}.png") for side in ("ir", "vis")))
+            fused = BASELINES[baseline](*(grey(PAIRS / side / f"{stem}.png") for side in ("ir", "vis")))
             Image.fromarray(fused.astype(np.uint8)).save(examples / folder / name.format(stem))
     return examples
 
@@ -113,7 +114,7 @@ def test_two_methods_of_one_name() -> None:
 
 def test_values_are_those_of_the_functions(folders: Path) -> None:
     plan = plan_evaluation(
-        EvaluateOptions((("m", Path("mean")),), PAIRS / "ir", PAIRS / "vis", ("VIF", "VIF_min", "SF"), jobs=1)
+        EvaluateOptions((("m", Path("mean")),), PAIRS / "ir", PAIRS / "vis", metrics=("VIF", "VIF_min", "SF"), jobs=1)
     )
     found = evaluate(plan)
     assert [files.name for files in found.images] == list(NAMES)
@@ -131,7 +132,7 @@ def test_values_are_those_of_the_functions(folders: Path) -> None:
 
 
 def test_processes_and_one_process_agree(folders: Path) -> None:
-    options = {"ir": PAIRS / "ir", "vis": PAIRS / "vis", "floors": True, "metrics": ("EN", "Qabf", "MSE")}
+    options = {"ir": PAIRS / "ir", "vis": PAIRS / "vis", "baselines": True, "metrics": ("EN", "Qabf", "MSE")}
     one, two = (evaluate(plan_evaluation(EvaluateOptions((), **options, jobs=n))) for n in (1, 2))  # type: ignore[arg-type]
     assert [m.name for m in one.methods] == [m.name for m in two.methods]
     for a, b in zip(one.methods, two.methods, strict=True):
@@ -217,15 +218,17 @@ def test_usage_errors(args: list[str], text: str, lure: Callable, folders: Path)
     assert "hint:" in done.err
 
 
-# --- floors, clean sources, references ----------------------------------------------------------------------------
+# --- baselines, clean sources, references ----------------------------------------------------------------------------
 
 
-def test_floors_equal_their_files(folders: Path) -> None:
+def test_baselines_equal_their_files(folders: Path) -> None:
     plan = plan_evaluation(
-        EvaluateOptions((("top2", Path("top")),), PAIRS / "ir", PAIRS / "vis", ("EN", "VIF"), floors=True, jobs=1)
+        EvaluateOptions(
+            (("top2", Path("top")),), PAIRS / "ir", PAIRS / "vis", metrics=("EN", "VIF"), baselines=True, jobs=1
+        )
     )
     by_name = {m.name: m for m in evaluate(plan).methods}
-    assert {n for n, m in by_name.items() if m.floor} == set(FLOORS)
+    assert {n for n, m in by_name.items() if m.baseline} == set(BASELINES)
     for column in ("EN", "VIF"):
         assert np.array_equal(by_name["maximum"].values[column], by_name["top2"].values[column])
     assert by_name["copy-ir"].values["VIF"] == pytest.approx(by_name["copy-ir"].values["VIF"])
@@ -233,14 +236,14 @@ def test_floors_equal_their_files(folders: Path) -> None:
 
 def test_copies_show_why_the_worse_served_source_is_there(folders: Path) -> None:
     """Copying one source beats averaging in the usual sum, and loses by far in the smaller of the two."""
-    options = EvaluateOptions((), PAIRS / "ir", PAIRS / "vis", ("VIF", "VIF_min"), floors=True, jobs=1)
+    options = EvaluateOptions((), PAIRS / "ir", PAIRS / "vis", metrics=("VIF", "VIF_min"), baselines=True, jobs=1)
     means = {m.name: {c: s.mean for c, s in m.summary.items()} for m in evaluate(plan_evaluation(options)).methods}
     assert means["copy-vis"]["VIF"] > means["mean"]["VIF"]
     assert means["copy-vis"]["VIF_min"] < means["mean"]["VIF_min"] / 2
 
 
 def test_degraded_sources_are_scored_against_the_clean_ones(lure: Callable, examples: Path) -> None:
-    """Floors are fused from --ir and --vis; every score is against --clean-ir and --clean-vis."""
+    """Baselines are fused from --ir and --vis; every score is against --clean-ir and --clean-vis."""
     street = "examples/street"
     done = lure(
         "eval", "--ir", f"{street}/ir_noisy.png", "--vis", f"{street}/vis_hazy.png",

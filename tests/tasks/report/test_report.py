@@ -31,15 +31,15 @@ COLUMNS = (
 ODD = "a_b&<c>"
 
 
-def make(methods: dict[str, dict[str, list[float]]], floors: tuple[str, ...] = ()) -> Evaluation:
+def make(methods: dict[str, dict[str, list[float]]], baselines: tuple[str, ...] = ()) -> Evaluation:
     count = len(next(iter(methods.values()))["VIF"])
     images = tuple(ImageFiles(f"img_{i}", {}) for i in range(count))
-    return Evaluation("zoo", COLUMNS, images, summarise(methods, COLUMNS, floors), next(iter(methods)))
+    return Evaluation("zoo", COLUMNS, images, summarise(methods, COLUMNS, baselines), next(iter(methods)))
 
 
 @pytest.fixture(scope="module")
 def three() -> Evaluation:
-    """`good` is best in VIF and MSE, the odd one second; CC is undefined once; `flat` is a floor."""
+    """`good` is best in VIF and MSE, the odd one second; CC is undefined once; `flat` is a baseline."""
     rng = np.random.default_rng(0)
     noise = rng.uniform(0, 0.01, 12)
     odd, flat = 0.99 * noise, 1.01 * noise  # no two differences are equal, so that the rank test needs no permutations
@@ -63,6 +63,10 @@ def three() -> Evaluation:
 @pytest.fixture
 def one() -> Evaluation:
     return make({"only": {"VIF": [0.5, 0.7], "MSE": [1.0, 3.0], "CC": [0.1, 0.2], "MI": [2.0, 3.0]}})
+
+
+def markdown(evaluation: Evaluation) -> str:
+    return report.evaluation_results(evaluation).to_markdown()
 
 
 def picture(index: int, which: str) -> np.ndarray | None:
@@ -90,7 +94,7 @@ def test_numbers_of_a_column_line_up() -> None:
 
 
 def test_image_csv_keeps_every_bit(three: Evaluation) -> None:
-    rows = list(csv.DictReader(io.StringIO(report.image_csv(three))))
+    rows = list(csv.DictReader(io.StringIO(report.evaluation_results(three).to_csv())))
     assert len(rows) == 36
     for method in three.methods:
         for i, row in enumerate(r for r in rows if r["method"] == method.name):
@@ -118,7 +122,7 @@ def test_summary_csv(three: Evaluation) -> None:
 def test_dict_has_no_nan(three: Evaluation) -> None:
     import json
 
-    found = json.loads(json.dumps(report.to_dict(three), allow_nan=False))
+    found = json.loads(json.dumps(report.evaluation_results(three).record, allow_nan=False))
     assert found["images"]["img_0"]["good"]["CC"] is None
     good = next(m for m in found["methods"] if m["name"] == "good")
     assert good["summary"]["CC"]["undefined"] == 1
@@ -135,7 +139,7 @@ def cells(markdown: str) -> dict[str, list[str]]:
 
 
 def test_markdown_marks_best_and_second_both_ways(three: Evaluation) -> None:
-    text = report.to_markdown(three)
+    text = markdown(three)
     table = cells(text)
     assert table["method"] == ["VIF ↑", "MSE ↓", "CC ↑", "MI ↑", "mean rank ↓"]
     odd = r"a_b\&\<c\>"
@@ -173,7 +177,7 @@ def test_quotes_need_no_font_encoding() -> None:
 
 
 def test_one_method_has_no_ranks(one: Evaluation) -> None:
-    for text in (report.to_markdown(one), report.to_latex(one)):
+    for text in (markdown(one), report.to_latex(one)):
         assert "rank" not in text
         assert "Wilcoxon" not in text
         assert "**" not in text
@@ -205,7 +209,7 @@ class Page(HTMLParser):
 def test_every_number_of_the_page_is_one_of_the_csv(three: Evaluation) -> None:
     text = to_html(three, picture)
     page = Page(text)
-    image_rows = list(csv.reader(io.StringIO(report.image_csv(three))))[1:]
+    image_rows = list(csv.reader(io.StringIO(report.evaluation_results(three).to_csv())))[1:]
     summary = list(csv.DictReader(io.StringIO(report.summary_csv(three))))
     assert sorted(page.values["images"]) == sorted(v for row in image_rows for v in row[3:] if v)
     expected = [row[k] for row in summary for k in ("mean", "low", "high")]

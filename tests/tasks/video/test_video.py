@@ -19,8 +19,8 @@ import typer
 
 from lure_cli.cli.output import show_error
 from lure_cli.cli.video import fuse_video
-from lure_cli.core.video.clip import is_live, is_video
 from lure_cli.core.video.reader import VideoFile
+from lure_cli.core.video.source import is_live, is_video
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
 from lure_cli.tasks.inference.plan import FuseOptions
