@@ -25,7 +25,9 @@ from lure_cli.core.model.checkpoint import new_model, save_model, save_tensors
 from lure_cli.core.text.encoders import VocabularyEncoder
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights.find import find_weights, local_weights, resolve_weights, update_weights, weights_label
-from lure_cli.tasks.weights.hub import Repo, cached, download, parse_repo, read_record
+from lure_cli.tasks.weights.hub import cached, download
+from lure_cli.tasks.weights.record import read_record
+from lure_cli.tasks.weights.repo import Repo, parse_repo
 from tests.helpers.files import EXAMPLES, ROOT, Outcome, save_png
 from tests.helpers.hub_server import READ_ONLY, TOKEN, Hub, serve
 
@@ -47,8 +49,8 @@ def make_model(path: Path, seed: int = 0, licence: str = "MIT") -> bytes:
 
 
 def record_of(content: bytes, **changes: Any) -> bytes:
-    told = {"format": 1, "name": "tiny", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    return json.dumps(told | changes).encode()
+    record = {"format": 1, "name": "tiny", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return json.dumps(record | changes).encode()
 
 
 def files_of(content: bytes, **changes: Any) -> dict[str, bytes]:
@@ -67,12 +69,12 @@ def server() -> Iterator[Hub]:
     from huggingface_hub import utils
 
     reset = getattr(huggingface_hub, "close_session", None) or getattr(utils, "reset_sessions", None)
-    with pytest.MonkeyPatch.context() as patch, serve() as made:
+    with pytest.MonkeyPatch.context() as patch, serve() as server:
         for name in ("NO_PROXY", "no_proxy"):
             patch.setenv(name, "127.0.0.1,localhost")
         if reset is not None:
             reset()
-        yield made
+        yield server
 
 
 @pytest.fixture
@@ -175,7 +177,7 @@ def test_a_changed_file_in_the_cache_is_refused_until_it_is_got_again(
     hub: Hub, lure: Run, tmp_path: Path, model: bytes, link: bool
 ) -> None:
     path = download(Repo(NAME))
-    for bad, said in ((model[:-1] + bytes([model[-1] ^ 1]), "checksum"), (b"\x80\x04pickle", "8 bytes")):
+    for bad, words in ((model[:-1] + bytes([model[-1] ^ 1]), "checksum"), (b"\x80\x04pickle", "8 bytes")):
         if not link:
             path.unlink()
         path.write_bytes(bad)
@@ -189,7 +191,7 @@ def test_a_changed_file_in_the_cache_is_refused_until_it_is_got_again(
             done = lure(*command)
             assert done.code == 2
             assert [line.split(":")[0] for line in done.err.splitlines()[-2:]] == ["error", "hint"]
-            assert said in done.err
+            assert words in done.err
             assert str(path) in done.err
         assert lure("weights", "verify", NAME).code == 1
         assert f"lure weights download --force {NAME}" in lure("weights", "verify").err
@@ -217,19 +219,19 @@ def test_half_a_model_in_the_cache_is_completed(hub: Hub) -> None:
 # --- a hub or network that fails ------------------------------------------------------------------------------------
 
 
-def failed(done: Outcome, *said: str) -> None:
+def failed(done: Outcome, *words: str) -> None:
     """One error, one hint, nothing on stdout."""
     lines = done.err.splitlines()
     assert done.code == 2
     assert done.out == ""
     assert [line.split(":")[0] for line in lines[-2:]] == ["error", "hint"], done.err
     assert sum(line.startswith("error:") for line in lines) == 1
-    for text in said:
+    for text in words:
         assert text in done.err
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "words"),
     [
         ({"repo": "ann/none"}, ["no such repository", "ann/none"]),
         ({"repo": f"{NAME}@v9"}, ["no revision 'v9'", NAME]),
@@ -252,7 +254,9 @@ def failed(done: Outcome, *said: str) -> None:
     ],
     ids=str,
 )
-def test_faults(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], said: list[str]) -> None:
+def test_faults(
+    hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], words: list[str]
+) -> None:
     repo = hub.repos[NAME]
     repo.private, repo.gated = fault.get("private", False), fault.get("gated", False)
     hub.fail, hub.cuts, hub.rewrite = fault.get("fail", {}), fault.get("cuts", 0), fault.get("rewrite", {})
@@ -264,7 +268,7 @@ def test_faults(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch, fault: d
     assert repo_asked is not None
     with pytest.raises(LureError) as caught:
         download(repo_asked)
-    for text in said:
+    for text in words:
         assert text in f"{caught.value.message}\n{caught.value.hint}"
     assert not list(cache.rglob("model.safetensors"))
 
@@ -305,15 +309,15 @@ def test_endpoints_that_are_none(hub: Hub, lure: Run, monkeypatch: pytest.Monkey
     failed(lure("weights", "download", NAME), "HF_ENDPOINT is no web address")
 
 
-@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "no room"), (errno.EACCES, "Permission denied")])
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "no room"), (errno.EACCES, "Permission denied")])
 def test_a_cache_that_cannot_be_written(
-    hub: Hub, lure: Run, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+    hub: Hub, lure: Run, monkeypatch: pytest.MonkeyPatch, number: int, words: str
 ) -> None:
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(number, os.strerror(number), "/cache/blob")
 
     monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
-    failed(lure("weights", "download", NAME), said, "HF_HOME")
+    failed(lure("weights", "download", NAME), words, "HF_HOME")
 
 
 # --- repositories that lie ------------------------------------------------------------------------------------------
@@ -341,12 +345,12 @@ LIES: dict[str, tuple[bytes | dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", LIES)
 def test_records_that_lie(hub: Hub, model: bytes, case: str) -> None:
-    lie, said = LIES[case]
+    lie, words = LIES[case]
     hub.repos[NAME].commit({"lure.json": record_of(model, **lie) if isinstance(lie, dict) else lie})
     for get in (lambda: download(Repo(NAME)), lambda: Fuser.from_pretrained(NAME)):
         with pytest.raises(LureError) as caught:
             get()
-        assert said in f"{caught.value.message}\n{caught.value.hint}"
+        assert words in f"{caught.value.message}\n{caught.value.hint}"
 
 
 def test_a_record_cannot_point_elsewhere(hub: Hub, model: bytes) -> None:
@@ -356,7 +360,7 @@ def test_a_record_cannot_point_elsewhere(hub: Hub, model: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "words"),
     [
         (b"\x80\x04\x95pickled", "damaged or not a safetensors"),
         (b"\xff" * 64, "damaged or not a safetensors"),
@@ -368,7 +372,7 @@ def test_a_record_cannot_point_elsewhere(hub: Hub, model: bytes) -> None:
     ids=lambda x: x if isinstance(x, str) else x[:3].hex(),
 )
 def test_files_that_are_as_recorded_but_no_models(
-    hub: Hub, lure: Run, tmp_path: Path, model: bytes, content: bytes | str, said: str
+    hub: Hub, lure: Run, tmp_path: Path, model: bytes, content: bytes | str, words: str
 ) -> None:
     path = tmp_path / "a.safetensors"
     if content == "newer":
@@ -382,9 +386,9 @@ def test_files_that_are_as_recorded_but_no_models(
     else:
         path.write_bytes(model[:-8] if isinstance(content, str) else content)
     hub.add("ann/bad", files_of(path.read_bytes()))
-    failed(lure("fuse", *PAIR, "--weights", "ann/bad", "-o", tmp_path / "x.png", "-q"), said)
+    failed(lure("fuse", *PAIR, "--weights", "ann/bad", "-o", tmp_path / "x.png", "-q"), words)
     assert lure("weights", "verify", "ann/bad").code == 1
-    failed(lure("weights", "push", path, "ann/new"), said)
+    failed(lure("weights", "push", path, "ann/new"), words)
     assert not hub.asked("POST")
 
 
