@@ -8,8 +8,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench.adherence import wrong_prompt
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from lure_cli.tasks.inference.fuser import Fuser
 
-Modality = Literal["ir", "vis"]
 METRICS = ("PSNR", "SSIM")
 INPUT = "input"
 _FOLDERS: dict[str, Modality] = {"visible": "vis", "infrared": "ir"}

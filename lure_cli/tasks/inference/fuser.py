@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lure_cli.core.images.picture import read_picture, to_channels
 from lure_cli.core.images.value_range import ValueRange
+from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.request import Request, request_of, request_of_one, with_findings
@@ -110,7 +111,7 @@ class Fuser:
 
         from lure_cli.core.devices import pick_device, pick_dtype
         from lure_cli.core.model.checkpoint import load_model
-        from lure_cli.core.model.precision import settle_dtype
+        from lure_cli.core.model.precision import resolve_dtype
 
         if threads is not None:
             if threads < 1:
@@ -125,7 +126,7 @@ class Fuser:
         number = pick_dtype(dtype, where)  # a wrong one shows before anything is loaded
         model, text, provenance = load_model(path)
         fuser = cls(model, text, provenance, where, number, tile, overlap)
-        fuser.dtype = settle_dtype(dtype, model, text)
+        fuser.dtype = resolve_dtype(dtype, model, text)
         if compiled:
             compile_parts(model)
         return fuser
@@ -296,7 +297,7 @@ class Fuser:
         found = {m: self._examine(ir if m == "ir" else vis, m) for m in request.auto}
         return with_findings(request.prompt, found), found
 
-    def detect(self, image: Source, modality: Literal["ir", "vis"]) -> tuple[Finding, ...]:
+    def detect(self, image: Source, modality: Modality) -> tuple[Finding, ...]:
         """Which degradations an image shows, each with score and severity in [0, 1]; empty for a clean one."""
         return self._examine(self.tensor(image, 1 if modality == "ir" else 3), modality)
 
@@ -306,7 +307,7 @@ class Fuser:
         return shipped_detector().detect(x[0].permute(1, 2, 0).cpu().numpy(), modality)
 
     def restore(
-        self, image: Source, modality: Literal["ir", "vis"], prompt: str | None = None, strength: float = 1.0
+        self, image: Source, modality: Modality, prompt: str | None = None, strength: float = 1.0
     ) -> np.ndarray:
         """Restore one image, without fusing.
 
@@ -324,7 +325,7 @@ class Fuser:
         return self.fulfil_one(image, modality, request_of_one(modality, prompt, strength))[0]
 
     def fulfil_one(
-        self, image: Source, modality: Literal["ir", "vis"], request: Request
+        self, image: Source, modality: Modality, request: Request
     ) -> tuple[np.ndarray, Prompt, Mapping[str, tuple[Finding, ...]]]:
         """As `restore`, for a request that is already understood; gives the same as `fulfil`."""
         from lure_cli.core.model.tiling import restore_tiled, tile_side
@@ -352,13 +353,13 @@ class Fuser:
     def _run(self, compute: Callable[[], torch.Tensor], name: str) -> torch.Tensor:
         import torch
 
-        from lure_cli.core.devices import autocast
+        from lure_cli.core.devices import autocast, is_out_of_memory
 
         try:
             with torch.no_grad(), autocast(self.device, self.dtype):
                 return compute().float()
-        except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-            if isinstance(error, MemoryError) or "memory" in str(error):
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
                 raise LureError(
                     f"{name}not enough memory for this size", "take it in tiles: --tile 512, or 256 for still less"
                 ) from error

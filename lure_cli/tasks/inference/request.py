@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import NONE, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.prompt import parse_prompt
@@ -61,7 +62,7 @@ def request_of(
     return Request(parsed, auto, strengths["ir"], strengths["vis"])
 
 
-def request_of_one(modality: Literal["ir", "vis"], prompt: str | None = None, strength: float = 1.0) -> Request:
+def request_of_one(modality: Modality, prompt: str | None = None, strength: float = 1.0) -> Request:
     """What is wanted of one image alone; as `request_of`, for a prompt that is about this image."""
     return request_of(**{f"prompt_{modality}": prompt}, strength=strength)  # type: ignore[arg-type]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import OneInput, ReadOptions, read_one
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from lure_cli.core.detector.detector import Finding
 
-Modality = Literal["ir", "vis"]
 RESTORED = Naming("restored", "images", "known fields: {stem} (the file's name without suffix), {folder} (sub-folder)")
 
 
