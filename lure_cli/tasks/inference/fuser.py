@@ -302,13 +302,13 @@ class Fuser:
         """No gradients, numbers of the fuser's type; LureError, about the file `name` if any, where memory runs out."""
         import torch
 
-        from lure_cli.core.devices import autocast
+        from lure_cli.core.devices import autocast, is_out_of_memory
 
         try:
             with torch.no_grad(), autocast(self.device, self.dtype):
                 yield
-        except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-            if isinstance(error, MemoryError) or "memory" in str(error):
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
                 raise LureError(
                     f"{name}{name and ': '}not enough memory for this size",
                     "take it in tiles: --tile 512, or 256 for still less",

@@ -326,8 +326,8 @@ class Trainer:
                 x = inputs[m] = self._images([s.x for s in samples])
                 y = targets[m] = self._images([s.y for s in samples])
                 texts = self._texts(samples)
-                edit = model.edit_of(self._images([s.whole for s in samples]), texts, m)
-                latents[m] = model.encode(x, texts, m, edit=edit)
+                condition = model.condition_from(self._images([s.whole for s in samples]), texts, m)
+                latents[m] = model.encode(x, texts, m, condition=condition)
                 if cfg.unified:
                     with torch.no_grad():
                         clean = model.encode(y, self.text.encode([()] * len(samples)).to(self.device), m)
