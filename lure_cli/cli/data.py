@@ -35,15 +35,15 @@ def check(
 
     options = task.check_options(folder, config, full)
     with tqdm(disable=quiet or as_json, unit="file", leave=False) as bar:
-        found = task.check_data(options, bar.update)
+        report = task.check_data(options, bar.update)
     if as_json:
-        emit_json(found.to_dict())
+        emit_json(report.to_dict())
     else:
         if not quiet:
-            show_table(task.table_of_sets(found))
-        for finding in found.faults if quiet else found.findings:
-            emit(printable(f"{finding.level}: {finding.folder}: {finding.message}"))
+            show_table(task.table_of_sets(report))
+        for issue in report.faults if quiet else report.issues:
+            emit(printable(f"{issue.level}: {issue.folder}: {issue.message}"))
         if not quiet:
-            emit(task.verdict(found))
-    if found.faults:
+            emit(task.verdict(report))
+    if report.faults:
         raise typer.Exit(1)

@@ -1,11 +1,4 @@
-"""Training data: a folder layout, and batches that are a pure function of (seed, step).
-
-    fusion/<set>/train/{ir,vi}                                          registered pairs, equal names
-    restoration/<visible|infrared>/<degradation>/<set>/train/{degraded,clean}   real pairs, equal names
-    clean/<visible|infrared>/<set>                                      clean single images
-
-For training, a folder named `test` is never read. Sets named in `exclude` are left out.
-"""
+"""Batches of training data that are a pure function of (seed, step)."""
 
 from __future__ import annotations
 
@@ -27,8 +20,9 @@ from lure_cli.core.model.context import whole_view
 from lure_cli.core.pixels import CHANNELS, Modality, pad_to_multiple
 from lure_cli.core.text.paraphrase import paraphrase
 from lure_cli.core.text.vocabulary import DEGRADATIONS
-from lure_cli.core.training.corpus import Corpus, Files
+from lure_cli.core.training.corpus import Corpus
 from lure_cli.core.training.degradations import degrade_alike, lifted_rain, uniform
+from lure_cli.core.training.layout import Files
 from lure_cli.errors import LureError
 
 _SIDES: dict[Modality, int] = {"ir": 0, "vis": 1}

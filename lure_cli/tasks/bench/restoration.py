@@ -102,7 +102,8 @@ def find_sets(options: RestoreBenchOptions) -> tuple[RestorationSet, ...]:
     Raises:
         LureError: no such folder, nothing in it, unpaired files, a set or a folder that is not there.
     """
-    from lure_cli.core.training.corpus import find_restoration
+    from lure_cli.core.training.corpus import restoration_pairs
+    from lure_cli.core.training.layout import read_layout
 
     o = options
     if o.limit is not None and o.limit < 1:
@@ -110,7 +111,7 @@ def find_sets(options: RestoreBenchOptions) -> tuple[RestorationSet, ...]:
     words = {m: folder for folder, m in _FOLDERS.items()}
     found = [
         RestorationSet(f"{words[m]}/{degradation}/{name}", m, degradation, tuple((f[0], f[1]) for f in files))
-        for (m, degradation), sets in find_restoration(o.data, "test").items()
+        for (m, degradation), sets in restoration_pairs(read_layout(o.data), "never trained on").items()
         for name, files in sets.items()
     ]
     for wanted in o.only:
