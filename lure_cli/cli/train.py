@@ -57,8 +57,9 @@ def _train(
 ) -> None:
     from tqdm import tqdm
 
+    from lure_cli.tasks.train.config import resolve_config
     from lure_cli.tasks.train.log import Record
-    from lure_cli.tasks.train.trainer import Trainer, resolve_config
+    from lure_cli.tasks.train.trainer import Trainer
 
     cfg = resolve_config(stage, config, flags, settings)
     trainer = Trainer(cfg, resume)

@@ -22,7 +22,7 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.data.layout import Issue, count, layout_issues, level_of, share, some
 from lure_cli.tasks.evaluate.evaluate import cores
 from lure_cli.tasks.report.table import Cell, Table
-from lure_cli.tasks.train.trainer import resolve_config
+from lure_cli.tasks.train.config import resolve_config
 
 DECODED = 6
 """Images of a folder whose pixels are decoded without `full`, evenly spaced."""

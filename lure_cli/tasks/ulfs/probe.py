@@ -21,7 +21,7 @@ from lure_cli.core.training.layout import read_layout
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.outputs import check_folder
 from lure_cli.tasks.report.plots import check_plots
-from lure_cli.tasks.train.trainer import resolve_config
+from lure_cli.tasks.train.config import resolve_config
 from lure_cli.tasks.ulfs.figure import draw_ulfs
 from lure_cli.tasks.ulfs.result import INIT, SCOPES, Probe, Reading, Ulfs
 from lure_cli.tasks.ulfs.samples import FOLDS, Group, UlfsOptions, draw_samples

@@ -78,7 +78,8 @@ def draw_samples(folder: DataFolder, options: UlfsOptions) -> Iterator[Group]:
         if len(crops) < 2 * FOLDS:
             kind = f"{'well-lit ' if modality == 'vis' else ''}{MODALITY_NAMES[modality]} images"
             raise LureError(
-                f"{options.data}: {len(crops)} {kind} of {options.size} pixels or more for {options.split}, of which the probe needs {2 * FOLDS}",
+                f"{options.data}: {len(crops)} {kind} of {options.size} pixels or more for {options.split}, of which "
+                f"the probe needs {2 * FOLDS}",
                 "name a folder with more images, or lower --size",
             )
         sources = tuple(path.relative_to(options.data).as_posix() for path, _ in crops)
