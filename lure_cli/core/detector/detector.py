@@ -6,7 +6,6 @@ degradation is found where its score reaches the threshold that is kept with the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lure_cli.core.detector.features import statistics
+from lure_cli.core.records import open_record
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
 
@@ -105,25 +105,14 @@ def load_detector(path: Path) -> Detector:
     Raises:
         LureError: missing, unreadable, damaged, of a newer format, or not a detector that fits this version.
     """
-    from safetensors import SafetensorError, safe_open
-
     hint = "install lure-cli again"
+    tensors, metadata = open_record(path, "detector", FORMAT, "a detector of LURE", hint, MAX_BYTES)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise LureError(f"{path}: larger than {MAX_BYTES >> 20} MiB", hint)
-        with safe_open(path, "np") as f:
-            metadata = {k: json.loads(v) for k, v in (f.metadata() or {}).items()}
-            if metadata.get("kind") != "detector":
-                raise LureError(f"{path}: not a detector of LURE", hint)
-            if not isinstance(metadata.get("format"), int) or metadata["format"] > FORMAT:
-                raise LureError(f"{path}: format {metadata.get('format')} is newer than this version knows", "upgrade")
-            layers = {m: {k: f.get_tensor(f"{m}.{k}").astype(np.float32) for k in _LAYERS} for m in DEGRADATIONS}
+        layers = {m: {k: tensors[f"{m}.{k}"].astype(np.float32) for k in _LAYERS} for m in DEGRADATIONS}
         thresholds = {m: {n: float(metadata["thresholds"][m][n]) for n in names} for m, names in DEGRADATIONS.items()}
         detector = Detector(layers, thresholds, metadata["provenance"])
         for m, channels in (("vis", 3), ("ir", 1)):  # shapes that do not fit show here, not in the middle of a job
             detector.detect(np.zeros((8, 8, channels), np.float32), m)
-    except OSError as e:
-        raise LureError(f"{path}: cannot be read ({e.strerror or e})", hint) from e
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise LureError(f"{path}: damaged or no detector that fits this version ({e})", hint) from e
     return detector

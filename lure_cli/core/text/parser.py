@@ -7,7 +7,6 @@ waiting for torch. `lure_cli.tasks.train.parser` trains it.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lure_cli.core.records import open_record
 from lure_cli.core.text.vocabulary import ALL, SEVERITIES, Focus, Found
 from lure_cli.errors import LureError
 
@@ -142,28 +142,11 @@ class Language:
         Raises:
             LureError: missing, damaged, or of a newer format.
         """
-        from safetensors import SafetensorError, safe_open
-
         hint = "install lure-cli again"
+        tensors, metadata = open_record(path, "text", FORMAT, "a text encoder of LURE", hint)
         try:
-            with safe_open(path, "np") as f:
-                metadata = {k: json.loads(v) for k, v in (f.metadata() or {}).items()}
-                if metadata.get("kind") != "text":
-                    raise LureError(f"{path}: not a text encoder of LURE", hint)
-                if not isinstance(metadata["format"], int) or metadata["format"] > FORMAT:
-                    raise LureError(f"{path}: format {metadata['format']} is newer than this version knows", hint)
-                return cls({k: f.get_tensor(k) for k in f.keys()}, metadata)  # noqa: SIM118 (safe_open is no dict)
-        except OSError as e:
-            raise LureError(f"{path}: cannot be read ({e.strerror or e})", hint) from e
-        except (
-            SafetensorError,
-            LookupError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            ArithmeticError,
-            RecursionError,
-        ) as e:
+            return cls(tensors, metadata)
+        except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as e:
             raise LureError(f"{path}: damaged or not a text encoder ({e})", hint) from e
 
     def read(self, text: str, focus: Focus = "pair") -> Reading:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lure_cli.core.files import cannot_be_written
 from lure_cli.core.images.picture import quantised
 from lure_cli.core.video.clip import About, matrix_of, require_av
 from lure_cli.errors import LureError
@@ -131,7 +132,7 @@ class VideoWriter:
         try:
             self._container = av.open(f"file:{path}", "w", options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise self._cannot(error) from error
+            raise cannot_be_written(self._name, error) from error
         try:
             self._stream = s = self._container.add_stream(kind.encoder, rate=self._rate)
             s.width, s.height, s.pix_fmt = about.size[0], about.size[1], self._format
@@ -148,7 +149,7 @@ class VideoWriter:
             self._sound, self.silent = self._copies(sound)
         except (av.FFmpegError, OSError, ValueError) as error:
             self._container.close()
-            raise self._cannot(error) from error
+            raise cannot_be_written(self._name, error) from error
         self._reformat = av.video.reformatter.VideoReformatter()
 
     def _copies(self, sound: Iterable[Any]) -> tuple[dict[int, Any], list[str]]:
@@ -195,7 +196,7 @@ class VideoWriter:
         try:
             self._container.mux(self._stream.encode(frame))
         except (self._av.FFmpegError, OSError) as error:
-            raise self._cannot(error) from error
+            raise cannot_be_written(self._name, error) from error
 
     def copy(self, packets: Iterable[Any]) -> None:
         """Add packets of sound; those of streams that the container cannot hold are left out."""
@@ -210,7 +211,7 @@ class VideoWriter:
             try:
                 self._container.mux(packet)
             except (self._av.FFmpegError, OSError) as error:
-                raise self._cannot(error) from error
+                raise cannot_be_written(self._name, error) from error
 
     def close(self) -> None:
         """Write what is still to be written; the file is whole then.
@@ -222,15 +223,9 @@ class VideoWriter:
             self._container.mux(self._stream.encode(None))
             self._container.close()
         except (self._av.FFmpegError, OSError) as error:
-            raise self._cannot(error) from error
+            raise cannot_be_written(self._name, error) from error
 
     def abandon(self) -> None:
         """Let go of a file that will not be whole."""
         with suppress(self._av.FFmpegError, OSError):
             self._container.close()
-
-    def _cannot(self, error: BaseException) -> LureError:
-        fault = getattr(error, "strerror", None) or " ".join(str(error).split())
-        return LureError(
-            f"{self._name}: cannot be written ({fault})", "check that the folder is writable and the disk has room"
-        )

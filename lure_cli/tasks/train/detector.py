@@ -29,9 +29,9 @@ from torch import Generator, Tensor, nn
 
 from lure_cli.core.detector.detector import FORMAT, LIMIT, RIVALS, decide
 from lure_cli.core.detector.features import statistics
-from lure_cli.core.files import whole_file
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.pixels import CHANNELS, Modality
+from lure_cli.core.records import save_record
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training.corpus import Corpus, find_corpus
 from lure_cli.core.training.degradations import degrade_measured, uniform
@@ -336,8 +336,6 @@ def fit(
     tables: Mapping[Modality, Table], data: Sequence[str], seed: int, out: Path, epochs: int = 40, batch: int = 256
 ) -> None:
     """Train both modalities' voters, choose thresholds and write the file, whole or not at all."""
-    from safetensors.numpy import save_file
-
     torch.set_num_threads(1)  # the matrices are small, and the sums come out the same on every machine
     tensors: dict[str, np.ndarray] = {}
     thresholds: dict[str, dict[str, float]] = {}
@@ -355,9 +353,7 @@ def fit(
     images = sum(len(t.fold) for t in tables.values())
     provenance = {"data": data, "images": images, "seed": seed, "held_out": measured}
     metadata = {"format": FORMAT, "kind": "detector", "thresholds": thresholds, "provenance": provenance}
-    with whole_file(out) as temporary:
-        save_file(tensors, temporary, {k: json.dumps(v) for k, v in metadata.items()})
-        temporary.chmod(0o644)  # safetensors writes files for the owner alone
+    save_record(out, tensors, metadata)
     log.info("%s", out)
 
 

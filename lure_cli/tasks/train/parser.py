@@ -11,7 +11,6 @@ a list of English words, the most frequent first, to which those of the training
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
 import sys
@@ -25,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lure_cli.core.files import whole_file
+from lure_cli.core.records import save_record
 from lure_cli.core.text.paraphrase import WORDS, Sample, Split, lexicon, sample, telling_words, typo
 from lure_cli.core.text.parser import FORMAT, LABELS, LENGTH, SPECIAL, Language, Tokenizer
 from lure_cli.core.text.vocabulary import SEVERITIES
@@ -311,8 +310,6 @@ def _encode_share(job: tuple[int, int, Words, dict[str, Any]]) -> tuple[np.ndarr
 
 
 def _save(out: Path, tower: Tower, list_: Words, seed: int, cfg: dict[str, Any]) -> None:
-    from safetensors.numpy import save_file
-
     tensors = {k: p.detach().numpy().astype(np.float16) for k, p in tower.state_dict().items()}
     tensors |= {"words": np.frombuffer("\n".join(list_.words).encode(), np.uint8)}
     tensors |= {"vectors": list_.vectors, "scales": list_.scales}
@@ -324,9 +321,7 @@ def _save(out: Path, tower: Tower, list_: Words, seed: int, cfg: dict[str, Any])
         "provenance": {"seed": seed, **cfg, "teacher": "all-MiniLM-L6-v2 (Apache-2.0)"},
         "licence": "Apache-2.0",
     }
-    with whole_file(out) as temporary:
-        save_file(tensors, temporary, {k: json.dumps(x) for k, x in metadata.items()})
-        temporary.chmod(0o644)  # safetensors writes files for the owner alone
+    save_record(out, tensors, metadata)
 
 
 def judge(language: Language, samples: Iterable[Sample]) -> tuple[dict[str, float], list[str]]:

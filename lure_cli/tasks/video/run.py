@@ -234,20 +234,14 @@ def _target(pair: ClipPair, o: VideoOptions, pairs: FramePairs) -> Iterator[_Pic
         yield _Pictures(pair, o, pairs)
         return
     path = Path(pair.output)
-    try:
-        with whole_file(path) as temporary:
-            target = _ClipFile(temporary, pair.output, o, pairs)
-            try:
-                yield target
-            finally:
-                target.writer.abandon()
-            if os.path.lexists(path) and not o.shared.overwrite:  # made by another process meanwhile
-                raise LureError(f"{path} has come into being meanwhile", "give --overwrite to replace it")
-    except OSError as error:
-        raise LureError(
-            f"{path}: cannot be written ({error.strerror or error})",
-            "check that the folder is writable and the disk has room",
-        ) from error
+    with whole_file(path) as temporary:
+        target = _ClipFile(temporary, pair.output, o, pairs)
+        try:
+            yield target
+        finally:
+            target.writer.abandon()
+        if os.path.lexists(path) and not o.shared.overwrite:  # made by another process meanwhile
+            raise LureError(f"{path} has come into being meanwhile", "give --overwrite to replace it")
 
 
 class _ClipFile:

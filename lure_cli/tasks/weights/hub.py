@@ -28,6 +28,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from lure_cli.core.files import MAX_WEIGHTS, sha256
+from lure_cli.core.records import newer_format
 from lure_cli.errors import LureError
 from lure_cli.version import __version__
 
@@ -118,7 +119,7 @@ def read_record(path: Path) -> HubRecord:
     form = told.get("format") if isinstance(told, dict) else None
     known = type(form) is int and form == FORMAT  # True is 1, too
     if type(form) is int and form > FORMAT:
-        raise LureError(f"{path}: its format is newer than this version knows", "upgrade lure-cli")
+        raise newer_format(path, form)
     name, size, digest = (told.get(k) for k in ("name", "bytes", "sha256")) if known else (None, None, None)
     if not (
         isinstance(name, str)
