@@ -58,7 +58,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class View:
+class Crop:
     """A part of an image."""
 
     image: Tensor
@@ -70,7 +70,7 @@ class View:
     mirrored: bool
 
     @cached_property
-    def crop(self) -> Tensor:
+    def pixels(self) -> Tensor:
         """(C, S, S) in [0, 1]."""
         return self.cut(self.image[:, *self.window].float() / 255)
 
@@ -135,7 +135,7 @@ class Sampler:
 
     def _pairs(self, generators: Sequence[Generator]) -> tuple[Tensor, Tensor]:
         drawn = [self._draw(self.corpus.fusion, (1, 3), g, 2.0) for g in generators]
-        return torch.stack([ir.crop for ir, _ in drawn]), torch.stack([vis.crop for _, vis in drawn])
+        return torch.stack([ir.pixels for ir, _ in drawn]), torch.stack([vis.pixels for _, vis in drawn])
 
     def fixed_pairs(self, count: int) -> tuple[Tensor, Tensor] | None:
         """The same clean pairs for every run, whatever its seed, as `stage2` gives them; None without any."""
@@ -160,18 +160,18 @@ class Sampler:
         for (m, name), sets in self.corpus.restoration.items():
             if m == modality and any(sets.values()):
                 drawn = [self._draw(sets, (planes, planes), g, 1.0) for g in generators(name, "real")]
-                cases[f"{name}_real"] = [Sample(x.crop, y.crop, x.whole, (name,)) for x, y in drawn]
+                cases[f"{name}_real"] = [Sample(x.pixels, y.pixels, x.whole, (name,)) for x, y in drawn]
         return cases
 
     def _fixed_case(self, modality: Modality, names: tuple[str, ...], g: Generator) -> Sample:
         return self._degraded(self._clean_crop(modality, names, g, 2.0), names, (), modality, g)
 
     def _degraded(
-        self, clean: View, names: tuple[str, ...], kept: tuple[str, ...], modality: Modality, g: Generator
+        self, clean: Crop, names: tuple[str, ...], kept: tuple[str, ...], modality: Modality, g: Generator
     ) -> Sample:
         """A sample with these degradations; the prompt asks for all to go but for those that are kept."""
         sides: list[Sequence[str]] = [names, kept]
-        crops, whole = [clean.crop, clean.crop], clean.whole
+        crops, whole = [clean.pixels, clean.pixels], clean.whole
         if LIGHT & set(names):  # shows in the image as a whole
             image = clean.image.float() / 255
             images = degrade_alike([(image, [n for n in side if n in LIGHT]) for side in sides], modality, g)
@@ -180,11 +180,11 @@ class Sampler:
         x, y = degrade_alike(list(zip(crops, sides, strict=True)), modality, g)
         return Sample(x, y, _seen_with(whole, x), tuple(name for name in names if name not in kept))
 
-    def _clean_crop(self, modality: Modality, names: tuple[str, ...], g: Generator, zoom: float) -> View:
+    def _clean_crop(self, modality: Modality, names: tuple[str, ...], g: Generator, zoom: float) -> Crop:
         """What is to be degraded; well lit, if that can be had, where "low light" is among the degradations."""
         for _ in range(8):
             (view,) = self._draw(self._clean[modality], (CHANNELS[modality],), g, zoom)
-            if "lowlight" not in names or view.crop.mean() > LIT:
+            if "lowlight" not in names or view.pixels.mean() > LIT:
                 break
         return view
 
@@ -204,7 +204,7 @@ class Sampler:
             fusion_only = uniform(g, 0, 1) < 0.7  # it ties the fusion data to the latent space
             pool = self._fusion[modality] if fusion_only else self._clean[modality]
             (clean,) = self._draw(pool, (planes,), g, 2.0)
-            return Sample(clean.crop, clean.crop, clean.whole, ())
+            return Sample(clean.pixels, clean.pixels, clean.whole, ())
         known = DEGRADATIONS[modality]
         shares = torch.tensor([_SHARES.get(name, 1.0) * (ramp if name in LIGHT else 1.0) for name in known])
         names: tuple[str, ...] = (known[int(torch.multinomial(shares, 1, generator=g))],)
@@ -213,7 +213,7 @@ class Sampler:
             # Light and weather look alike at any size; grain and streaks do not, so those keep their pixels.
             zoom = 3.0 if names[0] in ("lowlight", "overexposure", "haze") else 1.0
             degraded, clean = self._draw(real, (planes, planes), g, zoom)
-            sample = Sample(degraded.crop, clean.crop, degraded.whole, names)
+            sample = Sample(degraded.pixels, clean.pixels, degraded.whole, names)
         else:
             if uniform(g, 0, 1) < cfg.composite_ratio:
                 other = known[int(torch.randint(len(known), (), generator=g))]
@@ -222,10 +222,10 @@ class Sampler:
             clean = self._clean_crop(modality, names, g, 3.0)
             if real and names == ("rain",) and uniform(g, 0, 1) < LIFTED:
                 rainy, dry = self._draw(real, (planes, planes), g, 1.5)
-                x = lifted_rain(clean.crop, rainy.crop - dry.crop, g)
-                thumbnail = clean.whole[:planes] + (x - clean.crop).mean((1, 2), keepdim=True)
+                x = lifted_rain(clean.pixels, rainy.pixels - dry.pixels, g)
+                thumbnail = clean.whole[:planes] + (x - clean.pixels).mean((1, 2), keepdim=True)
                 whole = torch.cat((thumbnail.clamp(0, 1), clean.whole[planes:]))
-                sample = Sample(x, clean.crop, _seen_with(whole, x), names)
+                sample = Sample(x, clean.pixels, _seen_with(whole, x), names)
             else:
                 partial = len(names) == 2 and uniform(g, 0, 1) < cfg.partial_ratio
                 sample = self._degraded(clean, names, names[1:] if partial else (), modality, g)
@@ -235,7 +235,7 @@ class Sampler:
 
     def _draw(
         self, sets: Mapping[str, Sequence[Files]], planes: Sequence[int], g: Generator, zoom: float
-    ) -> list[View]:
+    ) -> list[Crop]:
         """The same random crop of all files of one sample, from a window up to `zoom` times as large, mirrored in
         half of the cases. Large sets are drawn more often, but only by the root of their size."""
         if not sets:
@@ -256,7 +256,7 @@ class Sampler:
         left = int(torch.randint(w - window + 1, (), generator=g))
         mirror = uniform(g, 0, 1) < 0.5
         place = slice(top, top + window), slice(left, left + window)
-        return [View(image, whole, place, size, mirror) for image, whole in images]
+        return [Crop(image, whole, place, size, mirror) for image, whole in images]
 
     def _load(self, path: Path, planes: int) -> tuple[Tensor, Tensor]:
         """uint8 (C, H, W) and its view as a whole, from memory where it was read before and the cache had room."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from lure_cli.core.pixels import MODALITY_NAMES
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.tasks.bench.result import CLEAN, SELF, UNPROMPTED, WRONG, defined
 from lure_cli.tasks.prompt import parse_prompt
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from lure_cli.tasks.bench.result import Bench
 
 METRICS = (SELF, "SSIM")
-_SIDES = {"vis": "visible", "ir": "infrared"}
 _RULE = (
     "The wrong prompt names, for each image that the right one speaks of, the degradation that follows in the "
     "vocabulary of that image, round, and that is not named; for clean pairs the first one of each image."
@@ -44,7 +44,7 @@ def wrong_prompt(prompt: Prompt) -> Prompt:
 
 def told(prompt: Prompt) -> str:
     """A prompt in words: 'rain in the visible image'."""
-    said = [f"{name} in the {_SIDES[m]} image" for m in DEGRADATIONS for name in getattr(prompt, m)]
+    said = [f"{name} in the {MODALITY_NAMES[m]} image" for m in MODALITY_NAMES for name in getattr(prompt, m)]
     return " and ".join(said) or "none"
 
 

@@ -8,8 +8,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from lure_cli.core.pixels import MODALITY_NAMES, Modality
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench.adherence import wrong_prompt
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
 
     from lure_cli.tasks.inference.fuser import Fuser
 
-Modality = Literal["ir", "vis"]
 METRICS = ("PSNR", "SSIM")
 INPUT = "input"
-_FOLDERS: dict[str, Modality] = {"visible": "vis", "infrared": "ir"}
 _LAYOUT = "it holds restoration/<visible|infrared>/<degradation>/<set>/test/{degraded,clean}, with equal names"
 
 
@@ -92,7 +91,7 @@ def parse_clean(values: Iterable[str]) -> tuple[tuple[str | None, Path], ...]:
     made: list[tuple[str | None, Path]] = []
     for value in values:
         side, equals, rest = value.partition("=")
-        made.append((side, Path(rest)) if equals and side in _FOLDERS.values() else (None, Path(value)))
+        made.append((side, Path(rest)) if equals and side in MODALITY_NAMES else (None, Path(value)))
     return tuple(made)
 
 
@@ -108,9 +107,8 @@ def find_sets(options: RestoreBenchOptions) -> tuple[RestorationSet, ...]:
     o = options
     if o.limit is not None and o.limit < 1:
         raise LureError(f"--limit {o.limit} leaves nothing to do", "give a number from 1 on")
-    words = {m: folder for folder, m in _FOLDERS.items()}
     found = [
-        RestorationSet(f"{words[m]}/{degradation}/{name}", m, degradation, tuple((f[0], f[1]) for f in files))
+        RestorationSet(f"{MODALITY_NAMES[m]}/{degradation}/{name}", m, degradation, tuple((f[0], f[1]) for f in files))
         for (m, degradation), sets in restoration_pairs(read_layout(o.data), "never trained on").items()
         for name, files in sets.items()
     ]
@@ -135,7 +133,8 @@ def _is_called(each: RestorationSet, wanted: str) -> bool:
 
 
 def _clean_set(side: str | None, folder: Path) -> RestorationSet:
-    modality = side or _FOLDERS.get(folder.resolve().parent.name)
+    parent = folder.resolve().parent.name
+    modality = side or next((m for m, word in MODALITY_NAMES.items() if word == parent), None)
     if modality not in ("ir", "vis"):
         raise LureError(
             f"{folder}: is it visible or infrared?",

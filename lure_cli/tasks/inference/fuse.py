@@ -24,8 +24,8 @@ from lure_cli.tasks.paths.pairing import Pair
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.detector.detector import Finding
     from lure_cli.core.registration.alignment import Alignment
+    from lure_cli.core.text.vocabulary import Finding
 
 
 Result = AnyResult[Pair]

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import torch
 
     from lure_cli.config import Provenance
-    from lure_cli.core.detector.detector import Finding
     from lure_cli.core.model.lure import Lure
     from lure_cli.core.model.tiling import TileSize
     from lure_cli.core.onnx.runtime import OnnxLure
     from lure_cli.core.text.encoders import TextEncoder
+    from lure_cli.core.text.vocabulary import Finding
 
     Source = str | Path | np.ndarray
     """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""

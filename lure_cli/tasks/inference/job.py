@@ -28,8 +28,8 @@ from lure_cli.tasks.weights.find import DEFAULT
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.detector.detector import Finding
     from lure_cli.core.registration.alignment import Alignment
+    from lure_cli.core.text.vocabulary import Finding
     from lure_cli.tasks.inference.inputs import Kept
 
 AnyItem = TypeVar("AnyItem", bound=Item)

@@ -128,8 +128,8 @@ def _tell(result: Result) -> dict[str, Any]:
 
 def _heard(told: dict[str, Any], job: tuple[Pair, Any]) -> Result:
     """The result of a pair from what `_tell` said; paths in texts as the user gave them."""
-    from lure_cli.core.detector.detector import Finding
     from lure_cli.core.registration.alignment import Alignment
+    from lure_cli.core.text.vocabulary import Finding
 
     def given(text: str) -> str:
         for path in (job[0].ir, job[0].vis, job[0].output):

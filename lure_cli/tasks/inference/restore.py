@@ -31,7 +31,7 @@ from lure_cli.tasks.weights.find import detector_path, resolve_weights
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.detector.detector import Finding
+    from lure_cli.core.text.vocabulary import Finding
 
 Modality = Literal["ir", "vis"]
 RESTORED = Naming("restored", "images", "known fields: {stem} (the file's name without suffix), {folder} (sub-folder)")

@@ -16,7 +16,7 @@ from lure_cli.tasks.inference.pipeline import overlap
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.detector.detector import Finding
+    from lure_cli.core.text.vocabulary import Finding
     from lure_cli.tasks.inference.fuser import Source
     from lure_cli.tasks.inference.request import Request
 

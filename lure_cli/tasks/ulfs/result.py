@@ -9,6 +9,7 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from lure_cli.core.pixels import MODALITY_NAMES
 from lure_cli.core.text.vocabulary import NONE
 from lure_cli.tasks.report.table import Cell, Table, format_number
 from lure_cli.tasks.ulfs.samples import FOLDS, Group, UlfsOptions
@@ -21,7 +22,7 @@ INIT = "init"
 """Stands for an untrained network: `init`, or `init:MODEL`."""
 
 
-SCOPES = {"vis": "visible", "ir": "infrared", "all": "both"}
+SCOPES: dict[Any, str] = {**MODALITY_NAMES, "all": "both"}
 
 
 @dataclass(frozen=True)

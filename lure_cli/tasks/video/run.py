@@ -25,7 +25,7 @@ from lure_cli.tasks.video.plan import ClipPair, ClipPlan, VideoOptions, finished
 from lure_cli.tasks.video.sync import FramePairs, Sync, open_clip
 
 if TYPE_CHECKING:
-    from lure_cli.core.detector.detector import Finding
+    from lure_cli.core.text.vocabulary import Finding
 
 
 @dataclass(frozen=True)

@@ -41,13 +41,13 @@ def inspect_weights(weights: str) -> WeightsInfo:
     from lure_cli.core.files import sha256
     from lure_cli.core.model.checkpoint import load_model
     from lure_cli.core.model.lure import parameter_count
-    from lure_cli.core.text.parser import Language
+    from lure_cli.core.text.parser import PromptParser
 
     path, checksum = local_weights(weights)
     kind = PARTS.get(weights, "model")
     made = WeightsInfo(weights, str(path), checksum, kind, sha256(path), path.stat().st_size)
     if kind == "text encoder":
-        text = Language.load(path)
+        text = PromptParser.load(path)
         return replace(made, parameters=text.parameters, provenance=text.metadata["provenance"])
     if kind == "detector":
         detector = load_detector(path)
