@@ -21,6 +21,7 @@ from PIL import Image
 from lure_cli.config import TrainConfig, from_mapping
 from lure_cli.core.model.checkpoint import load_model, load_tensors
 from lure_cli.core.training.corpus import find_corpus, hold_out
+from lure_cli.core.training.crops import CropReader
 from lure_cli.core.training.sampler import Sampler
 from lure_cli.errors import LureError
 from lure_cli.tasks.train import log as train_log
@@ -93,8 +94,8 @@ def test_held_out_images_are_never_trained_on(tiled: Path, tmp_path: Path, monke
     held = {p for pair in trainer.held.fusion["demo"] for p in pair}
     held |= {p for pair in trainer.held.restoration["vis", "haze"]["mist"] for p in pair}
     drawn: set[Path] = set()
-    load = Sampler._load
-    monkeypatch.setattr(Sampler, "_load", lambda s, path, planes: (drawn.add(path), load(s, path, planes))[1])
+    load = CropReader._load
+    monkeypatch.setattr(CropReader, "_load", lambda s, path, planes: (drawn.add(path), load(s, path, planes))[1])
     for step in range(6):
         trainer.sampler.stage1(step)
         trainer.sampler.stage2(step)
