@@ -13,6 +13,8 @@ Modality = Literal["ir", "vis"]
 
 
 CHANNELS: dict[Modality, int] = {"ir": 1, "vis": 3}
+MODALITY_NAMES: dict[Modality, str] = {"vis": "visible", "ir": "infrared"}
+"""In words: as messages name the images, and as the folders of a data folder are called."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in the luma (ITU-R BT.601)."""
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lure_cli.core.pixels import MODALITY_NAMES
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.tasks.bench.result import CLEAN, SELF, UNPROMPTED, WRONG, FusionBench
 from lure_cli.tasks.prompt import parse_prompt
 from lure_cli.tasks.report.table import Cell, Table, defined, format_number
 
 METRICS = (SELF, "SSIM")
-_SIDES = {"vis": "visible", "ir": "infrared"}
 _RULE = (
     "The wrong prompt names, for each image that the right one speaks of, the degradation that follows in the "
     "vocabulary of that image, round, and that is not named; for clean pairs the first one of each image."
@@ -41,7 +41,7 @@ def wrong_prompt(prompt: Prompt) -> Prompt:
 
 def describe_prompt(prompt: Prompt) -> str:
     """A prompt in words: 'rain in the visible image'."""
-    parts = [f"{name} in the {_SIDES[m]} image" for m in DEGRADATIONS for name in getattr(prompt, m)]
+    parts = [f"{name} in the {MODALITY_NAMES[m]} image" for m in MODALITY_NAMES for name in getattr(prompt, m)]
     return " and ".join(parts) or "none"
 
 

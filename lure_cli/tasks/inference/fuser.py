@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     import torch
 
     from lure_cli.config import Provenance
-    from lure_cli.core.detector.detector import Finding
     from lure_cli.core.model.lure import Lure
     from lure_cli.core.model.tiling import TileSize
     from lure_cli.core.onnx.runtime import OnnxLure
     from lure_cli.core.pixels import Modality
     from lure_cli.core.text.encoders import TextEncoder
+    from lure_cli.core.text.vocabulary import Finding
     from lure_cli.tasks.inference.request import Findings, Source
 
 

@@ -40,7 +40,7 @@ TEXT = ShippedFile(
     name="lure-text.safetensors",
     sha256="42e13bfad8102858977ebe13d05e09ba7fd3072f543eee055a1c010adab3dcfa",
 )
-"""The text encoder that understands prompts."""
+"""The parser that understands prompts."""
 PARTS = {"lure-text": "text encoder", "lure-detect": "detector"}
 """The shipped files that are no fusion models: name -> kind."""
 
@@ -51,7 +51,7 @@ def shipped_path(name: str) -> Path | None:
 
 
 def text_weights() -> Path:
-    """The file of the shipped text encoder, its bytes checked; LureError as `detector_path`."""
+    """The file of the shipped prompt parser, its bytes checked; LureError as `detector_path`."""
     return _verified(TEXT)
 
 

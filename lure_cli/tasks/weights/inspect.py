@@ -42,14 +42,14 @@ def inspect_weights(weights: str) -> WeightsInfo:
     from lure_cli.core.files import sha256
     from lure_cli.core.model.checkpoint import load_model
     from lure_cli.core.model.lure import parameter_count
-    from lure_cli.core.text.parser import Language
+    from lure_cli.core.text.parser import PromptParser
 
     path, checksum = local_weights(weights)
     kind = PARTS.get(weights, "model")
     info = WeightsInfo(weights, str(path), checksum, kind, sha256(path), path.stat().st_size)
     if kind == "text encoder":
-        text = Language.load(path)
-        return replace(info, parameters=text.parameters, provenance=text.metadata["provenance"])
+        parser = PromptParser.load(path)
+        return replace(info, parameters=parser.parameters, provenance=parser.metadata["provenance"])
     if kind == "detector":
         detector = load_detector(path)
         values = sum(a.size for layers in detector.layers.values() for a in layers.values())

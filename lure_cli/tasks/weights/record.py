@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lure_cli.core.files import MAX_WEIGHTS, sha256
+from lure_cli.core.records import newer_format
 from lure_cli.errors import LureError
 
 MODEL, RECORD, CARD = "model.safetensors", "lure.json", "README.md"
@@ -50,7 +51,7 @@ def read_record(path: Path) -> WeightsRecord:
     version = content.get("format") if isinstance(content, dict) else None
     known = type(version) is int and version == FORMAT  # True is 1, too
     if type(version) is int and version > FORMAT:
-        raise LureError(f"{path}: its format is newer than this version knows", "upgrade lure-cli")
+        raise newer_format(path, version)
     name, size, digest = (content.get(k) for k in ("name", "bytes", "sha256")) if known else (None, None, None)
     if not (
         isinstance(name, str)
