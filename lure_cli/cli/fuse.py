@@ -184,7 +184,9 @@ def fuse(
         strength_ir=strength_ir,
         strength_vis=strength_vis,
         pairing=Pairing(by, pair_regex, pair_file, recursive),  # type: ignore[arg-type]  # checked there
-        read=ReadOptions(ir_range, resize_ir, align, align_once, max_pixels),
+        read=ReadOptions(
+            ir_range=ir_range, resize_ir=resize_ir, align=align, align_once=align_once, max_pixels=max_pixels
+        ),
         bits=bits,
         weights=weights,
         device=device,
@@ -205,7 +207,9 @@ def fuse(
     if video.wants_video(ir, vis, output):
         from lure_cli.cli.video import fuse_video
 
-        clips = video.VideoOptions(options, ir, vis, fps, sync, length, check_every, codec, crf)
+        clips = video.VideoOptions(
+            options, ir, vis, fps=fps, sync=sync, length=length, check_every=check_every, codec=codec, crf=crf
+        )
         fuse_video(video.plan_video(clips, None if quiet else note), dry_run=dry_run, as_json=as_json, quiet=quiet)
         return
     if (fps, sync, length, codec, crf) != (None, "auto", "shortest", "auto", None):
@@ -218,6 +222,6 @@ def fuse(
     if not quiet and prompt_file is None and any((prompt, prompt_ir, prompt_vis)) and plan.requests:
         show_prompt(plan.requests[0], SIDES)
     if dry_run:
-        show_plan(plan.pairs, options, as_json=as_json)
+        show_plan(plan.items, options, as_json=as_json)
         return
-    run_job(lambda stop: task.fuse(plan, stop), len(plan.pairs), "pairs", as_json=as_json, quiet=quiet)
+    run_job(lambda stop: task.fuse(plan, stop), len(plan.items), "pairs", as_json=as_json, quiet=quiet)

@@ -59,20 +59,21 @@ def restore(
     """
     from lure_cli.tasks.inference import restore as task
     from lure_cli.tasks.inference.inputs import ReadOptions
+    from lure_cli.tasks.inference.plan import RestoreOptions, plan_restore
 
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
     if quiet:
         no_progress_bars()
-    plan = task.plan_restore(
-        task.RestoreOptions(
+    plan = plan_restore(
+        RestoreOptions(
             ir=None if ir is None else Path(ir),
             vis=None if vis is None else Path(vis),
             output=output,
             prompt=prompt,
             strength=strength,
             recursive=recursive,
-            read=ReadOptions(ir_range, max_pixels=max_pixels),
+            read=ReadOptions(ir_range=ir_range, max_pixels=max_pixels),
             bits=bits,
             weights=weights,
             device=device,
@@ -88,9 +89,9 @@ def restore(
         ),
         None if quiet else note,
     )
-    if prompt is not None and not quiet:
-        show_prompt(plan.request, [plan.images[0].modality] if plan.images else [])
+    if prompt is not None and not quiet and plan.items:
+        show_prompt(plan.requests[0], [plan.items[0].modality])
     if dry_run:
-        show_plan(plan.images, plan.options, as_json=as_json)
+        show_plan(plan.items, plan.options, as_json=as_json)
         return
-    run_job(lambda stop: task.restore(plan, stop), len(plan.images), "images", as_json=as_json, quiet=quiet)
+    run_job(lambda stop: task.restore(plan, stop), len(plan.items), "images", as_json=as_json, quiet=quiet)

@@ -87,8 +87,8 @@ def _weights(info: Info) -> str:
 def _text() -> str:
     from lure_cli.tasks.prompt import parse_prompt
 
-    found = parse_prompt("haze")
-    if found.vis != ("haze",):
+    prompt = parse_prompt("haze")
+    if prompt.vis != ("haze",):
         raise LureError("'haze' is not understood", "install lure-cli again")
     return "understands 'haze'"
 

@@ -76,10 +76,10 @@ def understand(text: str, focus: Focus = "pair") -> Understanding:
             f"prompt '{text}' is not understood: it may mean '{reading.guess}'",
             f"say '{EXAMPLES[reading.guess]}', or 'nothing is wrong'",
         )
-    for m, found in reading.found.items():
-        if found and focus not in ("pair", m):
+    for m, findings in reading.found.items():
+        if findings and focus not in ("pair", m):
             raise LureError(f"prompt '{text}' speaks of the other image", "use --prompt for both images")
-        for f in found:
+        for f in findings:
             if f.degradation not in DEGRADATIONS[m]:
                 raise LureError(
                     f"prompt '{text}': '{f.degradation}' is not known for the {_IMAGES[m]} image",
@@ -90,13 +90,13 @@ def understand(text: str, focus: Focus = "pair") -> Understanding:
 
 def understand_all(texts: list[str]) -> list[Understanding]:
     """As `understand`, for several texts; one that is not understood carries its error."""
-    found = []
+    understood = []
     for text in texts:
         try:
-            found.append(understand(text))
+            understood.append(understand(text))
         except LureError as error:
-            found.append(Understanding(text, error=error))
-    return found
+            understood.append(Understanding(text, error=error))
+    return understood
 
 
 def parse_prompt(prompt: str | None = None, ir: str | None = None, vis: str | None = None) -> Prompt:
@@ -110,15 +110,15 @@ def parse_prompt(prompt: str | None = None, ir: str | None = None, vis: str | No
     Raises:
         LureError: as `understand`.
     """
-    found: dict[str, tuple[Found, ...]] = {"vis": (), "ir": ()}
+    findings: dict[str, tuple[Found, ...]] = {"vis": (), "ir": ()}
     if prompt is not None:
         both = understand(prompt)
-        found = {"vis": both.vis, "ir": both.ir}
+        findings = {"vis": both.vis, "ir": both.ir}
     if vis is not None:
-        found["vis"] = understand(vis, "vis").vis
+        findings["vis"] = understand(vis, "vis").vis
     if ir is not None:
-        found["ir"] = understand(ir, "ir").ir
-    names = {m: {f.degradation for f in found[m]} for m in found}
+        findings["ir"] = understand(ir, "ir").ir
+    names = {m: {f.degradation for f in findings[m]} for m in findings}
     return Prompt(*(tuple(n for n in DEGRADATIONS[m] if n in names[m]) for m in ("vis", "ir")))
 
 
@@ -148,7 +148,7 @@ def read_prompt_file(path: Path) -> dict[str, Prompt]:
             rows = [(reader.line_num, row) for row in reader]
     except (json.JSONDecodeError, csv.Error) as e:
         raise LureError(f"{path}: neither CSV nor JSON Lines ({e})", hint) from e
-    found: dict[str, Prompt] = {}
+    prompts: dict[str, Prompt] = {}
     for number, row in rows:
         where = f"{path}, line {number}"
         if not isinstance(row, dict) or not all(isinstance(v, (str, type(None))) for v in row.values()):
@@ -158,17 +158,17 @@ def read_prompt_file(path: Path) -> dict[str, Prompt]:
         stem = row.get("stem")
         if not stem:
             raise LureError(f"{where}: no stem", hint)
-        if stem in found:
+        if stem in prompts:
             raise LureError(f"{where}: '{stem}' a second time", "give one prompt a pair")
         try:
-            found[stem] = parse_prompt(
+            prompts[stem] = parse_prompt(
                 *((row.get(k) or "").strip() or None for k in ("prompt", "prompt_ir", "prompt_vis"))
             )
         except LureError as e:
             raise LureError(f"{where}: {e.message}", e.hint) from e
-    if not found:
+    if not prompts:
         raise LureError(f"{path}: no prompts", hint)
-    return found
+    return prompts
 
 
 @dataclass(frozen=True)

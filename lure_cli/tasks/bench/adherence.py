@@ -62,10 +62,10 @@ class Adherence:
     @property
     def holds(self) -> bool:
         """Whether it holds for the means."""
-        return _holds(self.right, self.none, self.wrong, self.clean)
+        return _holds(self.right, self.none, self.wrong, clean=self.clean)
 
 
-def _holds(right: float, none: float, wrong: float, clean: bool) -> bool:
+def _holds(right: float, none: float, wrong: float, *, clean: bool) -> bool:
     return right == none > wrong if clean else right > none > wrong
 
 
@@ -78,7 +78,7 @@ def adherence(bench: FusionBench, name: str, case: str, metric: str) -> Adherenc
         triples = [tuple(math.inf if math.isnan(v) else v for v in t) for t in triples]
     triples = [t for t in triples if not any(map(math.isnan, t))]
     right, none, wrong = (_mean([t[run] for t in triples]) for run in range(3))
-    holding = sum(_holds(*triple, clean) for triple in triples)
+    holding = sum(_holds(*t, clean=clean) for t in triples)
     return Adherence(right, none, wrong, images=len(triples), holding=holding, clean=clean)
 
 

@@ -226,7 +226,7 @@ def _score_image(
         for suffix, prompt in _runs(each.prompt, options).items():
             method = name + suffix
             if prompt not in restored:
-                restored[prompt] = fuser.fulfil_one(x, each.modality, Request(prompt))[0]
+                restored[prompt] = fuser.restore_request(x, each.modality, Request(prompt)).picture
             scores[method] = _scores(quantised(restored[prompt], 8), reference)
             if options.save is not None:
                 write_image(options.save / method / each.name / f"{degraded.stem}.png", restored[prompt])

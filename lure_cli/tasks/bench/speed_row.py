@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench.speed_result import PROMPTS, Row, Speed
 from lure_cli.tasks.inference.fuser import Fuser
-from lure_cli.tasks.inference.pipeline import overlap
+from lure_cli.tasks.inference.pipeline import run_pipeline
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,8 @@ def measure_into(task: RowTask, pipe: Any) -> None:
 
 def _measure(task: RowTask) -> Speed:
     from lure_cli.core.devices import DTYPES
-    from lure_cli.tasks.inference.fuse import Worker
+    from lure_cli.tasks.inference.fuse import FuseWorker
+    from lure_cli.tasks.inference.job import load_fuser
     from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
 
     row, count = task.row, max(4, task.runs)
@@ -74,8 +75,8 @@ def _measure(task: RowTask) -> Speed:
             compiled=row.backend == "compile",
         )
         plan = plan_fuse(options)
-        worker = Worker(options, plan.weights)
-        fuser, request = worker.fuser, plan.requests[0]
+        fuser, request = load_fuser(options, plan.weights), plan.requests[0]
+        worker = FuseWorker(options, plan.weights, fuser)
         ir, vis = fuser.tensor(images[0], 1), fuser.tensor(images[1], 3)
 
         def call() -> torch.Tensor:
@@ -84,7 +85,7 @@ def _measure(task: RowTask) -> Speed:
         picture = call()
         models, peaks = _in_turn(call, _product(fuser.device, DTYPES[row.dtype]), fuser.device, task.runs)
         ends = []
-        for result in overlap(plan.jobs, worker.read, worker.compute, worker.write):
+        for result in run_pipeline(plan.jobs, worker.read, worker.compute, worker.write):
             if result.error:
                 raise result.error
             ends.append(time.perf_counter())

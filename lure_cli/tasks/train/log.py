@@ -17,7 +17,7 @@ import torch
 from lure_cli.config import TrainConfig
 from lure_cli.core.files import sweep, write_file
 from lure_cli.tasks.train.validation import Outcome
-from lure_cli.tasks.weights.hub import Say
+from lure_cli.tasks.weights.hub import Notify
 from lure_cli.version import __version__
 
 Record = dict[str, Any]
@@ -37,7 +37,7 @@ class TrainLog:
         say: told once if there is no TensorBoard.
     """
 
-    def __init__(self, out: Path, step: int, cfg: TrainConfig, say: Say) -> None:
+    def __init__(self, out: Path, step: int, cfg: TrainConfig, say: Notify) -> None:
         out.mkdir(parents=True, exist_ok=True)
         sweep(out)
         self._steps, self._pictured = cfg.steps, -1

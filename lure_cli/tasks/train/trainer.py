@@ -46,7 +46,7 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.train.log import Record, TrainLog, checkout, write_config
 from lure_cli.tasks.train.validation import Outcome, Progress, restoration_cases, validate_fusion, validate_restoration
 from lure_cli.tasks.weights.find import resolve_weights
-from lure_cli.tasks.weights.hub import Say
+from lure_cli.tasks.weights.hub import Notify
 
 B = TypeVar("B")
 
@@ -168,7 +168,7 @@ class Trainer:
         on_log: Callable[[Record], None] | None = None,
         until: int | None = None,
         stop: Callable[[], object] = lambda: False,
-        say: Say = lambda _: None,
+        say: Notify = lambda _: None,
     ) -> None:
         """Train up to `cfg.steps`, writing log and checkpoints.
 
@@ -246,7 +246,7 @@ class Trainer:
             if best:
                 self._save_weights("best.safetensors")
 
-    def _prepare_validation(self, say: Say) -> Callable[[], Outcome] | None:
+    def _prepare_validation(self, say: Notify) -> Callable[[], Outcome] | None:
         """A function that validates the model as it is; None where nothing is held out."""
         sampler, crops = Sampler(self.held, self.cfg), self.cfg.validation_crops
         if self.cfg.stage == 1 and (cases := restoration_cases(sampler, crops)):

@@ -19,18 +19,21 @@ from lure_cli.core.video.reader import VideoFile
 from lure_cli.core.video.source import is_live, is_realtime
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
-from lure_cli.tasks.video.live import Newest
+from lure_cli.tasks.video.live import LiveFrames
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lure_cli.core.registration.alignment import Alignment
 
+    FramePair = tuple[np.ndarray, np.ndarray, Frame]
+    """Infrared float32 (H, W, 1) in [0, 1], visible (H, W, 3), and the visible frame."""
+
 Clip = VideoFile | PictureFolder
 Sync = Literal["auto", "index", "time"]
 SYNC = ("auto", "index", "time")
 SAMPLES = 7
-"""Frames of a clip, spread over it, by which its value range and its alignment are settled."""
+"""Frames of a clip, spread over it, by which its value range and its alignment are set."""
 _SAME_RATE = Fraction(1, 5000)
 """Rates that differ by less, relatively, are the same: what headers round."""
 
@@ -76,16 +79,16 @@ class FramePairs:
     options: ReadOptions
     sync: Sync = "auto"
     limit: int | None = None
-    notes: list[str] = field(default_factory=list)
-    taken: int = 0
-    left: dict[str, int] = field(default_factory=dict)
-    apart: str | None = None
-    alignment: Alignment | None = None
+    notes: list[str] = field(default_factory=list, init=False)
+    taken: int = field(default=0, init=False)
+    left: dict[str, int] = field(default_factory=dict, init=False)
+    apart: str | None = field(default=None, init=False)
+    alignment: Alignment | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         live = self.ir.info.live or self.vis.info.live
         self._sources = [
-            Newest(clip.frames()) if is_realtime(clip.source) else clip.frames() for clip in (self.ir, self.vis)
+            LiveFrames(clip.frames()) if is_realtime(clip.source) else clip.frames() for clip in (self.ir, self.vis)
         ]
         rates = self.ir.info.rate, self.vis.info.rate
         self._own_times = isinstance(self.ir, VideoFile) and isinstance(self.vis, VideoFile)
@@ -129,10 +132,10 @@ class FramePairs:
         return min(counts, default=None)
 
     def start(self) -> None:
-        """Read the first pairs and settle what holds for the whole clip: the infrared's range and the alignment.
+        """Read the first pairs and find what holds for the whole clip: the infrared's range and the alignment.
 
         Raises:
-            LureError: sizes that differ, a range that cannot be settled, an alignment that is not plausible.
+            LureError: sizes that differ, a range that cannot be found, an alignment that is not plausible.
         """
         pairs = self._by_time() if self.how == "time" else self._by_index()
         if self.limit is not None:
@@ -145,10 +148,10 @@ class FramePairs:
         self._check_sizes(head[0][0].pixels, head[0][1].pixels)
         wanted = self.options.check()
         deep = head[0][0].pixels.dtype != "uint8"
-        settle = wanted.kind == "percentile" or (wanted.kind == "auto" and deep)
+        by_content = wanted.kind == "percentile" or (wanted.kind == "auto" and deep)
         align = self.options.align != "none"
         irs = [pair[0].pixels for pair in head]
-        if not live and (settle or align):
+        if not live and (by_content or align):
             irs = self.ir.sample(SAMPLES) or irs
         try:
             self._range, mapping = resolve_range(irs, wanted)
@@ -157,9 +160,9 @@ class FramePairs:
         if self.ir.coloured:
             first = head[0][1].pixels
             grey = first.shape[2] == 1 or (first.dtype == "uint8" and not is_coloured(first))
-            said = f"and {self.vis.source} is grey: were infrared and visible swapped?" if grey else ""
+            swapped = f" and {self.vis.source} is grey: were infrared and visible swapped?"
             self.notes.append(
-                f"{self.ir.source} is in colour{said and ' '}{said or ': its luma is taken for the infrared'}"
+                f"{self.ir.source} is in colour{swapped if grey else ': its luma is taken for the infrared'}"
             )
         if mapping is not None:
             self.notes.append(f"{self.ir.source}: {mapping}, for the whole clip")
@@ -201,8 +204,8 @@ class FramePairs:
             x = resize(x, size[0], size[1])
         return x if self.alignment is None else warp(x, self.alignment)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, Frame]]:
-        """After `start`: infrared float32 (H, W, 1) in [0, 1], visible (H, W, 3), and the visible frame."""
+    def __iter__(self) -> Iterator[FramePair]:
+        """The pairs, after `start`."""
         for ir, vis in self._pairs:
             try:
                 x = self._infrared(ir.pixels, vis.pixels.shape[1::-1])
@@ -270,17 +273,17 @@ class FramePairs:
     @property
     def dropped(self) -> int:
         """How many frames of cameras were skipped, as there was no time for them."""
-        return sum(source.dropped for source in self._sources if isinstance(source, Newest))
+        return sum(source.dropped for source in self._sources if isinstance(source, LiveFrames))
 
     def damages(self) -> list[str]:
         """What cut the stream short, if anything did; a live source that broke off has just ended."""
-        found = [f"{clip.source}: {clip.damage}" for clip in (self.ir, self.vis) if clip.damage is not None]
-        return found + ([self.apart] if self.apart is not None else [])
+        damages = [f"{clip.source}: {clip.damage}" for clip in (self.ir, self.vis) if clip.damage is not None]
+        return damages + ([self.apart] if self.apart is not None else [])
 
     def close(self) -> None:
         """Give both clips back."""
         for source in self._sources:
-            if isinstance(source, Newest):
+            if isinstance(source, LiveFrames):
                 source.close()
         self.ir.close()
         self.vis.close()

@@ -153,8 +153,9 @@ def test_a_batch_in_tiles_knows_grey_from_colour(fuser: Fuser) -> None:
 
 
 def test_a_batch_is_examined_pair_by_pair(fuser: Fuser, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = iter([("haze",), ()])
-    monkeypatch.setattr(Fuser, "_examine", lambda *_: [SimpleNamespace(degradation=n) for n in next(found)])
+    names = iter([("haze",), ()])
+    detector = SimpleNamespace(detect=lambda *_: [SimpleNamespace(degradation=n) for n in next(names)])
+    monkeypatch.setattr("lure_cli.tasks.detect.shipped_detector", lambda: detector)
     made = fuser.batch(*PAIR, prompt_vis="auto")
     torch.testing.assert_close(made, fuser.batch(*PAIR, prompt_vis=["haze", None]))
 
@@ -222,7 +223,7 @@ def test_no_compiler_is_said_at_once(lure: Run, examples: Path, monkeypatch: pyt
 
 def test_parts_that_are_compiled_are_traced_whole_and_make_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the C++ compiler's minute: what is traced is run as it is."""
-    from lure_cli.tasks.inference.fuser import compile_parts
+    from lure_cli.tasks.inference.loading import compile_parts
 
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", lambda f: compiler(f, backend="eager", fullgraph=True))
