@@ -41,8 +41,8 @@ def check(
     else:
         if not quiet:
             show_table(task.table_of_sets(report))
-        for finding in report.faults if quiet else report.findings:
-            emit(printable(f"{finding.level}: {finding.folder}: {finding.message}"))
+        for issue in report.faults if quiet else report.issues:
+            emit(printable(f"{issue.level}: {issue.folder}: {issue.message}"))
         if not quiet:
             emit(task.verdict(report))
     if report.faults:

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lure_cli.core.pixels import MODALITY_NAMES
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
-    from lure_cli.tasks.detect import Finding
+    from lure_cli.core.text.vocabulary import Finding
 
-SIDES = {"vis": "visible", "ir": "infrared"}
+SIDES: Mapping[Any, str] = MODALITY_NAMES
 """The modalities, in words."""
 
 

@@ -21,7 +21,7 @@ def ulfs(
             help="Weights, a panel each: files, names, owner/repo; 'init' or 'init:MODEL' is an untrained network.",
         ),
     ],
-    data: Annotated[Path, typer.Option(help="Data folder; the README shows its layout.")],
+    data: Annotated[Path, typer.Option(help="Data folder; the training guide shows its layout.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Figure to write (.png).")] = Path("ulfs.png"),
     split: Annotated[str, typer.Option(help="Whose images: train or test.")] = "train",
     samples: Annotated[int, typer.Option(help="Source images a modality, and at most so many real pairs a task.")] = 60,

@@ -29,33 +29,31 @@ def whole_file(path: Path) -> Iterator[Path]:
     A symbolic link at `path` is itself replaced, so that what it points to, which may be an input, stays as it is.
 
     Raises:
-        OSError: as writing and moving do.
+        LureError: an OSError of writing or moving; no temporary file is left, and what was there before still is.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, so that the move is atomic; a short name, so that it fits where the final one does.
     temporary = path.parent / f".lure-{uuid.uuid4().hex}{path.suffix.lower()}"
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        raise cannot_be_written(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all, as `whole_file` does.
+    """Write a file, whole or not at all; LureError as `whole_file`."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
 
-    Raises:
-        LureError: it cannot be written; no temporary file is left.
-    """
-    try:
-        with whole_file(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        raise LureError(
-            f"{path}: cannot be written ({error.strerror or error})",
-            "check that the folder is writable and the disk has room",
-        ) from error
+
+def cannot_be_written(name: str | Path, error: BaseException) -> LureError:
+    """What to say of a file of this name that an error kept from being written."""
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return LureError(f"{name}: cannot be written ({reason})", "check that the folder is writable and the disk has room")
 
 
 def sha256(path: Path) -> str:

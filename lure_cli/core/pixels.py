@@ -1,18 +1,20 @@
-"""Pixels: the two modalities, luma, padding and PSNR. Images are (B, C, H, W) in [0, 1]."""
+"""Pixels: the two modalities, luma, padding and PSNR. Images are (B, C, H, W) in [0, 1]. It can be imported
+without torch."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Modality = Literal["ir", "vis"]
 
 
 CHANNELS: dict[Modality, int] = {"ir": 1, "vis": 3}
+MODALITY_NAMES: dict[Modality, str] = {"vis": "visible", "ir": "infrared"}
+"""In words: as messages name the images, and as the folders of a data folder are called."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in the luma (ITU-R BT.601)."""
 
@@ -32,17 +34,19 @@ def luma(x: Tensor) -> Tensor:
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Pad right and bottom to a multiple: by reflection as far as that is defined, then by repeating the edge."""
+    from torch.nn.functional import pad
+
     h, w = x.shape[-2:]
     ph, pw = -h % multiple, -w % multiple
     rh, rw = min(ph, h - 1), min(pw, w - 1)
     if rh or rw:
-        x = F.pad(x, (0, rw, 0, rh), mode="reflect")
+        x = pad(x, (0, rw, 0, rh), mode="reflect")
     if ph > rh or pw > rw:
-        x = F.pad(x, (0, pw - rw, 0, ph - rh), mode="replicate")
+        x = pad(x, (0, pw - rw, 0, ph - rh), mode="replicate")
     return x
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB per image (B,), peak 1, after clipping x to [0, 1]."""
     mse = (x.clamp(0, 1) - y).square().mean((1, 2, 3))
-    return -10 / math.log(10) * torch.log(mse.clamp_min(1e-12))
+    return -10 / math.log(10) * mse.clamp_min(1e-12).log()

@@ -16,10 +16,8 @@ from lure_cli.tasks.paths.find import list_images
 from lure_cli.tasks.weights.find import detector_path
 
 if TYPE_CHECKING:
-    from lure_cli.core.detector.detector import Detector, Finding
-
-
-__all__ = ["DetectOptions", "Finding", "Judgement", "detect", "shipped_detector"]
+    from lure_cli.core.detector.detector import Detector
+    from lure_cli.core.text.vocabulary import Finding
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lure_cli.core.text.vocabulary import DEGRADATIONS, Focus, Found, Prompt
+from lure_cli.core.pixels import MODALITY_NAMES
+from lure_cli.core.text.vocabulary import DEGRADATIONS, Finding, Focus, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights.find import text_weights
 
 if TYPE_CHECKING:
-    from lure_cli.core.text.parser import Language
+    from lure_cli.core.text.parser import PromptParser
 
 EXAMPLES: dict[str, str] = {
     "haze": "please get rid of the fog",
@@ -33,7 +34,6 @@ _HINT = (
     "for example 'haze', 'night shot, grainy thermal image' or 'slight blur in the visible image'; "
     "see `lure prompt --list`"
 )
-_IMAGES = {"vis": "visible", "ir": "infrared"}
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,21 @@ class Understanding:
     """How one text is understood: degradations per modality, or the reason why it is not."""
 
     text: str
-    vis: tuple[Found, ...] = ()
-    ir: tuple[Found, ...] = ()
+    vis: tuple[Finding, ...] = ()
+    ir: tuple[Finding, ...] = ()
     error: LureError | None = None
 
 
 @cache
-def language() -> Language:
-    """The shipped text encoder; its checksum is verified.
+def prompt_parser() -> PromptParser:
+    """The shipped prompt parser; its checksum is verified.
 
     Raises:
         LureError: missing or damaged.
     """
-    from lure_cli.core.text.parser import Language
+    from lure_cli.core.text.parser import PromptParser
 
-    return Language.load(text_weights())
+    return PromptParser.load(text_weights())
 
 
 def understand(text: str, focus: Focus = "pair") -> Understanding:
@@ -68,24 +68,24 @@ def understand(text: str, focus: Focus = "pair") -> Understanding:
     """
     if not text.strip():
         raise LureError("an empty prompt says nothing", "leave it out for plain fusion, or write 'nothing is wrong'")
-    reading = language().read(text, focus)
-    if reading.about < 0.5:
+    parsed = prompt_parser().parse(text, focus)
+    if parsed.relevance < 0.5:
         raise LureError(f"prompt '{text}' does not say what is wrong with the images", _HINT)
-    if reading.guess:
+    if parsed.guess:
         raise LureError(
-            f"prompt '{text}' is not understood: it may mean '{reading.guess}'",
-            f"say '{EXAMPLES[reading.guess]}', or 'nothing is wrong'",
+            f"prompt '{text}' is not understood: it may mean '{parsed.guess}'",
+            f"say '{EXAMPLES[parsed.guess]}', or 'nothing is wrong'",
         )
-    for m, findings in reading.found.items():
+    for m, findings in parsed.findings.items():
         if findings and focus not in ("pair", m):
             raise LureError(f"prompt '{text}' speaks of the other image", "use --prompt for both images")
         for f in findings:
             if f.degradation not in DEGRADATIONS[m]:
                 raise LureError(
-                    f"prompt '{text}': '{f.degradation}' is not known for the {_IMAGES[m]} image",
+                    f"prompt '{text}': '{f.degradation}' is not known for the {MODALITY_NAMES[m]} image",
                     f"known there: {', '.join(DEGRADATIONS[m])}",
                 )
-    return Understanding(text, reading.found["vis"], reading.found["ir"])
+    return Understanding(text, parsed.findings["vis"], parsed.findings["ir"])
 
 
 def understand_all(texts: list[str]) -> list[Understanding]:
@@ -110,7 +110,7 @@ def parse_prompt(prompt: str | None = None, ir: str | None = None, vis: str | No
     Raises:
         LureError: as `understand`.
     """
-    findings: dict[str, tuple[Found, ...]] = {"vis": (), "ir": ()}
+    findings: dict[str, tuple[Finding, ...]] = {"vis": (), "ir": ()}
     if prompt is not None:
         both = understand(prompt)
         findings = {"vis": both.vis, "ir": both.ir}

@@ -46,7 +46,7 @@ def main() -> None:
         train = TrainConfig(model=args.model, data=str(data), out=f"{folder}/run", threads=1, shards=min(threads, 4))
         trainer = Trainer(train)
         batch = trainer.sampler.stage1(0)
-        seconds = median_seconds(lambda: trainer._advance(batch), args.runs)
+        seconds = median_seconds(lambda: trainer.train_step(batch), args.runs)
         crops = train.batch_vis + train.batch_ir
         number = "bf16" if trainer.amp else "fp32"
         print(f"stage I, {train.crop}x{train.crop}    {crops / seconds:.1f} crops/s {number}, {train.shards} shards")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from lure_cli.version import __version__
 from tests.helpers import command_pages
-from tests.helpers.documents import DOCUMENTS, GUIDES, README, anchors, links, names_of_files
+from tests.helpers.documents import CONTRIBUTING, DOCUMENTS, GUIDES, README, anchors, links, names_of_files
 from tests.helpers.files import EXAMPLES, ROOT
 
 CHANGELOG = ROOT / "CHANGELOG.md"
@@ -31,6 +32,17 @@ def test_files_and_modules_that_are_named_exist(page: Path) -> None:
         path = ROOT / name
         candidates = (path, path.with_suffix(".py"), path.parent, path.parent.with_suffix(".py"))
         assert any(p.exists() for p in candidates[: 2 if "." in path.name else 4]), f"{name}: no such file"
+
+
+def test_contributing_names_what_is_there() -> None:
+    """Every folder, and where it says `NAME` of `FILE`, a name that stands in that file."""
+    text = CONTRIBUTING.read_text()
+    for path in (ROOT / "lure_cli").rglob("__init__.py"):
+        assert f"| `{path.parent.relative_to(ROOT)}` |" in text, path.parent
+    named = re.findall(r"`(\w+)`\s+(?:of|in)\s+`([\w/.]+\.py)`", text)
+    assert len(named) >= 5
+    for name, file in named:
+        assert re.search(rf"\b{name}\b", (ROOT / file).read_text()), f"{file} has no {name}"
 
 
 def test_the_readme_leads_to_every_guide_and_is_short() -> None:

@@ -9,6 +9,7 @@ from tests.helpers.command_pages import PAGE
 from tests.helpers.files import EXAMPLES, ROOT
 
 README = ROOT / "README.md"
+CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
 GUIDES = sorted(p for p in (EXAMPLES / "guides").glob("*.md") if p != PAGE)
 """Those written by hand."""
 DOCUMENTS = (
@@ -17,7 +18,7 @@ DOCUMENTS = (
     PAGE,
     EXAMPLES / "README.md",
     ROOT / "weights" / "README.md",
-    ROOT / ".github" / "CONTRIBUTING.md",
+    CONTRIBUTING,
 )
 
 

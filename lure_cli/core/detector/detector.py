@@ -1,12 +1,11 @@
 """The detector behind `--prompt auto`: which degradations an image shows, and how severe they are.
 
-Statistics of the image (`core.statistics`) go through a small perceptron per modality, several of which vote; a
+Features of the image (`core.detector.features`) go through a small perceptron per modality, several of which vote; a
 degradation is found where its score reaches the threshold that is kept with the weights. numpy alone.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from lure_cli.core.detector.features import statistics
-from lure_cli.core.text.vocabulary import DEGRADATIONS
+from lure_cli.core.detector.features import image_features
+from lure_cli.core.records import open_record
+from lure_cli.core.text.vocabulary import DEGRADATIONS, Finding
 from lure_cli.errors import LureError
 
 FORMAT = 1
@@ -23,31 +23,22 @@ FORMAT = 1
 MAX_BYTES = 64 << 20
 """Larger files are refused before they are read."""
 LIMIT = 4.0
-"""Standardised statistics are cut off here: an unheard-of image is judged by what it has in common with others."""
+"""Standardised features are cut off here: an unheard-of image is judged by what it has in common with others."""
 _LAYERS = ("mean", "scale", "w1", "b1", "w2", "b2", "w3", "b3")
 RIVALS = (("lowlight", "overexposure"), ("blur", "lowres"))
 """Of each pair only the surer one is found: nothing is both too dark and too bright, and softness has one cause."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One degradation found: `score` is how sure that is, `severity` how strong it is, both in [0, 1]."""
-
-    degradation: str
-    score: float
-    severity: float
-
-
 def decide(scores: np.ndarray, limits: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Scores (N, L), least scores (L,), names of the L degradations -> what is found, bool (N, L)."""
+    """Scores (N, L), least scores (L,), names of the L degradations -> which of them count, bool (N, L)."""
     ratio = scores / limits
-    found: np.ndarray = ratio >= 1
+    counts: np.ndarray = ratio >= 1
     for rivals in RIVALS:
         if set(rivals) <= set(names):
             a, b = (names.index(n) for n in rivals)
-            found[:, a] &= ratio[:, a] >= ratio[:, b]
-            found[:, b] &= ratio[:, b] > ratio[:, a]
-    return found
+            counts[:, a] &= ratio[:, a] >= ratio[:, b]
+            counts[:, b] &= ratio[:, b] > ratio[:, a]
+    return counts
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,7 @@ class Detector:
     """The weights of both modalities.
 
     Args:
-        layers: modality -> name -> array. With F statistics, M voters, H hidden units and L degradations: mean and
+        layers: modality -> name -> array. With F features, M voters, H hidden units and L degradations: mean and
             scale (F,), w1 (M, F, H), b1 (M, H), w2 (M, H, H), b2 (M, H), w3 (M, H, 2 L), b3 (M, 2 L).
         thresholds: modality -> degradation -> least score.
         provenance: data, seed, figures; as the file holds it.
@@ -66,7 +57,7 @@ class Detector:
     provenance: Mapping[str, Any]
 
     def score(self, features: np.ndarray, modality: str) -> tuple[np.ndarray, np.ndarray]:
-        """Statistics (N, F) -> scores (N, L) and severities (N, L) in [0, 1], in the order of `DEGRADATIONS`."""
+        """Features (N, F) -> scores (N, L) and severities (N, L) in [0, 1], in the order of `DEGRADATIONS`."""
         p = self.layers[modality]
         x = np.clip((features - p["mean"]) * p["scale"], -LIMIT, LIMIT)
         h = np.maximum(x @ p["w1"] + p["b1"][:, None], 0)  # (M, N, H)
@@ -86,7 +77,7 @@ class Detector:
         Returns:
             What was found, in the order of `DEGRADATIONS`; empty for a clean image.
         """
-        scores, severities = self.score(statistics(x)[None], modality)
+        scores, severities = self.score(image_features(x)[None], modality)
         return self.findings(scores[0], severities[0], modality)
 
     def findings(self, scores: np.ndarray, severities: np.ndarray, modality: str) -> tuple[Finding, ...]:
@@ -100,30 +91,19 @@ class Detector:
 
 
 def load_detector(path: Path) -> Detector:
-    """Read a file that `tasks.train_detect` wrote.
+    """Read a file that `tasks.train.detector` wrote.
 
     Raises:
         LureError: missing, unreadable, damaged, of a newer format, or not a detector that fits this version.
     """
-    from safetensors import SafetensorError, safe_open
-
     hint = "install lure-cli again"
+    tensors, metadata = open_record(path, "detector", FORMAT, "a detector of LURE", hint, MAX_BYTES)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise LureError(f"{path}: larger than {MAX_BYTES >> 20} MiB", hint)
-        with safe_open(path, "np") as f:
-            metadata = {k: json.loads(v) for k, v in (f.metadata() or {}).items()}
-            if metadata.get("kind") != "detector":
-                raise LureError(f"{path}: not a detector of LURE", hint)
-            if not isinstance(metadata.get("format"), int) or metadata["format"] > FORMAT:
-                raise LureError(f"{path}: format {metadata.get('format')} is newer than this version knows", "upgrade")
-            layers = {m: {k: f.get_tensor(f"{m}.{k}").astype(np.float32) for k in _LAYERS} for m in DEGRADATIONS}
+        layers = {m: {k: tensors[f"{m}.{k}"].astype(np.float32) for k in _LAYERS} for m in DEGRADATIONS}
         thresholds = {m: {n: float(metadata["thresholds"][m][n]) for n in names} for m, names in DEGRADATIONS.items()}
         detector = Detector(layers, thresholds, metadata["provenance"])
         for m, channels in (("vis", 3), ("ir", 1)):  # shapes that do not fit show here, not in the middle of a job
             detector.detect(np.zeros((8, 8, channels), np.float32), m)
-    except OSError as e:
-        raise LureError(f"{path}: cannot be read ({e.strerror or e})", hint) from e
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise LureError(f"{path}: damaged or no detector that fits this version ({e})", hint) from e
     return detector

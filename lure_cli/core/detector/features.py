@@ -1,4 +1,4 @@
-"""Statistics of one image that tell degradations apart, at its own resolution; numpy alone, a few milliseconds.
+"""Features of one image that tell degradations apart, at its own resolution; numpy alone, a few milliseconds.
 
 At most nine windows of 128x128 pixels are looked at, spread over the image, so that the cost is the same for every
 size. What is measured, and what for:
@@ -41,7 +41,7 @@ _FLOOR = 1e-3
 """A quarter of an 8-bit step: keeps logarithms of vanishing energies finite."""
 
 
-def statistics(x: np.ndarray) -> np.ndarray:
+def image_features(x: np.ndarray) -> np.ndarray:
     """(H, W, 3) visible or (H, W, 1) infrared, float32 in [0, 1], any size -> one float32 vector, finite.
 
     Its length depends on the number of channels alone. An image smaller than a window is continued by reflection.
@@ -125,6 +125,13 @@ def _colour(thin: np.ndarray, planes: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _cell_means(x: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """(K, H, W) -> (K, H // rows, W // columns): means over cells of rows by columns; what is left over is cut off."""
+    k, h, w = len(x), x.shape[1] // rows, x.shape[2] // columns
+    mean: np.ndarray = x[:, : h * rows, : w * columns].reshape(k, h, rows, w, columns).mean((2, 4))
+    return mean
+
+
 def _rms(blocks: np.ndarray) -> np.ndarray:
     return np.sqrt(np.einsum("ij,ij->i", blocks, blocks) / blocks.shape[1])
 
@@ -198,19 +205,19 @@ def _grain(y: np.ndarray) -> np.ndarray:
         (r[:, :, 2:], r[:, :, :-2]),
         (r[:, 2:], r[:, :-2]),
     )
-    found = [float(np.einsum("ijk,ijk->", a, b)) / a.size / power for a, b in pairs]
-    return np.array([*found, np.log(power + _FLOOR**2)])
+    correlations = [float(np.einsum("ijk,ijk->", a, b)) / a.size / power for a, b in pairs]
+    return np.array([*correlations, np.log(power + _FLOOR**2)])
 
 
 def _lines(y: np.ndarray) -> np.ndarray:
     """How much the differences along a column (row) agree in sign, and how rough column (row) means are."""
-    found = []
+    directions = []
     for z in (y, y.swapaxes(1, 2)):
         step = np.diff(z, axis=2)
         agree = np.abs(np.sign(step).mean(1))
         means = z.mean(1)
         rough = np.abs(means[:, 1:-1] - (means[:, :-2] + means[:, 2:]) / 2)
-        found.append(
+        directions.append(
             [
                 *_spread(agree.mean(1)),
                 *_spread(np.quantile(agree, 0.25, axis=1)),
@@ -218,7 +225,7 @@ def _lines(y: np.ndarray) -> np.ndarray:
                 *_spread(_log(rough.mean(1))),
             ]
         )
-    return np.array([*found[0], *found[1], *np.subtract(found[0], found[1])])
+    return np.array([*directions[0], *directions[1], *np.subtract(directions[0], directions[1])])
 
 
 def _streaks(y: np.ndarray) -> np.ndarray:
@@ -235,7 +242,7 @@ def _streaks(y: np.ndarray) -> np.ndarray:
                 line += z[:, top : top + inner : down, left : left + inner]
             r = (line[:, :, 3:-3] - (line[:, :, :-6] + line[:, :, 6:]) / 2) / (2 * length + 1)
             absolute = np.abs(r)
-            cells = absolute[:, :, :96].reshape(len(z), 4, 4, 6, 16).mean((2, 4))
+            cells = _cell_means(absolute, rows=4, columns=16)
             size.append(_log(cells).ravel())
             spread = np.sqrt(np.einsum("ijk,ijk->i", r, r) / r[0].size) + _FLOOR
             bounded = np.clip(r / spread[:, None, None], -4, 4)
@@ -269,10 +276,10 @@ def _resampling(y: np.ndarray) -> np.ndarray:
         size = np.pad(size - size.mean(1, keepdims=True), ((0, 0), (1, 1)))
         spectra.append((np.abs(np.fft.rfft(size, axis=1)) ** 2).mean(0))
     first, blocks = WINDOW // 5, np.arange(WINDOW // 2 + 1) % (WINDOW // 8) == 0
-    found: list[float] = []
+    peaks: list[float] = []
     for power in (spectra[0], spectra[1], spectra[0] + spectra[1]):
         upper = np.log(power[first:] + 1e-6)
         free = np.sort(upper[~blocks[first:]])
-        found += [free[-1] - free[len(free) // 2], free[-3] - free[len(free) // 2], float(free[len(free) // 2])]
-        found += [float(upper[blocks[first:]].max()), float(upper[-1])]
-    return np.array(found)
+        peaks += [free[-1] - free[len(free) // 2], free[-3] - free[len(free) // 2], float(free[len(free) // 2])]
+        peaks += [float(upper[blocks[first:]].max()), float(upper[-1])]
+    return np.array(peaks)

@@ -56,16 +56,13 @@ def decode_pillow(file: BinaryIO, file_format: Format, max_pixels: int) -> RawPi
 
 def pillow_header(file: BinaryIO, file_format: Format, max_pixels: int) -> Header:
     """The header of a file of a type that Pillow opens; nothing is decoded. Raises as `decode_pillow`."""
-    bits = 8
-    if file_format is JPEG2000:
-        bits = check_jpeg2000(file, max_pixels).bits
-    elif file_format is PNG:
-        bits = png_header(file).depth
+    components = check_jpeg2000(file, max_pixels) if file_format is JPEG2000 else None
     image = _open(file, file_format, max_pixels)
     with quiet_pillow():
         has_exif = file_format is not PNG or "exif" in image.info  # without, Pillow would decode the whole PNG
         turned = has_exif and swaps_sides(image.getexif().get(ORIENTATION, 1))
     width, height = image.size[::-1] if turned else image.size
+    bits = components.bits if components is not None else png_header(file).depth if file_format is PNG else 8
     grey = image.mode in ("1", "L", "LA", "La", "I") or image.mode.startswith("I;16")
     alpha = image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info
     return Header(width, height, 1 if grey else 3, bits, "unsigned", alpha)

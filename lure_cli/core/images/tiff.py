@@ -90,6 +90,8 @@ def _check_layout(page: Any) -> None:
     plain = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
     if samples not in known.get(photometric, ()) or not (plain or (whole and bits <= 8)):
         raise LureError(f"{samples} channels of {bits} bits that are neither grey nor RGB", CONVERT)
+    if samples > 1 and page.planarconfig not in (1, 2):  # side by side, or in planes, of which some would stay unset
+        raise LureError("damaged: it does not say how its channels are stored", EXPORT_AGAIN)
     as_jpeg = compression == _JPEG and bits == 8 and photometric in (_BLACK_IS_ZERO, _RGB, _YCBCR)
     if not (compression in _COMPRESSIONS or (as_jpeg and samples in (1, 3) and page.planarconfig == 1)):
         raise LureError(f"unsupported compression {compression}", "save it uncompressed, or with LZW or deflate")

@@ -6,7 +6,6 @@ Never pickle. Training state (optimiser, step) is a safetensors file as well.
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
@@ -18,8 +17,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lure_cli.config import ModelConfig, Provenance, from_mapping
-from lure_cli.core.files import MAX_WEIGHTS, whole_file
 from lure_cli.core.model.lure import Lure
+from lure_cli.core.records import open_record, save_record
 from lure_cli.core.text.encoders import TextEncoder, build_text_encoder
 from lure_cli.core.text.vocabulary import NONE
 from lure_cli.errors import LureError
@@ -34,22 +33,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
     Raises:
         LureError: it cannot be written; what was there before still is.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    try:
-        with whole_file(path) as temporary:
-            save_file(
-                {k: v.detach().contiguous().cpu() for k, v in tensors.items()},
-                temporary,
-                {k: json.dumps(v) for k, v in metadata.items()},
-            )
-            temporary.chmod(0o644)  # safetensors writes files for the owner alone
-    except (OSError, SafetensorError) as e:
-        reason = getattr(e, "strerror", None) or e
-        raise LureError(
-            f"{path}: cannot be written ({reason})", "check that the folder is writable and the disk has room"
-        ) from e
+    save_record(path, {k: v.detach().contiguous().cpu() for k, v in tensors.items()}, metadata, "pt")
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -58,26 +42,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         LureError: missing, unreadable, damaged, too large, or not one of our files.
     """
-    from safetensors import SafetensorError, safe_open
-
     hint = "give a .safetensors file written by lure, or the name of shipped weights"
-    try:
-        if path.stat().st_size > MAX_WEIGHTS:
-            raise LureError(f"{path}: larger than {MAX_WEIGHTS >> 30} GiB", hint)
-        with safe_open(path, "pt") as f:
-            raw = f.metadata() or {}
-            if "format" not in raw:
-                raise LureError(f"{path}: not a LURE weight file", hint)
-            metadata = {k: json.loads(v) for k, v in raw.items()}
-            if not isinstance(metadata["format"], int) or metadata["format"] > FORMAT:
-                raise LureError(
-                    f"{path}: format {metadata['format']} is newer than this version knows", "upgrade lure-cli"
-                )
-            return {k: f.get_tensor(k) for k in f.keys()}, metadata  # noqa: SIM118 (safe_open is no dict)
-    except OSError as e:
-        raise LureError(f"{path}: cannot be read ({e.strerror or e})", hint) from e
-    except (SafetensorError, ValueError, RecursionError) as e:  # of JSON: not JSON, endless numbers, nested too deep
-        raise LureError(f"{path}: damaged or not a safetensors file ({e})", hint) from e
+    return open_record(path, None, FORMAT, "a LURE weight file", hint, framework="pt")
 
 
 def new_model(cfg: ModelConfig, text: TextEncoder) -> Lure:

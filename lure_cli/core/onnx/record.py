@@ -16,6 +16,7 @@ from lure_cli.config import Provenance
 from lure_cli.core.model.lure import Lure
 from lure_cli.core.onnx.graph import INPUTS, OPERATORS, OPTIONAL
 from lure_cli.core.pixels import CHANNELS
+from lure_cli.core.records import newer_format
 from lure_cli.core.text.encoders import TextEncoder
 from lure_cli.core.text.vocabulary import ALL, DEGRADATIONS, NONE
 from lure_cli.errors import LureError
@@ -113,7 +114,7 @@ def describe(
         "weights_sha256": weights_sha256,
         "graph_sha256": digest(proto),
         "multiple": model.multiple,
-        "reach": model.reach,
+        "reach": model.halo,
         "text_encoder": text.spec,
         "text_dim": model.cfg.text_dim,
         "degradations": DEGRADATIONS,
@@ -132,7 +133,7 @@ def parse_record(text: str, name: str) -> dict[str, Any]:
     if type(version) is not int or version < 1:
         raise LureError(f"{name}: its record is damaged (no format)", "export it again")
     if version > FORMAT:
-        raise LureError(f"{name}: format {version} is newer than this version knows", "upgrade lure-cli")
+        raise newer_format(name, version)
     return record  # type: ignore[no-any-return]
 
 

@@ -92,8 +92,8 @@ class OpenClipEncoder:
         """
         import torch
 
-        said = texts or [""] * len(names)
-        sentences = [text or _sentence(each) for each, text in zip(names, said, strict=True)]
+        wordings = texts or [""] * len(names)
+        sentences = [text or _sentence(each) for each, text in zip(names, wordings, strict=True)]
         new = [each for each in dict.fromkeys(sentences) if each not in self._known]
         if new:
             vectors = (self._features(new) - self._mean) @ self._basis.T
@@ -104,8 +104,8 @@ class OpenClipEncoder:
         import torch
 
         with torch.no_grad():
-            found: Tensor = self._model.encode_text(self._tokenizer(sentences)).float()
-        return torch.nn.functional.normalize(found, dim=1)
+            features: Tensor = self._model.encode_text(self._tokenizer(sentences)).float()
+        return torch.nn.functional.normalize(features, dim=1)
 
 
 def _sentence(names: Sequence[str]) -> str:

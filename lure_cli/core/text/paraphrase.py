@@ -1,4 +1,4 @@
-"""Prompts as people might write them, with what they mean: training and test data of the text encoder.
+"""Prompts as people might write them, with what they mean: training and test data of the prompt parser.
 
 Words and sentence patterns come in two parts, `train` (of which `common` is the everyday part) and `held`: the second
 was written apart, without knowledge of the rarer part of the first, and serves to measure how well wording of others
@@ -61,7 +61,7 @@ class Wording(NamedTuple):
     bare: Pool
 
 
-def _load() -> tuple[dict[str, Wording], dict[str, Pool], tuple[tuple[str, str, str], ...]]:
+def _load() -> tuple[dict[str, Wording], dict[str, Pool], dict[str, tuple[str, ...]], tuple[tuple[str, str, str], ...]]:
     data = tomllib.loads(Path(__file__).with_name("wording.toml").read_text(encoding="utf-8"))
     nothing: dict[str, list[str]] = {"train": [], "held": []}
     words = {
@@ -69,14 +69,15 @@ def _load() -> tuple[dict[str, Wording], dict[str, Pool], tuple[tuple[str, str, 
         for name, forms in data["words"].items()
     }
     fixed = tuple((text, vis, ir) for text, vis, ir in data["fixed"]["texts"])
-    return words, {name: _pool(pool) for name, pool in data["patterns"].items()}, fixed
+    patterns = {name: _pool(pool) for name, pool in data["patterns"].items()}
+    return words, patterns, {name: tuple(texts) for name, texts in data["phrases"].items()}, fixed
 
 
 def _pool(pool: Mapping[str, Sequence[str]]) -> Pool:
     return Pool(tuple(pool["train"]), (*pool["train"], *pool.get("more", ())), tuple(pool["held"]))
 
 
-WORDS, _PATTERNS, FIXED = _load()
+WORDS, _PATTERNS, _PHRASES, FIXED = _load()
 """`FIXED`: texts that must be understood exactly, with the names for the visible and the infrared image."""
 _DEGREES = {
     (SLIGHT, "nouns"): _PATTERNS["slight_noun"],
@@ -84,92 +85,6 @@ _DEGREES = {
     (SLIGHT, "adjectives"): _PATTERNS["slight_adjective"],
     (HEAVY, "adjectives"): _PATTERNS["heavy_adjective"],
 }
-_AND = (" and ", ", ", " and ", " + ", " & ", ", and ", "/")
-_NOT_THERE = (
-    ", not in {M}",
-    " but not in {M}",
-    ", but not the {m}",
-    " and not in {M}",
-    " only, {M} is fine",
-    ", {M} has none",
-    ", never in {M}",
-    ", not the {m}",
-    ", not {M}",
-    " (not in {M})",
-    " and not {M}",
-    " though not in {M}",
-    ", just not in {M}",
-    ", {M} does not",
-    ", {M} hasn't",
-    ", {M} isn't affected",
-    ", {M} is not affected",
-    ", but {M} does not have it",
-    ", but {M} doesn't",
-    ", but {M} is unaffected",
-    ", but nothing of it in {M}",
-    ", unlike {M}",
-    " unlike {M}",
-    ", in contrast to {M}",
-    ", as opposed to {M}",
-    " rather than {M}",
-    " rather than in {M}",
-    " instead of {M}",
-    ", not so {M}",
-    ", not so in {M}",
-    "; not in {M}",
-    ". Not in {M}",
-    ". Not {M}",
-    ". {M} has none",
-    ". {M} does not have it",
-    ". {M} is without it",
-    ", while {M} has none",
-    ", whereas {M} has none",
-    ", whereas {M} does not",
-    ", nothing like that in {M}",
-    ", none of it in {M}",
-    ", none in {M}",
-    ", no such problem in {M}",
-    ", {m} free of it",
-    ", leave {M} alone",
-    ", leave {M} as it is",
-    ", don't touch {M}",
-)
-"""Said of a degradation: that the other image does not have it."""
-_AGAIN = (
-    ". It is also {A}",
-    ", it is {A} too",
-    ". It is {A} as well",
-    " and it also has {N}",
-    ". There is {N} in it as well",
-    ", it also has {N}",
-    ", it's also {A}",
-    " and it's {A}",
-    " and it is {A}",
-    " and is {A}",
-    " and {A}",
-    " and has {N}",
-    " and shows {N}",
-    " and also {N}",
-    ", with {N}",
-    ", with {N} too",
-    ", plus {N}",
-    ", also {A}",
-    ", moreover it is {A}",
-    ", besides it has {N}",
-    ", and there is {N} in it",
-    ", on top of that it is {A}",
-    ". Also it is {A}",
-    ". Also {N}",
-    ". It has {N} too",
-    ". It has {N}, too",
-    ". It also suffers from {N}",
-    ". It also shows {N}",
-    ". On top of that, it has {N}",
-    ". And it's {A}",
-    "; it also has {N}",
-    "; it is also {A}",
-)
-"""Said of the same image again."""
 
 
 class _Clause(NamedTuple):
@@ -204,8 +119,8 @@ def sample(rng: random.Random, split: Split = "train", words: Sequence[str] = ()
 
 def _fixed(rng: random.Random) -> Sample:
     text, *names = rng.choice(FIXED)
-    found = {(m, n) for m, each in zip(("vis", "ir"), names, strict=True) for n in each.split()}
-    labels = dict.fromkeys(sorted(found), MEDIUM)
+    named = {(m, n) for m, each in zip(("vis", "ir"), names, strict=True) for n in each.split()}
+    labels = dict.fromkeys(sorted(named), MEDIUM)
     for word, severity in (("slight ", SLIGHT), ("heavy ", HEAVY)):  # written before the one for the visible image
         if word in text:
             labels |= {label: severity for label in labels if label[0] == "vis"}
@@ -279,14 +194,14 @@ def typo(rng: random.Random, text: str) -> str:
 
 def lexicon() -> set[str]:
     """All words that the texts about degradations that are trained on are made of."""
-    found: set[str] = set()
+    words: set[str] = set()
     chatter = ("off_topic", "things", "doings", "colours", "languages", "before", "after")
     pools = [p for wording in WORDS.values() for p in wording]
     pools += [p for name, p in _PATTERNS.items() if name not in chatter]
     for pool in pools:
         for text in pool.train:
-            found |= set(re.findall(r"[a-z]+", re.sub(r"\{.\}", " ", text.lower().replace("'", ""))))
-    return found
+            words |= set(re.findall(r"[a-z]+", re.sub(r"\{.\}", " ", text.lower().replace("'", ""))))
+    return words
 
 
 def telling_words() -> dict[str, str]:
@@ -319,13 +234,15 @@ def _about_pair(rng: random.Random, split: Split) -> Sample:
         clauses = [_clause(rng, 1, True) for _ in range(rng.choice((1, 1, 2)))]
         clauses = [c for i, c in enumerate(clauses) if i == 0 or c.image != clauses[0].image]
         join = _pick(rng, _PATTERNS["join"], split, small=True)
-        told = join.join(_fill(rng, _pick(rng, _PATTERNS["task_clause"], split), c, split, labels) for c in clauses)
-        text = _pick(rng, _PATTERNS["task"], split).replace("{C}", told)
+        clause_text = join.join(
+            _fill(rng, _pick(rng, _PATTERNS["task_clause"], split), c, split, labels) for c in clauses
+        )
+        text = _pick(rng, _PATTERNS["task"], split).replace("{C}", clause_text)
     else:  # two wordings of the same image, the second by pronoun
         image = rng.choice(("vis", "ir"))
         a, b = rng.sample([n for n in WORDS if image in HOMES[n]], 2)
         first = _tell(rng, _Clause((a,), image), split, labels)
-        text = first + _fill(rng, rng.choice(_AGAIN), _Clause((b,), image), split, labels)
+        text = first + _fill(rng, rng.choice(_PHRASES["again"]), _Clause((b,), image), split, labels)
     return _finish(rng, split, text, "pair", labels)
 
 
@@ -385,7 +302,7 @@ def _contrast(rng: random.Random, split: Split, labels: dict[Label, float]) -> s
         shared = [n for n in WORDS if len(HOMES[n]) == 2]
         text = _tell(rng, _Clause((rng.choice(shared),), here), split, labels)
         other = _image(rng, there, split)
-        how = rng.choice(_NOT_THERE)
+        how = rng.choice(_PHRASES["not_there"])
         return text + how.replace("{M}", f"the {other}").replace("{m}", other)
     if kind < 0.6:  # one image is clean
         here, there = rng.sample(("vis", "ir"), 2)
@@ -435,14 +352,8 @@ def _tell(
             forms += ["bare"]
     form = rng.choice(forms)
     if form in ("nouns", "adjectives"):
-        said, denied = {
-            "nouns": ((_PATTERNS["noun"], _PATTERNS["noun_in"]), (_PATTERNS["not_noun"], _PATTERNS["not_noun_in"])),
-            "adjectives": (
-                (_PATTERNS["adjective"], _PATTERNS["adjective_in"]),
-                (_PATTERNS["not_adjective"], _PATTERNS["not_adjective_in"]),
-            ),
-        }[form]
-        pool = (denied if clause.denied else said)[image is not None or (form == "adjectives" and rng.random() < 0.1)]
+        in_image = image is not None or (form == "adjectives" and rng.random() < 0.1)
+        pool = _PATTERNS[f"{'not_' if clause.denied else ''}{form.removesuffix('s')}{'_in' if in_image else ''}"]
         return _fill(rng, _pick(rng, pool, split), clause, split, labels, severity)
     pattern = _pick(rng, getattr(WORDS[names[0]], form), split)
     return _fill(rng, pattern.rstrip("!"), clause, split, labels, HEAVY if pattern.endswith("!") else MEDIUM)
@@ -457,7 +368,7 @@ def _fill(
     severity: float | None = None,
 ) -> str:
     """Fill a pattern's slots; `severity` None draws one a name."""
-    told: dict[str, str] = {}
+    filled: dict[str, str] = {}
     for slot, form in (("{N}", "nouns"), ("{A}", "adjectives")):
         if slot not in pattern:
             continue
@@ -476,16 +387,16 @@ def _fill(
                 word, s = f"{_pick(rng, _DEGREES[wanted, form], split, small=True)} {word}", wanted
             parts.append(word)
             _record(labels, clause, name, s)
-        last = rng.choice(_AND)
-        told[slot] = (
+        last = rng.choice(_PHRASES["and"])
+        filled[slot] = (
             parts[0]
             if len(parts) == 1
             else last.join((rng.choice((", ", ", ", "/", " and ")).join(parts[:-1]), parts[-1]))
         )
-    if not told:
+    if not filled:
         for name in clause.names:
             _record(labels, clause, name, MEDIUM if severity is None else severity)
-    for slot, words in told.items():
+    for slot, words in filled.items():
         pattern = pattern.replace(slot, words)
     if clause.image is None:
         bare = _image(rng, "none", split)

@@ -1,4 +1,4 @@
-"""The text encoder: from any English text to what is wrong with which image.
+"""The prompt parser: from any English text to what is wrong with which image.
 
 Word vectors distilled from a sentence encoder, and a small transformer over them that sees word order ("noise in the
 infrared, not in the visible image"). Computed with numpy alone, so that a prompt is understood, or refused, without
@@ -7,7 +7,6 @@ waiting for torch. `lure_cli.tasks.train.parser` trains it.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -16,14 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from lure_cli.core.text.vocabulary import ALL, SEVERITIES, Focus, Found
+from lure_cli.core.pixels import MODALITY_NAMES, Modality
+from lure_cli.core.records import open_record
+from lure_cli.core.text.vocabulary import ALL, SEVERITIES, Finding, Focus
 from lure_cli.errors import LureError
 
 FORMAT = 1
 """Version of the file format; a newer one is refused."""
 SPECIAL = ("[pair]", "[vis]", "[ir]", "[unknown]", "[number]", *",;.:+/&=()")
 """Tokens that are no words; the first three open a text and say which images it is about."""
-LABELS = tuple((m, n) for m in ("vis", "ir") for n in ALL)
+LABELS: tuple[tuple[Modality, str], ...] = tuple((m, n) for m in MODALITY_NAMES for n in ALL)
 """What is looked for. Pairs that do not exist (haze in the infrared) are among them: they are to be noticed."""
 LENGTH = 48
 """Longest text, in tokens; more is cut off."""
@@ -33,19 +34,20 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a text was taken to say. `about` is the probability that it is about the images' quality at all."""
+class ParsedPrompt:
+    """What a text was taken to say."""
 
-    about: float
-    found: dict[str, tuple[Found, ...]]
+    relevance: float
+    """The probability that it is about the images' quality at all."""
+    findings: dict[Modality, tuple[Finding, ...]]
     """Per modality, in the order of the vocabulary."""
     guess: str | None = None
-    """Where nothing was found: what may have been meant after all (score of at least `DOUBT`)."""
+    """Where there are no findings: what may have been meant after all (score of at least `DOUBT`)."""
 
     @property
     def understood(self) -> bool:
         """About the images, and not in doubt whether anything is wrong with them."""
-        return self.about >= 0.5 and self.guess is None
+        return self.relevance >= 0.5 and self.guess is None
 
 
 class Tokenizer:
@@ -98,8 +100,8 @@ def _one_letter_off(word: str) -> set[str]:
     return missing | swapped | replaced | added
 
 
-class Language:
-    """A trained text encoder.
+class PromptParser:
+    """A trained parser.
 
     Args:
         tensors: as in the file; `words` (UTF-8, one a line), `vectors` (words, D) int8 with `scales`, the rest float16.
@@ -122,7 +124,7 @@ class Language:
         self._check()
 
     def _check(self) -> None:
-        """Read a word and a sign, so that a damaged file is found here and not by a user's prompt."""
+        """Parse a word and a sign, so that a damaged file shows here and not by a user's prompt."""
         words, blocks = len(self.tokenizer.words), {k.split(".")[1] for k in self._p if k.startswith("blocks.")}
         if not words == len(self._vectors) == len(self._scales):
             raise ValueError("words, vectors and scales differ in number")
@@ -136,52 +138,35 @@ class Language:
             raise ValueError("the network has no finite answer")
 
     @classmethod
-    def load(cls, path: Path) -> Language:
+    def load(cls, path: Path) -> PromptParser:
         """Read a file.
 
         Raises:
             LureError: missing, damaged, or of a newer format.
         """
-        from safetensors import SafetensorError, safe_open
-
         hint = "install lure-cli again"
+        tensors, metadata = open_record(path, "text", FORMAT, "a text encoder of LURE", hint)
         try:
-            with safe_open(path, "np") as f:
-                metadata = {k: json.loads(v) for k, v in (f.metadata() or {}).items()}
-                if metadata.get("kind") != "text":
-                    raise LureError(f"{path}: not a text encoder of LURE", hint)
-                if not isinstance(metadata["format"], int) or metadata["format"] > FORMAT:
-                    raise LureError(f"{path}: format {metadata['format']} is newer than this version knows", hint)
-                return cls({k: f.get_tensor(k) for k in f.keys()}, metadata)  # noqa: SIM118 (safe_open is no dict)
-        except OSError as e:
-            raise LureError(f"{path}: cannot be read ({e.strerror or e})", hint) from e
-        except (
-            SafetensorError,
-            LookupError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            ArithmeticError,
-            RecursionError,
-        ) as e:
+            return cls(tensors, metadata)
+        except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as e:
             raise LureError(f"{path}: damaged or not a text encoder ({e})", hint) from e
 
-    def read(self, text: str, focus: Focus = "pair") -> Reading:
+    def parse(self, text: str, focus: Focus = "pair") -> ParsedPrompt:
         """Understand a text about the pair, or about one image alone. Degradations count from a score of 0.5."""
         tokens = self.tokenizer(text, focus)
         if max(tokens) < len(SPECIAL):  # not one word of it is known
-            return Reading(0.0, {"vis": (), "ir": ()})
+            return ParsedPrompt(0.0, {"vis": (), "ir": ()})
         out = self._forward(np.array(tokens))
         n = len(LABELS)
         scores = 1 / (1 + np.exp(-out[: n + 1]))
         severity = out[n + 1 :].reshape(n, len(SEVERITIES)).argmax(1)
-        found: dict[str, tuple[Found, ...]] = {"vis": (), "ir": ()}
+        findings: dict[Modality, tuple[Finding, ...]] = {"vis": (), "ir": ()}
         for (m, name), score, s in zip(LABELS, scores[:n].tolist(), severity.tolist(), strict=True):
             if score >= 0.5:
-                found[m] += (Found(name, score, SEVERITIES[s]),)
+                findings[m] += (Finding(name, score, SEVERITIES[s]),)
         best = int(scores[:n].argmax())
-        in_doubt = not any(found.values()) and scores[best] >= DOUBT
-        return Reading(float(scores[n]), found, LABELS[best][1] if in_doubt else None)
+        in_doubt = not any(findings.values()) and scores[best] >= DOUBT
+        return ParsedPrompt(float(scores[n]), findings, LABELS[best][1] if in_doubt else None)
 
     def _forward(self, tokens: np.ndarray) -> np.ndarray:
         """Token numbers (T,) -> logits of labels, of "about the images", and of severities per label."""

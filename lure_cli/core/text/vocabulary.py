@@ -32,8 +32,13 @@ SEVERITIES = (SLIGHT, MEDIUM, HEAVY)
 
 
 @dataclass(frozen=True)
-class Found:
-    """One degradation read from a text: score and severity in [0, 1]."""
+class Finding:
+    """One degradation that a text speaks of, or that an image shows.
+
+    Attributes:
+        degradation: its name.
+        score: how sure that is, in [0, 1]. severity: how strong it is, in [0, 1].
+    """
 
     degradation: str
     score: float

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from lure_cli.core.images.formats import has_image_suffix
-from lure_cli.core.pixels import Modality
+from lure_cli.core.pixels import MODALITY_NAMES, Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS
+from lure_cli.core.training.layout import DataFolder, Files, Part, Use, read_layout
 from lure_cli.errors import LureError
-
-FOLDERS: dict[Modality, str] = {"vis": "visible", "ir": "infrared"}
-"""What the folders of a modality are called."""
-
-
-Files = tuple[Path, ...]
-"""Files of one sample: an image, a (degraded, clean) pair, or an (ir, vis) pair."""
 
 
 @dataclass(frozen=True)
@@ -38,76 +31,54 @@ class Corpus:
         """Number of samples of each set, by its folder below the root."""
         counts = {f"fusion/{name}": len(files) for name, files in self.fusion.items()}
         for (m, task), sets in self.restoration.items():
-            counts |= {f"restoration/{FOLDERS[m]}/{task}/{name}": len(files) for name, files in sets.items()}
+            counts |= {f"restoration/{MODALITY_NAMES[m]}/{task}/{name}": len(files) for name, files in sets.items()}
         for m, sets in self.clean.items():
-            counts |= {f"clean/{FOLDERS[m]}/{name}": len(files) for name, files in sets.items()}
+            counts |= {f"clean/{MODALITY_NAMES[m]}/{name}": len(files) for name, files in sets.items()}
         return counts
 
 
-def _images(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        return {}
-    return {p.stem: p for p in sorted(folder.iterdir()) if has_image_suffix(p) and not p.name.startswith(".")}
-
-
-def _pairs(a: Path, b: Path) -> list[Files]:
-    first, second = _images(a), _images(b)
-    odd = sorted(first.keys() ^ second.keys())
-    if odd:
-        raise LureError(f"{a.parent}: '{odd[0]}' is in only one of {a.name}/ and {b.name}/", "pairs need equal names")
-    return [(first[k], second[k]) for k in first]
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-
-
 def find_corpus(root: Path, exclude: Sequence[str] = ()) -> Corpus:
-    """Look through a data folder of the layout above.
+    """What a data folder (its layout: `core.training.layout`) holds for training.
+
+    Args:
+        exclude: names of sets that are left out.
 
     Raises:
         LureError: no such folder, unpaired files, or a degradation folder with an unknown name.
     """
-    if not root.is_dir():
-        raise LureError(f"{root}: no such folder", "give the data folder with --data; the README shows its layout")
-    fusion = {
-        s.name: pairs
-        for s in _subfolders(root / "fusion")
-        if s.name not in exclude and (pairs := _pairs(s / "train" / "ir", s / "train" / "vi"))
-    }
-    clean: dict[Modality, dict[str, list[Files]]] = {}
-    for modality, name in FOLDERS.items():
-        clean[modality] = {
-            s.name: [(p,) for p in files.values()]
-            for s in _subfolders(root / "clean" / name)
-            if s.name not in exclude and (files := _images(s))
-        }
-    return Corpus(fusion, find_restoration(root, "train", exclude), clean)
+    data = read_layout(root, exclude)
+    parts = [part for part in data.parts if part.use == "trained on"]
+    fusion = {part.set: pairs for part in parts if part.kind == "fusion" and (pairs := _pairs(part))}
+    clean: dict[Modality, dict[str, Sequence[Files]]] = {m: {} for m in MODALITY_NAMES}
+    for part in parts:
+        if part.kind == "clean" and part.modality and part.samples:
+            clean[part.modality][part.set] = part.samples
+    return Corpus(fusion, restoration_pairs(data, "trained on"), clean)
 
 
-def find_restoration(
-    root: Path, split: Literal["train", "test"], exclude: Sequence[str] = ()
-) -> dict[tuple[Modality, str], dict[str, list[Files]]]:
+def restoration_pairs(data: DataFolder, use: Use) -> dict[tuple[Modality, str], dict[str, Sequence[Files]]]:
     """The (degraded, clean) pairs of a data folder: (modality, degradation) -> set -> pairs.
 
     Raises:
-        LureError: no such folder, unpaired files, or a degradation folder with an unknown name.
+        LureError: unpaired files, or a degradation folder with an unknown name.
     """
-    if not root.is_dir():
-        raise LureError(f"{root}: no such folder", "give the data folder; the README shows its layout")
-    restoration: dict[tuple[Modality, str], dict[str, list[Files]]] = {}
-    for modality, name in FOLDERS.items():
-        for task in _subfolders(root / "restoration" / name):
-            if task.name not in DEGRADATIONS[modality]:
-                raise LureError(f"{task}: unknown degradation", f"known: {', '.join(DEGRADATIONS[modality])}")
-            sets = {
-                s.name: pairs
-                for s in _subfolders(task)
-                if s.name not in exclude and (pairs := _pairs(s / split / "degraded", s / split / "clean"))
-            }
-            if sets:
-                restoration[modality, task.name] = sets
-    return restoration
+    for modality, word in MODALITY_NAMES.items():
+        for folder in data.strangers(data.root / "restoration" / word):
+            raise LureError(f"{folder}: unknown degradation", f"known: {', '.join(DEGRADATIONS[modality])}")
+    restoration: dict[tuple[Modality, str], dict[str, Sequence[Files]]] = defaultdict(dict)
+    for part in data.parts:
+        if part.use == use and part.modality and part.degradation and (pairs := _pairs(part)):
+            restoration[part.modality, part.degradation][part.set] = pairs
+    return dict(restoration)
+
+
+def _pairs(part: Part) -> tuple[Files, ...]:
+    """The pairs of a part, none of whose files may be alone."""
+    a, b = part.sides
+    if alone := sorted(a.files.keys() ^ b.files.keys()):
+        message = f"{a.folder.parent}: '{alone[0]}' is in only one of {a.name}/ and {b.name}/"
+        raise LureError(message, "pairs need equal names")
+    return part.samples
 
 
 ENOUGH = 10

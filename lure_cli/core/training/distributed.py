@@ -6,7 +6,6 @@ WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT. Without those there is one 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -72,16 +71,11 @@ class Group:
         return flag if self.size == 1 else bool(self.sum([torch.tensor(float(flag), device=self.device)])[0] > 0)
 
     def gather(self, record: Any) -> list[Any]:
-        """What each process has to say, in JSON; the same list in all of them."""
-        if self.size == 1:
-            return [record]
-        data = torch.frombuffer(bytearray(json.dumps(record).encode()), dtype=torch.uint8).to(self.device)
-        lengths = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.size)]
-        dist.all_gather(lengths, torch.tensor([len(data)], device=self.device))
-        longest = max(int(n) for n in lengths)
-        rows = [data.new_zeros(longest) for _ in range(self.size)]
-        dist.all_gather(rows, torch.cat((data, data.new_zeros(longest - len(data)))))
-        return [json.loads(bytes(row[: int(n)].tolist())) for row, n in zip(rows, lengths, strict=True)]
+        """The records of all processes by rank; the same list in all of them."""
+        records = [record] * self.size
+        if self.size > 1:
+            dist.all_gather_object(records, record)
+        return records
 
     def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
         """Give these tensors the values that they have in the main process."""

@@ -13,7 +13,7 @@ from lure_cli.core.video.source import DEVICE, is_live
 from lure_cli.errors import LureError
 
 
-class Header(NamedTuple):
+class VideoHeader(NamedTuple):
     """What a container's header says of its moving picture.
 
     Attributes:
@@ -62,7 +62,7 @@ def open_container(source: str, *, live: bool, patience: float) -> Any:
         raise LureError(f"{source}: cannot be read as a clip ({describe_fault(error)})", hint) from error
 
 
-def read_header(container: Any, source: str, *, live: bool, max_pixels: int) -> Header:
+def read_header(container: Any, source: str, *, live: bool, max_pixels: int) -> VideoHeader:
     """Read a header and set the decoder's limits.
 
     Raises:
@@ -92,7 +92,7 @@ def read_header(container: Any, source: str, *, live: bool, max_pixels: int) -> 
         transfer=int(context.color_trc),
         time_base=Fraction(video.time_base),
     )
-    return Header(info, zero, length, container.format.name == "avi", video.frames)
+    return VideoHeader(info, zero, length, container.format.name == "avi", video.frames)
 
 
 def _limit_size(video: Any, source: str, max_pixels: int) -> None:

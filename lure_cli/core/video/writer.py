@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lure_cli.core.files import cannot_be_written
 from lure_cli.core.images.picture import quantised
 from lure_cli.core.video.clip import ClipInfo
 from lure_cli.core.video.pyav import SPACES, colour_matrix, require_av, smooth_scaling
@@ -149,13 +150,13 @@ class VideoWriter:
         try:
             self._container = av.open(f"file:{path}", "w", options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise self._cannot(error) from error
+            raise cannot_be_written(self._name, error) from error
         try:
             self._stream = self._add_stream(info, rate, encoding)
             self._sound, self.silent = self._copies(sound)
         except (av.FFmpegError, OSError, ValueError) as error:
             self._container.close()
-            raise self._cannot(error) from error
+            raise cannot_be_written(self._name, error) from error
         self._reformat = av.video.reformatter.VideoReformatter().reformat
 
     def _add_stream(self, info: ClipInfo, rate: Fraction, encoding: Encoding) -> Any:
@@ -217,7 +218,7 @@ class VideoWriter:
         try:
             self._container.mux(self._stream.encode(frame))
         except (self._av.FFmpegError, OSError) as error:
-            raise self._cannot(error) from error
+            raise cannot_be_written(self._name, error) from error
 
     def copy(self, packets: Iterable[Any]) -> None:
         """Add packets of sound; those of streams that the container cannot hold are left out."""
@@ -232,7 +233,7 @@ class VideoWriter:
             try:
                 self._container.mux(packet)
             except (self._av.FFmpegError, OSError) as error:
-                raise self._cannot(error) from error
+                raise cannot_be_written(self._name, error) from error
 
     def close(self) -> None:
         """Write what is still to be written; the file is whole then.
@@ -244,15 +245,9 @@ class VideoWriter:
             self._container.mux(self._stream.encode(None))
             self._container.close()
         except (self._av.FFmpegError, OSError) as error:
-            raise self._cannot(error) from error
+            raise cannot_be_written(self._name, error) from error
 
     def abandon(self) -> None:
         """Let go of a file that will not be whole."""
         with suppress(self._av.FFmpegError, OSError):
             self._container.close()
-
-    def _cannot(self, error: BaseException) -> LureError:
-        fault = getattr(error, "strerror", None) or " ".join(str(error).split())
-        return LureError(
-            f"{self._name}: cannot be written ({fault})", "check that the folder is writable and the disk has room"
-        )

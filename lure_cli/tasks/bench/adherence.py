@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lure_cli.core.pixels import MODALITY_NAMES
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.tasks.bench.result import CLEAN, SELF, UNPROMPTED, WRONG, FusionBench
 from lure_cli.tasks.prompt import parse_prompt
 from lure_cli.tasks.report.table import Cell, Table, defined, format_number
 
 METRICS = (SELF, "SSIM")
-_SIDES = {"vis": "visible", "ir": "infrared"}
 _RULE = (
     "The wrong prompt names, for each image that the right one speaks of, the degradation that follows in the "
     "vocabulary of that image, round, and that is not named; for clean pairs the first one of each image."
@@ -41,7 +41,7 @@ def wrong_prompt(prompt: Prompt) -> Prompt:
 
 def describe_prompt(prompt: Prompt) -> str:
     """A prompt in words: 'rain in the visible image'."""
-    parts = [f"{name} in the {_SIDES[m]} image" for m in DEGRADATIONS for name in getattr(prompt, m)]
+    parts = [f"{name} in the {MODALITY_NAMES[m]} image" for m in MODALITY_NAMES for name in getattr(prompt, m)]
     return " and ".join(parts) or "none"
 
 
@@ -62,10 +62,10 @@ class Adherence:
     @property
     def holds(self) -> bool:
         """Whether it holds for the means."""
-        return _holds(self.right, self.none, self.wrong, self.clean)
+        return _holds(self.right, self.none, self.wrong, clean=self.clean)
 
 
-def _holds(right: float, none: float, wrong: float, clean: bool) -> bool:
+def _holds(right: float, none: float, wrong: float, *, clean: bool) -> bool:
     return right == none > wrong if clean else right > none > wrong
 
 
@@ -78,7 +78,7 @@ def adherence(bench: FusionBench, name: str, case: str, metric: str) -> Adherenc
         triples = [tuple(math.inf if math.isnan(v) else v for v in t) for t in triples]
     triples = [t for t in triples if not any(map(math.isnan, t))]
     right, none, wrong = (_mean([t[run] for t in triples]) for run in range(3))
-    holding = sum(_holds(*triple, clean) for triple in triples)
+    holding = sum(_holds(*t, clean=clean) for t in triples)
     return Adherence(right, none, wrong, images=len(triples), holding=holding, clean=clean)
 
 

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lure_cli.core.pixels import MODALITY_NAMES, Modality
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench.adherence import wrong_prompt
@@ -19,12 +20,11 @@ from lure_cli.tasks.weights.find import DEFAULT
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.pixels import Modality
+    from lure_cli.core.pixels import MODALITY_NAMES, Modality
     from lure_cli.tasks.inference.fuser import Fuser
 
 METRICS = ("PSNR", "SSIM")
 INPUT = "input"
-_FOLDERS: dict[str, Modality] = {"visible": "vis", "infrared": "ir"}
 _EXPECTED_LAYOUT = "it holds restoration/<visible|infrared>/<degradation>/<set>/test/{degraded,clean}, with equal names"
 
 
@@ -98,7 +98,7 @@ def parse_clean(values: Iterable[str]) -> tuple[tuple[str | None, Path], ...]:
     folders: list[tuple[str | None, Path]] = []
     for value in values:
         side, equals, rest = value.partition("=")
-        folders.append((side, Path(rest)) if equals and side in _FOLDERS.values() else (None, Path(value)))
+        folders.append((side, Path(rest)) if equals and side in MODALITY_NAMES else (None, Path(value)))
     return tuple(folders)
 
 
@@ -108,15 +108,15 @@ def find_sets(options: RestoreBenchOptions) -> tuple[RestorationSet, ...]:
     Raises:
         LureError: no such folder, nothing in it, unpaired files, a set or a folder that is not there.
     """
-    from lure_cli.core.training.corpus import find_restoration
+    from lure_cli.core.training.corpus import restoration_pairs
+    from lure_cli.core.training.layout import read_layout
 
     o = options
     if o.limit is not None and o.limit < 1:
         raise LureError(f"--limit {o.limit} leaves nothing to do", "give a number from 1 on")
-    words = {m: folder for folder, m in _FOLDERS.items()}
     test_sets = [
-        RestorationSet(f"{words[m]}/{degradation}/{name}", m, degradation, tuple((f[0], f[1]) for f in files))
-        for (m, degradation), sets in find_restoration(o.data, "test").items()
+        RestorationSet(f"{MODALITY_NAMES[m]}/{degradation}/{name}", m, degradation, tuple((f[0], f[1]) for f in files))
+        for (m, degradation), sets in restoration_pairs(read_layout(o.data), "never trained on").items()
         for name, files in sets.items()
     ]
     for wanted in o.only:
@@ -139,7 +139,8 @@ def _is_called(each: RestorationSet, wanted: str) -> bool:
 
 
 def _clean_set(side: str | None, folder: Path) -> RestorationSet:
-    modality = side or _FOLDERS.get(folder.resolve().parent.name)
+    parent = folder.resolve().parent.name
+    modality = side or next((m for m, word in MODALITY_NAMES.items() if word == parent), None)
     if modality not in ("ir", "vis"):
         raise LureError(
             f"{folder}: is it visible or infrared?",

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     import torch
 
     from lure_cli.config import Provenance
-    from lure_cli.core.detector.detector import Finding
     from lure_cli.core.model.lure import Lure
     from lure_cli.core.model.tiling import TileSize
     from lure_cli.core.onnx.runtime import OnnxLure
     from lure_cli.core.pixels import Modality
     from lure_cli.core.text.encoders import TextEncoder
+    from lure_cli.core.text.vocabulary import Finding
     from lure_cli.tasks.inference.request import Findings, Source
 
 
@@ -302,13 +302,13 @@ class Fuser:
         """No gradients, numbers of the fuser's type; LureError, about the file `name` if any, where memory runs out."""
         import torch
 
-        from lure_cli.core.devices import autocast
+        from lure_cli.core.devices import autocast, is_out_of_memory
 
         try:
             with torch.no_grad(), autocast(self.device, self.dtype):
                 yield
-        except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-            if isinstance(error, MemoryError) or "memory" in str(error):
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
                 raise LureError(
                     f"{name}{name and ': '}not enough memory for this size",
                     "take it in tiles: --tile 512, or 256 for still less",

@@ -63,7 +63,7 @@ def load(weights: str | Path, *, device: str, dtype: str, threads: int | None, c
 def _load_torch(path: Path, device: str, dtype: str, *, compiled: bool) -> Loaded:
     from lure_cli.core.devices import keep_buffers, pick_device, pick_dtype, place
     from lure_cli.core.model.checkpoint import load_model
-    from lure_cli.core.model.precision import settle_dtype
+    from lure_cli.core.model.precision import resolve_dtype
 
     where = pick_device(device)
     pick_dtype(dtype, where)  # a wrong one shows before anything is loaded
@@ -71,7 +71,7 @@ def _load_torch(path: Path, device: str, dtype: str, *, compiled: bool) -> Loade
     if where.type == "cpu":
         keep_buffers()
     model = place(model, where).eval()
-    number = settle_dtype(dtype, model, text)
+    number = resolve_dtype(dtype, model, text)
     if compiled:
         compile_parts(model)
     return Loaded(model, text, provenance, where, number)

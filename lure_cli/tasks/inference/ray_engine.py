@@ -137,8 +137,8 @@ def to_json(result: Result[Pair]) -> dict[str, Any]:
 
 def from_json(record: dict[str, Any], job: Job) -> Result[Pair]:
     """The result of a pair from what `to_json` gave; paths in texts as the user gave them."""
-    from lure_cli.core.detector.detector import Finding
     from lure_cli.core.registration.alignment import Alignment
+    from lure_cli.core.text.vocabulary import Finding
 
     def given(text: str) -> str:
         for path in (job[0].ir, job[0].vis, job[0].output):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import NONE, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.prompt import parse_prompt
@@ -14,8 +15,8 @@ from lure_cli.tasks.prompt import parse_prompt
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.detector.detector import Finding
     from lure_cli.core.pixels import Modality
+    from lure_cli.core.text.vocabulary import Finding
 
     Source = str | Path | np.ndarray
     """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""

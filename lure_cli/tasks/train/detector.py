@@ -1,9 +1,9 @@
 """Train the detector behind `--prompt auto`: `python -m lure_cli.tasks.train.detector --data DATA --out FILE`.
 
-Clean images of a data folder (layout: `core.data`) are degraded as in stage I, with none, one or two degradations, and
-judged at their own resolution; real degraded images stand beside them. What a detector must not take for a fault is
-among the clean ones: night, pale skies, JPEG, resized and slightly altered pictures. Thresholds are chosen on images
-that the voters which judge them have not seen (five folds); folders named `test` are never read.
+Clean images of a data folder (layout: `core.training.layout`) are degraded as in stage I, with none, one or two
+degradations, and judged at their own resolution; real degraded images stand beside them. What a detector must not take
+for a fault is among the clean ones: night, pale skies, JPEG, resized and slightly altered pictures. Thresholds are
+chosen on images that the voters which judge them have not seen (five folds); folders named `test` are never read.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from tqdm import tqdm
 
 from lure_cli.core.detector.detector import FORMAT, LIMIT, RIVALS, decide
-from lure_cli.core.detector.features import statistics
-from lure_cli.core.files import whole_file
+from lure_cli.core.detector.features import image_features
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.pixels import CHANNELS, Modality
+from lure_cli.core.records import save_record
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training.corpus import Corpus, find_corpus
 from lure_cli.core.training.degradations import degrade_measured, uniform
@@ -89,10 +90,10 @@ class Table:
 def find_sources(corpus: Corpus, modality: Modality) -> list[Source]:
     """All files of a modality, in a fixed order. Folds are runs of neighbouring files, as those look alike."""
     side = 0 if modality == "ir" else 1
-    found: list[Source] = []
+    sources: list[Source] = []
 
     def add(group: str, paths: Sequence[Path], names: tuple[str, ...] = ()) -> None:
-        found.extend(Source(p, modality, group, FOLDS * i // len(paths), names) for i, p in enumerate(paths))
+        sources.extend(Source(p, modality, group, FOLDS * i // len(paths), names) for i, p in enumerate(paths))
 
     for name, pairs in corpus.fusion.items():
         add(f"fusion/{name}", [p[side] for p in pairs])
@@ -103,18 +104,16 @@ def find_sources(corpus: Corpus, modality: Modality) -> list[Source]:
             for name, pairs in sets.items():
                 add(f"real/{name}/clean", [p[1] for p in pairs])
                 add(f"real/{name}/{task}", [p[0] for p in pairs], (task,))
-    return found
+    return sources
 
 
 def draw(sources: Sequence[Source], variants: int, seed: int, jobs: int) -> Table:
-    """Images from all sources, and their statistics; the same for any number of jobs."""
+    """Images from all sources, and their features; the same for any number of jobs."""
     work = partial(_draw_source, variants=variants, seed=seed)
     rows: list[_Row] = []
     with ProcessPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for i, made in enumerate(pool.map(work, sources, chunksize=8), 1):
-            rows += made
-            if i % 200 == 0:
-                log.info("%d of %d files", i, len(sources))
+        for drawn in tqdm(pool.map(work, sources, chunksize=8), total=len(sources), unit="file"):
+            rows += drawn
     columns: list[Any] = [np.stack(c) for c in zip(*rows, strict=True)]
     return Table(*columns)
 
@@ -215,12 +214,12 @@ def _row(source: Source, x: Tensor, severities: dict[str, float], native: bool) 
     if severities.get("noise", 0) > 0.25:  # grain hides what is soft below it
         for name in ("blur", "lowres"):
             known[names.index(name)] = 0
-    features = statistics(np.ascontiguousarray(x.permute(1, 2, 0).numpy()))
+    features = image_features(np.ascontiguousarray(x.permute(1, 2, 0).numpy()))
     return features, label, known, severity, rated, source.fold, native and not severities, source.group
 
 
 class Voters(nn.Module):
-    """Several perceptrons side by side; see `core.detect.Detector` for the shapes."""
+    """Several perceptrons side by side; see `core.detector.detector.Detector` for the shapes."""
 
     def __init__(self, table: Table, voters: int, hidden: int, g: Generator) -> None:
         super().__init__()
@@ -233,7 +232,7 @@ class Voters(nn.Module):
             self.register_parameter(f"b{i}", nn.Parameter(torch.zeros(voters, b)))
 
     def forward(self, x: Tensor, g: Generator | None = None) -> Tensor:
-        """Statistics (N, F), or (M, N, F) for each voter its own -> logits (M, N, 2 L); with g: dropout."""
+        """Features (N, F), or (M, N, F) for each voter its own -> logits (M, N, 2 L); with g: dropout."""
         x = ((x - self.mean) * self.scale).clamp(-LIMIT, LIMIT)  # type: ignore[operator]
         for i in (1, 2):
             if g is not None:
@@ -273,7 +272,7 @@ def train(table: Table, seed: int, epochs: int, batch: int) -> Voters:
 
 @torch.inference_mode()
 def scores_of(model: Voters, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Statistics (N, F) -> scores and severities (N, L)."""
+    """Features (N, F) -> scores and severities (N, L)."""
     y = model(torch.from_numpy(features)).mean(0).sigmoid().numpy()
     n = y.shape[1] // 2
     return y[:, :n], y[:, n:]
@@ -314,13 +313,13 @@ def figures(
     table: Table, scores: np.ndarray, severities: np.ndarray, limits: np.ndarray, names: Sequence[str]
 ) -> dict[str, Any]:
     """What the thresholds give on samples that were not trained on."""
-    found: dict[str, Any] = {}
+    figures_of: dict[str, Any] = {}
     decided = decide(scores, limits, names)
     for k, name in enumerate(names):
         use = table.known[:, k] > 0
         s, there = decided[use, k], table.label[use, k] > 0
         rated = (table.rated[:, k] > 0) & (table.known[:, k] > 0)
-        found[name] = {
+        figures_of[name] = {
             "f1": round(float(2 * (s & there).sum() / (s.sum() + there.sum())), 3),
             "precision": round(float((s & there).sum() / max(1, s.sum())), 3),
             "recall": round(float((s & there).sum() / there.sum()), 3),
@@ -328,16 +327,14 @@ def figures(
         }
     alarm = np.asarray(decided[table.native].any(1))
     groups = table.group[table.native]
-    found["false_alarms"] = {str(n): round(float(alarm[groups == n].mean()), 4) for n in np.unique(groups)}
-    return found
+    figures_of["false_alarms"] = {str(n): round(float(alarm[groups == n].mean()), 4) for n in np.unique(groups)}
+    return figures_of
 
 
 def fit(
     tables: Mapping[Modality, Table], data: Sequence[str], seed: int, out: Path, epochs: int = 40, batch: int = 256
 ) -> None:
     """Train both modalities' voters, choose thresholds and write the file, whole or not at all."""
-    from safetensors.numpy import save_file
-
     torch.set_num_threads(1)  # the matrices are small, and the sums come out the same on every machine
     tensors: dict[str, np.ndarray] = {}
     thresholds: dict[str, dict[str, float]] = {}
@@ -355,9 +352,7 @@ def fit(
     images = sum(len(t.fold) for t in tables.values())
     provenance = {"data": data, "images": images, "seed": seed, "held_out": measured}
     metadata = {"format": FORMAT, "kind": "detector", "thresholds": thresholds, "provenance": provenance}
-    with whole_file(out) as temporary:
-        save_file(tensors, temporary, {k: json.dumps(v) for k, v in metadata.items()})
-        temporary.chmod(0o644)  # safetensors writes files for the owner alone
+    save_record(out, tensors, metadata)
     log.info("%s", out)
 
 

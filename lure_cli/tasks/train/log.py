@@ -6,7 +6,8 @@ import dataclasses
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,13 +17,15 @@ import torch
 
 from lure_cli.config import TrainConfig
 from lure_cli.core.files import sweep, write_file
+from lure_cli.core.pixels import psnr
+from lure_cli.tasks.train.stages import RestorationLoss
 from lure_cli.tasks.train.validation import Outcome
-from lure_cli.tasks.weights.hub import Say
+from lure_cli.tasks.weights.hub import Notify
 from lure_cli.version import __version__
 
 Record = dict[str, Any]
 """One line of the log: step, loss and its parts, learning rate, seconds; stage I also has dB gained per task. Or step
-and `validation`, what one has found."""
+and `validation`, the outcome of one."""
 PICTURES = 20
 """Validations of a run whose pictures are kept at most: each takes one or two megabytes."""
 
@@ -37,7 +40,7 @@ class TrainLog:
         say: told once if there is no TensorBoard.
     """
 
-    def __init__(self, out: Path, step: int, cfg: TrainConfig, say: Say) -> None:
+    def __init__(self, out: Path, step: int, cfg: TrainConfig, say: Notify) -> None:
         out.mkdir(parents=True, exist_ok=True)
         sweep(out)
         self._steps, self._pictured = cfg.steps, -1
@@ -67,7 +70,7 @@ class TrainLog:
         self._scalars("train", {k: v for k, v in record.items() if k not in ("step", "seconds")}, record["step"])
 
     def write_validation(self, step: int, outcome: Outcome, best: bool) -> None:
-        """What a validation found, and whether it is the best so far."""
+        """The outcome of a validation, and whether it is the best so far."""
         self._line({"step": step, "validation": {**outcome.record, "best": best}})
         for key, value in outcome.record.items():
             values = {f"{key}/{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
@@ -87,6 +90,28 @@ class TrainLog:
                 self._events.add_scalar(f"{group}/{key}", value, step)
 
 
+def gains(loss: RestorationLoss) -> dict[str, float]:
+    """What stage I logs of a batch: dB gained by task, of crops with one degradation; the PSNR of clean ones."""
+    records = []
+    for m, crops in loss.crops.items():
+        after, before = psnr(loss.restored[m].detach(), crops.y), psnr(crops.x, crops.y)
+        for names, a, b in zip(crops.names, after, before, strict=True):
+            if not names:
+                records.append({f"psnr_{m}_none": float(a)})
+            elif len(names) == 1:
+                records.append({f"gain_{m}_{names[0]}": float(a - b)})
+    return means(records)
+
+
+def means(records: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each key over the records that have it."""
+    values = defaultdict[str, list[float]](list)
+    for record in records:
+        for k, v in record.items():
+            values[k].append(v)
+    return {k: sum(v) / len(v) for k, v in values.items()}
+
+
 def _cut(path: Path, step: int) -> None:
     """Take back what was logged after `step`, and a line that a killed process has left half written."""
     if not path.exists():
@@ -101,11 +126,11 @@ def _cut(path: Path, step: int) -> None:
         write_file(path, "".join(kept).encode())
 
 
-def write_config(path: Path, cfg: TrainConfig, about: Mapping[str, Any]) -> None:
-    """The resolved configuration as JSON, and under `run` what it ran with: revision, versions, and `about`."""
+def write_config(path: Path, cfg: TrainConfig, rest: Mapping[str, Any]) -> None:
+    """The resolved configuration as JSON, and under `run` what it ran with: revision, versions, and the rest."""
     revision, dirty = checkout()
     versions = {"lure-cli": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
-    run = {"revision": revision, "dirty": dirty, "versions": versions, **about}
+    run = {"revision": revision, "dirty": dirty, "versions": versions, **rest}
     write_file(path, (json.dumps({**dataclasses.asdict(cfg), "run": run}, indent=1) + "\n").encode())
 
 

@@ -1,4 +1,4 @@
-"""Training the text encoder (`lure_cli.core.text.parser`); for developers, not part of the command line.
+"""Training the prompt parser (`lure_cli.core.text.parser`); for developers, not part of the command line.
 
     python -m lure_cli.tasks.train.parser vectors --teacher all-MiniLM-L6-v2 --words words.txt --out vectors.safetensors
     python -m lure_cli.tasks.train.parser train --vectors vectors.safetensors --out weights/lure-text.safetensors
@@ -11,7 +11,6 @@ a list of English words, the most frequent first, to which those of the training
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
 import sys
@@ -25,9 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lure_cli.core.files import whole_file
+from lure_cli.core.records import save_record
 from lure_cli.core.text.paraphrase import WORDS, Sample, Split, lexicon, sample, telling_words, typo
-from lure_cli.core.text.parser import FORMAT, LABELS, LENGTH, SPECIAL, Language, Tokenizer
+from lure_cli.core.text.parser import FORMAT, LABELS, LENGTH, SPECIAL, PromptParser, Tokenizer
 from lure_cli.core.text.vocabulary import SEVERITIES
 
 CONTEXTS = ("{}", "the image is {}", "{} in the picture")
@@ -48,7 +47,7 @@ SIZES: dict[str, Any] = {
 
 
 class Tower(nn.Module):
-    """The trained part; `Language` computes the same with numpy."""
+    """The trained part; `PromptParser` computes the same with numpy."""
 
     def __init__(self, vectors: Tensor, width: int, layers: int, heads: int) -> None:
         super().__init__()
@@ -113,11 +112,11 @@ def encode_samples(samples: Sequence[Sample], tokenizer: Tokenizer) -> tuple[np.
 def draw(seed: int, count: int, split: Split, words: Sequence[str], typos: float) -> list[Sample]:
     """Samples of a seed; a share of them with a typing error."""
     rng = random.Random(seed)
-    found = []
+    samples = []
     for _ in range(count):
         s = sample(rng, split, words)
-        found.append(Sample(typo(rng, s.text), s.focus, s.labels, s.off_topic) if rng.random() < typos else s)
-    return found
+        samples.append(Sample(typo(rng, s.text), s.focus, s.labels, s.off_topic) if rng.random() < typos else s)
+    return samples
 
 
 class Words(NamedTuple):
@@ -207,19 +206,13 @@ def _stem(word: str) -> str:
     return word[:5]
 
 
-def _linear(v: np.ndarray, rows: np.ndarray, meant: np.ndarray, steps: int = 150) -> np.ndarray:
-    """Logits of all words by logistic regression on those of `rows`."""
-    x, y = torch.from_numpy(v[rows].astype(np.float32)), torch.from_numpy(meant)
-    w = torch.zeros(v.shape[1], len(_NAMES) + 1, requires_grad=True)
-    b = torch.zeros(len(_NAMES) + 1, requires_grad=True)
-    optimizer = torch.optim.Adam([w, b], lr=0.05)
-    for _ in range(steps):
-        loss = nn.functional.cross_entropy(x @ w + b, y) + 1e-3 * (w**2).sum()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    result: np.ndarray = v.astype(np.float32) @ w.detach().numpy() + b.detach().numpy()
-    return result
+def _linear(v: np.ndarray, rows: np.ndarray, meant: np.ndarray) -> np.ndarray:
+    """Logits of all words by logistic regression on those of `rows`; all meanings must be among them."""
+    from sklearn.linear_model import LogisticRegression
+
+    # Of the mean cross-entropy and 1e-3 |w|^2, in scikit-learn's terms.
+    logits: np.ndarray = LogisticRegression(C=500 / len(rows), max_iter=500).fit(v[rows], meant).decision_function(v)
+    return logits
 
 
 def _neighbours(
@@ -238,13 +231,13 @@ def _neighbours(
     for w, alike in cosines.items():
         closest = np.maximum(closest, alike)
         name = _NAMES.index(telling[w])
-        found = [
+        alike_words = [
             words[j]
             for j in np.argsort(-alike)[1:60].tolist()
             if alike[j] > least and meant[j] == name and words[j] not in mine
         ]
-        if found:
-            near[w] = found[:count]
+        if alike_words:
+            near[w] = alike_words[:count]
     none = like[:, : len(_NAMES) + 1].argmax(1) == len(_NAMES)
     frequent = [i for i, w in enumerate(words) if w not in mine][:20_000]
     return near, [words[i] for i in frequent if closest[i] < unlike and none[i]]
@@ -286,8 +279,8 @@ def train(vectors: Path, out: Path, seed: int, count: int, steps: int, cfg: dict
         t = t[:, : int((t >= 0).sum(1).max())]
         z = tower(t, cfg["noise"])
         loss = nn.functional.binary_cross_entropy_with_logits(z[:, : n + 1], y, reduction="sum") / len(y)
-        said = s >= 0
-        loss = loss + 0.3 * nn.functional.cross_entropy(z[:, n + 1 :].view(len(y), n, -1)[said], s[said])
+        rated = s >= 0
+        loss = loss + 0.3 * nn.functional.cross_entropy(z[:, n + 1 :].view(len(y), n, -1)[rated], s[rated])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
@@ -311,8 +304,6 @@ def _encode_share(job: tuple[int, int, Words, dict[str, Any]]) -> tuple[np.ndarr
 
 
 def _save(out: Path, tower: Tower, list_: Words, seed: int, cfg: dict[str, Any]) -> None:
-    from safetensors.numpy import save_file
-
     tensors = {k: p.detach().numpy().astype(np.float16) for k, p in tower.state_dict().items()}
     tensors |= {"words": np.frombuffer("\n".join(list_.words).encode(), np.uint8)}
     tensors |= {"vectors": list_.vectors, "scales": list_.scales}
@@ -324,24 +315,22 @@ def _save(out: Path, tower: Tower, list_: Words, seed: int, cfg: dict[str, Any])
         "provenance": {"seed": seed, **cfg, "teacher": "all-MiniLM-L6-v2 (Apache-2.0)"},
         "licence": "Apache-2.0",
     }
-    with whole_file(out) as temporary:
-        save_file(tensors, temporary, {k: json.dumps(x) for k, x in metadata.items()})
-        temporary.chmod(0o644)  # safetensors writes files for the owner alone
+    save_record(out, tensors, metadata)
 
 
-def judge(language: Language, samples: Iterable[Sample]) -> tuple[dict[str, float], list[str]]:
+def judge(parser: PromptParser, samples: Iterable[Sample]) -> tuple[dict[str, float], list[str]]:
     """Shares understood exactly (the set of each image), refused (off topic), severities right; and what was wrong."""
     counts: dict[str, list[bool]] = {"exact": [], "vis": [], "ir": [], "refused": [], "severity": []}
     wrong = []
     for s in samples:
-        reading = language.read(s.text, s.focus)
-        refused = not reading.understood
+        parsed = parser.parse(s.text, s.focus)
+        refused = not parsed.understood
         if s.off_topic:
             counts["refused"].append(refused)
             if not refused:
-                wrong.append(f"taken: {s.text}: {reading.found}")
+                wrong.append(f"taken: {s.text}: {parsed.findings}")
             continue
-        got = {(m, f.degradation): f.severity for m, found in reading.found.items() for f in found}
+        got = {(m, f.degradation): f.severity for m, findings in parsed.findings.items() for f in findings}
         for m in ("vis", "ir"):
             right = {k for k in got if k[0] == m} == {k for k in s.labels if k[0] == m} and not refused
             counts[m].append(right)
@@ -355,14 +344,14 @@ def judge(language: Language, samples: Iterable[Sample]) -> tuple[dict[str, floa
 
 def read_prompts(path: Path) -> list[Sample]:
     """Texts with their meaning: text, visible, infrared, separated by tabs; "-" in both means off topic."""
-    found = []
+    samples = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             text, vis, ir = line.split("\t")
             off = vis == ir == "-"
             labels = {(m, n): 0.5 for m, names in (("vis", vis), ("ir", ir)) for n in names.split() if not off}
-            found.append(Sample(text, "pair", labels, off))
-    return found
+            samples.append(Sample(text, "pair", labels, off))
+    return samples
 
 
 def make_vectors(teacher: Path, words: Path, count: int, out: Path) -> None:
@@ -380,7 +369,7 @@ def make_vectors(teacher: Path, words: Path, count: int, out: Path) -> None:
     lines = words.read_text(encoding="utf-8-sig").splitlines()
     listed = [w for w in (line.split(" ")[0] for line in lines) if w.isascii() and w.isalpha()][:count]
     listed = list(dict.fromkeys((*listed, *sorted(lexicon()))))
-    found = np.zeros((len(listed), len(CONTEXTS), model.config.hidden_size), np.float16)
+    vectors = np.zeros((len(listed), len(CONTEXTS), model.config.hidden_size), np.float16)
     order = sorted(range(len(listed)), key=lambda i: len(listed[i]))
     with torch.inference_mode():
         for k, context in enumerate(CONTEXTS):
@@ -389,14 +378,14 @@ def make_vectors(teacher: Path, words: Path, count: int, out: Path) -> None:
                 batch = tokenizer([context.format(listed[i]) for i in rows], padding=True, return_tensors="pt")
                 h, there = model(**batch).last_hidden_state, batch["attention_mask"][..., None]
                 mean = (h * there).sum(1) / there.sum(1)
-                found[rows, k] = nn.functional.normalize(mean, dim=1).numpy()
-    save_file({"words": np.frombuffer("\n".join(listed).encode(), np.uint8), "vectors": found}, out)
+                vectors[rows, k] = nn.functional.normalize(mean, dim=1).numpy()
+    save_file({"words": np.frombuffer("\n".join(listed).encode(), np.uint8), "vectors": vectors}, out)
 
 
 def report(weights: Path, prompts: Path | None, count: int) -> None:
     """Print how much is understood: drawn texts of both parts, with and without typing errors, and a list of texts."""
-    language = Language.load(weights)
-    plain = language.tokenizer.words[3_000:20_000]
+    parser = PromptParser.load(weights)
+    plain = parser.tokenizer.words[3_000:20_000]
     sets = {
         f"{split}{', one typing error' if typos else ''}": draw(90 + typos, count, split, plain, typos)  # type: ignore[arg-type]
         for split in ("train", "held")
@@ -410,7 +399,7 @@ def report(weights: Path, prompts: Path | None, count: int) -> None:
             Sample(typo(rng, s.text), s.focus, s.labels, s.off_topic) for s in listed for _ in range(3)
         ]
     for name, samples in sets.items():
-        shares, _ = judge(language, samples)
+        shares, _ = judge(parser, samples)
         print(f"{name}: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in shares.items()))
 
 

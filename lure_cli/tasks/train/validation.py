@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lure_cli.config import TrainConfig
+from lure_cli.core.model.lure import Lure
 from lure_cli.core.pixels import Modality, psnr
+from lure_cli.core.text.encoders import TextEncoder
 from lure_cli.core.training.sampler import Sample, Sampler
+from lure_cli.tasks.train.stages import Pairs, fuse_clean, stage1_loss, stage2_loss
 
 CLEAN_ENOUGH = 50.0
 """dB to which clean images should stay themselves; more is no gain."""
 CHUNK = 16
 """Crops at a time: the same whatever the batch of the run, as L_unified looks at batches."""
 
-Batch = dict[Modality, list[Sample]]
 Cases = Mapping[Modality, Mapping[str, Sequence[Sample]]]
 """Samples of each restoration task, as `Sampler.fixed_cases` gives them."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one validation found.
+    """The outcome of one validation.
 
     Attributes:
         score: higher is better. Stage I: dB gained, mean over the tasks; that of clean images is what they fall short
@@ -65,12 +68,9 @@ def restoration_cases(sampler: Sampler, crops: int) -> Cases:
     return {m: cases for m in modalities if (cases := sampler.fixed_cases(m, crops))}
 
 
-def validate_restoration(cases: Cases, loss: Callable[[Batch], tuple[Tensor, Any, dict[Modality, Tensor]]]) -> Outcome:
-    """Stage I: PSNR of input and output per task, and the loss.
-
-    Args:
-        loss: gives the loss of a batch, and the restored images of each modality.
-    """
+@torch.no_grad()
+def validate_restoration(model: Lure, text: TextEncoder, cases: Cases, cfg: TrainConfig) -> Outcome:
+    """Stage I: PSNR of input and output per task, and the loss."""
     flat = {m: [(name, s) for name, samples in tasks.items() for s in samples] for m, tasks in cases.items()}
     count = sum(map(len, flat.values()))
     chunks = math.ceil(count / CHUNK)
@@ -79,10 +79,10 @@ def validate_restoration(cases: Cases, loss: Callable[[Batch], tuple[Tensor, Any
     total = 0.0
     for k in range(chunks):
         part = {m: each[k::chunks] for m, each in flat.items() if each[k::chunks]}
-        value, _, restored = loss({m: [s for _, s in each] for m, each in part.items()})
-        total += float(value) * sum(map(len, part.values())) / count
+        result = stage1_loss(model, text, {m: [s for _, s in each] for m, each in part.items()}, cfg)
+        total += float(result.total) * sum(map(len, part.values())) / count
         for m, each in part.items():
-            images = restored[m].float().cpu()
+            images = result.restored[m].float().cpu()
             for (name, s), image in zip(each, images, strict=True):
                 task = f"{m}_{name}"
                 before[task] += psnr(s.x[None], s.y[None]).tolist()
@@ -100,26 +100,17 @@ def validate_restoration(cases: Cases, loss: Callable[[Batch], tuple[Tensor, Any
     return Outcome(score, record, pictures)
 
 
-def validate_fusion(
-    pairs: tuple[Tensor, Tensor],
-    loss: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, float]]],
-    fuse: Callable[[Tensor, Tensor], Tensor],
-) -> Outcome:
-    """Stage II: the loss and its parts; pictures of the first four pairs.
-
-    Args:
-        pairs: ir (B, 1, S, S), vis (B, 3, S, S).
-        loss: gives the loss of a batch of pairs and its parts.
-        fuse: gives the fused images (B, 3, S, S).
-    """
+@torch.no_grad()
+def validate_fusion(model: Lure, text: TextEncoder, pairs: Pairs, cfg: TrainConfig) -> Outcome:
+    """Stage II: the loss and its parts; pictures of the first four pairs."""
     count, sums = len(pairs[0]), defaultdict[str, float](float)
-    for ir, vis in zip(*(torch.split(t, CHUNK // 2) for t in pairs), strict=True):
-        value, parts = loss(ir, vis)
-        for k, v in {**parts, "loss": float(value)}.items():
+    for ir, vis in zip(*(torch.split(images, CHUNK // 2) for images in pairs), strict=True):
+        loss, parts = stage2_loss(model, text, (ir, vis), cfg)
+        for k, v in {**parts, "loss": float(loss)}.items():
             sums[k] += v * len(ir) / count
-    ir, vis = (t[:4] for t in pairs)
-    shown = enumerate(zip(ir, vis, fuse(ir, vis).float().cpu(), strict=True))
-    pictures = {f"pair_{i}": _strip(*images) for i, images in shown}
+    ir, vis = (images[:4] for images in pairs)
+    fused = fuse_clean(model, text, (ir, vis)).float().cpu()
+    pictures = {f"pair_{i}": _strip(*images) for i, images in enumerate(zip(ir, vis, fused, strict=True))}
     return Outcome(-sums["loss"], {k: round(v, 5) for k, v in sorted(sums.items())}, pictures)
 
 

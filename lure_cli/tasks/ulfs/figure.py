@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from lure_cli.core.pixels import MODALITY_NAMES
 from lure_cli.core.text.vocabulary import ALL, NONE
-from lure_cli.core.training.corpus import FOLDERS
 from lure_cli.tasks.report.plots import figure_png
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _legend(figure: Any, ulfs: UlfsResult, columns: int) -> None:
     tasks = {g.task for g in ulfs.groups}
     handles = [entry(_SPOKEN.get(task, task), colour, "s") for task, colour in COLOURS.items() if task in tasks]
     grey = "#555555"
-    handles += [entry(FOLDERS[m], grey, marker) for m, marker in _MARKERS.items()]  # type: ignore[index]
+    handles += [entry(MODALITY_NAMES[m], grey, marker) for m, marker in _MARKERS.items()]  # type: ignore[index]
     if any(g.real for g in ulfs.groups):
         handles.append(entry("hollow: real pair", grey, "o", filled=False))
     figure.legend(

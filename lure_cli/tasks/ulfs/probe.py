@@ -17,11 +17,11 @@ from lure_cli.core.model.lure import Lure
 from lure_cli.core.pixels import pad_to_multiple
 from lure_cli.core.text.encoders import TextEncoder, build_text_encoder
 from lure_cli.core.text.vocabulary import NONE
+from lure_cli.core.training.layout import read_layout
 from lure_cli.errors import LureError
-from lure_cli.tasks.data.layout import scan_folder
 from lure_cli.tasks.paths.outputs import check_folder
 from lure_cli.tasks.report.plots import check_plots
-from lure_cli.tasks.train.trainer import resolve_config
+from lure_cli.tasks.train.config import resolve_config
 from lure_cli.tasks.ulfs.figure import draw_ulfs
 from lure_cli.tasks.ulfs.result import INIT, SCOPES, LatentMeasurement, Probe, UlfsResult
 from lure_cli.tasks.ulfs.samples import FOLDS, Group, UlfsOptions, draw_samples
@@ -70,7 +70,7 @@ def measure_ulfs(options: UlfsOptions, progress: Callable[[str], None] | None = 
     say = progress or (lambda line: None)
     exclude = resolve_config(1).exclude  # test sets among the clean images
     say("drawing samples")
-    groups = tuple(draw_samples(scan_folder(options.data, exclude), options))
+    groups = tuple(draw_samples(read_layout(options.data, exclude), options))
     measurements = []
     for name, model, text, provenance in models:
         say(f"encoding with {name}")

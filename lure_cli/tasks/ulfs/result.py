@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from lure_cli.core.pixels import MODALITY_NAMES
 from lure_cli.core.text.vocabulary import NONE
 from lure_cli.tasks.report.table import Cell, Results, Table, defined, format_number
 from lure_cli.tasks.ulfs.samples import FOLDS, Group, UlfsOptions
@@ -20,7 +21,7 @@ INIT = "init"
 """Stands for an untrained network: `init`, or `init:MODEL`."""
 
 
-SCOPES = {"vis": "visible", "ir": "infrared", "all": "both"}
+SCOPES = {"vis": MODALITY_NAMES["vis"], "ir": MODALITY_NAMES["ir"], "all": "both"}
 
 
 @dataclass(frozen=True)

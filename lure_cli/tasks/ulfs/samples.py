@@ -10,13 +10,12 @@ import torch
 from torch import Generator, Tensor
 
 from lure_cli.core.images.picture import read_image
-from lure_cli.core.pixels import CHANNELS, Modality
+from lure_cli.core.pixels import CHANNELS, MODALITY_NAMES, Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS, NONE
-from lure_cli.core.training.corpus import FOLDERS
 from lure_cli.core.training.degradations import degrade
+from lure_cli.core.training.layout import DataFolder
 from lure_cli.core.training.sampler import LIT
 from lure_cli.errors import LureError
-from lure_cli.tasks.data.layout import DataFolder
 
 FOLDS = 5
 """Of the probe's cross-validation; each needs two source images."""
@@ -57,7 +56,7 @@ class Group:
     @property
     def name(self) -> str:
         """For tables: `visible haze (real)`."""
-        return f"{FOLDERS[self.modality]} {self.task}{' (real)' * self.real}"
+        return f"{MODALITY_NAMES[self.modality]} {self.task}{' (real)' * self.real}"
 
 
 def draw_samples(folder: DataFolder, options: UlfsOptions) -> Iterator[Group]:
@@ -69,19 +68,19 @@ def draw_samples(folder: DataFolder, options: UlfsOptions) -> Iterator[Group]:
         LureError: fewer clean images of a modality than the probe needs.
     """
     use = "trained on" if options.split == "train" else "never trained on"
-    parts = [p for p in folder.places if p.use == use]
+    parts = [p for p in folder.parts if p.use == use]
     for modality in CHANNELS:
         clean: dict[str, list[Path]] = {}
         for part in parts:
-            for side, m, _ in part.sides:
-                if m == modality and part.kind != "restoration" and folder.files[part.name][side]:
-                    clean[part.name] = list(folder.files[part.name][side].values())
+            for side in part.sides:
+                if side.modality == modality and part.kind != "restoration" and side.files:
+                    clean[part.name] = list(side.files.values())
         crops = _clean_crops(clean, modality, options)
         if len(crops) < 2 * FOLDS:
-            lit = "well-lit " if modality == "vis" else ""
+            kind = f"{'well-lit ' if modality == 'vis' else ''}{MODALITY_NAMES[modality]} images"
             raise LureError(
-                f"{options.data}: {len(crops)} {lit}{FOLDERS[modality]} images of {options.size} pixels or more for "
-                f"{options.split}, of which the probe needs {2 * FOLDS}",
+                f"{options.data}: {len(crops)} {kind} of {options.size} pixels or more for {options.split}, of which "
+                f"the probe needs {2 * FOLDS}",
                 "name a folder with more images, or lower --size",
             )
         sources = tuple(path.relative_to(options.data).as_posix() for path, _ in crops)
@@ -97,7 +96,7 @@ def draw_samples(folder: DataFolder, options: UlfsOptions) -> Iterator[Group]:
                 pair
                 for part in parts
                 if part.modality == modality and part.degradation == task
-                for pair in folder.samples[part.name]
+                for pair in part.samples
             ]
             if real := _real_crops(pairs, modality, options, t):
                 paths, xs, ys = zip(*real, strict=True)

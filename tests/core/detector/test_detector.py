@@ -15,7 +15,7 @@ import torch
 
 from lure_cli import Fuser
 from lure_cli.core.detector.detector import FORMAT, Detector, decide, load_detector
-from lure_cli.core.detector.features import statistics
+from lure_cli.core.detector.features import image_features
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.core.training.degradations import ORDER, degrade_measured
@@ -42,10 +42,10 @@ def test_statistics_of_any_size_are_finite_and_of_one_length(shape: tuple[int, i
     rng = np.random.default_rng(0)
     lengths = set()
     for x in (rng.random((*shape, channels)), np.zeros((*shape, channels)), np.ones((*shape, channels))):
-        found = statistics(x.astype(np.float32))
-        assert found.dtype == np.float32
-        assert np.isfinite(found).all()
-        lengths.add(found.shape)
+        features = image_features(x.astype(np.float32))
+        assert features.dtype == np.float32
+        assert np.isfinite(features).all()
+        lengths.add(features.shape)
     assert lengths == {shipped_detector().layers["vis" if channels == 3 else "ir"]["mean"].shape}
 
 

@@ -28,7 +28,7 @@ from lure_cli.core.images.picture import encode_image, read_picture
 from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.model.checkpoint import load_model, new_model, save_model
 from lure_cli.core.text.encoders import VocabularyEncoder
-from lure_cli.core.text.parser import Language
+from lure_cli.core.text.parser import PromptParser
 from lure_cli.errors import LureError
 from tests.helpers.files import ROOT
 
@@ -259,8 +259,8 @@ def tiny_model() -> tuple[Any, VocabularyEncoder]:
     return new_model(ModelConfig(**sizes, **blocks, condition_dim=4), text), text
 
 
-def tiny_language() -> bytes:
-    """The shipped text encoder, with 30 words left."""
+def tiny_parser() -> bytes:
+    """The shipped prompt parser, with 30 words left."""
     from safetensors import safe_open
 
     with safe_open(ROOT / "weights" / "lure-text.safetensors", "np") as f:
@@ -351,7 +351,7 @@ def test_damaged_text_encoders(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 
     def try_one(data: bytes) -> None:
         path.write_bytes(data)
-        Language.load(path).read("the")
+        PromptParser.load(path).parse("the")
 
-    assert campaign(damaged_weights(tiny_language()), TEXTS, try_one) > TEXTS / 4
+    assert campaign(damaged_weights(tiny_parser()), TEXTS, try_one) > TEXTS / 4
     assert capfd.readouterr() == ("", "")

@@ -171,6 +171,16 @@ def test_segments_of_a_tiff_that_are_missing_are_not_made_up() -> None:
             )
 
 
+def test_a_tiff_of_unknown_planes_is_refused() -> None:
+    """Else one plane is read, and the others are whatever the memory held."""
+    content = tiff_file(RGB.transpose(2, 0, 1).copy(), photometric="rgb", planarconfig="separate")
+    with tifffile.TiffFile(io.BytesIO(content)) as tif:
+        at = tif.pages.first.tags["PlanarConfiguration"].offset
+    content = content[: at + 4] + bytes(4) + content[at + 8 :]  # no values
+    with pytest.raises(LureError, match="damaged"):
+        read_picture(content, channels=3)
+
+
 def test_tifffile_keeps_quiet_about_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "a.tif").write_bytes(b"II*\0\xff\xff\0\0")
     with caplog.at_level(logging.WARNING):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lure_cli.core import metrics
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.metrics.baselines import (
     BASELINES,
@@ -168,14 +169,19 @@ def test_turning_the_pair_turns_the_result(name: str) -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize(("folder", "name"), PEERS)
 def test_agrees_with_the_measured_peers(folder: str, name: str) -> None:
+    """Against what an independent evaluator measured of other programs' results, which round single pixels otherwise.
+
+    `lure eval` is held to the same numbers more closely, on pairs without such pixels: see its tests.
+    """
     test, peers = SHARED / "data" / "fusion" / folder / "test", SHARED / "peers"
     ir, vis = (grey(next((test / side).glob(f"{name}.*"))) for side in ("ir", "vi"))
-    for peer, fuse in (("maximum", maximum), ("gff", guided_filter_fusion)):
-        difference = np.abs(fuse(ir, vis) - grey(peers / peer / folder / f"{name}.png"))
-        assert difference.max() <= 1
-        assert difference.mean() < 1e-4
-    fused = laplacian_pyramid(ir, vis)
-    values = json.loads((peers / "tables.json").read_text())["clean"][folder]["per_image"]["laplacian"][name]
-    assert fused.std() == pytest.approx(values["SD"], rel=5e-5)
-    squares = [np.mean(np.diff(fused, axis=axis) ** 2) for axis in (0, 1)]
-    assert np.sqrt(sum(squares)) == pytest.approx(values["SF"], rel=5e-5)
+    tables = json.loads((peers / "tables.json").read_text())["clean"][folder]["per_image"]
+    for peer, fuse in (("maximum", maximum), ("gff", guided_filter_fusion), ("laplacian", laplacian_pyramid)):
+        fused = fuse(ir, vis)
+        for column, measure in (
+            ("EN", metrics.entropy),
+            ("SD", metrics.standard_deviation),
+            ("SF", metrics.spatial_frequency),
+            ("AG", metrics.average_gradient),
+        ):
+            assert measure(fused) == pytest.approx(tables[peer][name][column], rel=1e-5), (peer, column)

@@ -116,7 +116,8 @@ def test_wordings_are_drawn_where_the_encoder_reads(data: Path) -> None:
 
 
 def test_lure_base_trains_with_the_encoder(clip_folder: Path, tmp_path: Path, data: Path) -> None:
-    from lure_cli.tasks.train.trainer import Trainer, resolve_config
+    from lure_cli.tasks.train.config import resolve_config
+    from lure_cli.tasks.train.trainer import Trainer
 
     settings = ["steps=1", "crop=48", "batch_vis=2", "batch_ir=2", "model=lure-base"]
     paths = {"data": str(data), "out": str(tmp_path / "s1")}

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from lure_cli.core.text.paraphrase import HOMES, WORDS, Sample, lexicon, paraphrase, sample, typo
-from lure_cli.core.text.parser import LABELS, SPECIAL, Language, Tokenizer
+from lure_cli.core.text.parser import LABELS, SPECIAL, PromptParser, Tokenizer
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.prompt import EXAMPLES, language, parse_prompt, read_prompt_file, understand
+from lure_cli.tasks.prompt import EXAMPLES, parse_prompt, prompt_parser, read_prompt_file, understand
 from lure_cli.tasks.train.parser import Tower, encode_samples, judge, read_prompts
 from lure_cli.tasks.weights.find import text_weights
 from tests.helpers.files import ROOT, SHARED, Outcome
@@ -140,31 +140,31 @@ def test_a_modality_refuses_what_it_does_not_know(ir: str | None, vis: str | Non
 
 def test_texts_written_by_hand() -> None:
     """Never trained on."""
-    shares, wrong = judge(language(), read_prompts(ROOT / "tests" / "prompts.tsv"))
+    shares, wrong = judge(prompt_parser(), read_prompts(ROOT / "tests" / "prompts.tsv"))
     assert shares["exact"] >= HAND, "\n".join(wrong)
     assert shares["refused"] >= 0.9
 
 
 def test_texts_of_another_author() -> None:
-    shares, _ = judge(language(), read_prompts(ROOT / "tests" / "prompts_other.tsv"))
+    shares, _ = judge(prompt_parser(), read_prompts(ROOT / "tests" / "prompts_other.tsv"))
     assert shares["exact"] >= OTHER
     assert shares["refused"] >= 0.88
 
 
 def test_wording_for_testing() -> None:
     rng = random.Random(1)
-    shares, _ = judge(language(), [sample(rng, "held") for _ in range(600)])
+    shares, _ = judge(prompt_parser(), [sample(rng, "held") for _ in range(600)])
     assert shares["exact"] >= HELD
     assert shares["refused"] >= 0.95
     rng = random.Random(2)
-    shares, _ = judge(language(), [sample(rng, "train") for _ in range(600)])
+    shares, _ = judge(prompt_parser(), [sample(rng, "train") for _ in range(600)])
     assert shares["exact"] >= TRAIN
 
 
 def test_one_wrong_letter() -> None:
     rng = random.Random(3)
     texts = [Sample(typo(rng, t), "pair", dict.fromkeys(labels, 0.5)) for t, labels in _long()]
-    assert judge(language(), texts)[0]["exact"] >= 0.85
+    assert judge(prompt_parser(), texts)[0]["exact"] >= 0.85
 
 
 def _long() -> list[tuple[str, list[tuple[str, str]]]]:
@@ -178,10 +178,10 @@ def _long() -> list[tuple[str, list[tuple[str, str]]]]:
 def test_loading_and_reading_are_quick() -> None:
     """Measured: 0.1 s and 0.7 ms."""
     started = time.perf_counter()
-    fresh = Language.load(text_weights())
+    fresh = PromptParser.load(text_weights())
     loaded = time.perf_counter()
     for _ in range(20):
-        fresh.read("the visible image is dark and foggy, and the thermal camera shows vertical lines")
+        fresh.parse("the visible image is dark and foggy, and the thermal camera shows vertical lines")
     assert loaded - started < 0.3
     assert (time.perf_counter() - loaded) / 20 < 0.02
     assert text_weights().stat().st_size <= 8e6
@@ -190,7 +190,7 @@ def test_loading_and_reading_are_quick() -> None:
 def test_numpy_and_torch_compute_the_same() -> None:
     import torch
 
-    mine = language()
+    mine = prompt_parser()
     p = {k: torch.from_numpy(v) for k, v in mine._p.items()}
     vectors = torch.from_numpy(mine._vectors.astype(np.float32) * mine._scales[:, None])
     tower = Tower(vectors, len(p["norm.weight"]), mine._layers, mine._heads).eval()
@@ -302,7 +302,7 @@ def test_damaged_encoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(LureError, match="damaged"):
         weights.text_weights()
     with pytest.raises(LureError, match="damaged"):
-        Language.load(bad)
+        PromptParser.load(bad)
     monkeypatch.setattr(weights, "_find", lambda file: None)
     with pytest.raises(LureError, match="missing"):
         weights.text_weights()
@@ -328,4 +328,4 @@ def test_training_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     again = load_file(out)
     assert first.keys() == again.keys()
     assert all(np.array_equal(first[k], again[k]) for k in first)
-    assert Language.load(out).read("haze").found.keys() == {"vis", "ir"}
+    assert PromptParser.load(out).parse("haze").findings.keys() == {"vis", "ir"}

@@ -37,7 +37,7 @@ def make_cases(examples: Path, out: Path, cases: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(small_examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def case_folder(small_examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three cases of the three example pairs, 160x120."""
     out = tmp_path_factory.mktemp("cases") / "cases"
     make_cases(small_examples, out, "clean,vis_haze,ir_noise")
@@ -45,49 +45,49 @@ def made(small_examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def cases(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cases(case_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the cases, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(made, "cases")
+    shutil.copytree(case_folder, "cases")
     return Path("cases")
 
 
 def test_baselines_are_scored_against_the_clean_pair(cases: Path) -> None:
-    found = bench_fusion(FusionBenchOptions(cases, weights=(), baselines=True, jobs=1))
-    assert found.methods == tuple(BASELINES)
+    result = bench_fusion(FusionBenchOptions(cases, weights=(), baselines=True, jobs=1))
+    assert result.methods == tuple(BASELINES)
     ir, vis, noisy = (
         metrics.to_grey(read_pixels(cases / case / side / "gate.png"))
         for case, side in (("clean", "ir"), ("clean", "vi"), ("ir_noise", "ir"))
     )
     fused, of_clean = BASELINES["maximum"](noisy, vis), BASELINES["maximum"](ir, vis)
-    values = found.values["ir_noise"]["maximum"]["gate"]
+    values = result.values["ir_noise"]["maximum"]["gate"]
     expected = metrics.visual_information_fidelity(fused, ir, vis)
     assert values["VIF"] == expected.both
     assert values["VIF_min"] == min(expected.ir, expected.vis)
     assert values["self-PSNR"] == pytest.approx(10 * math.log10(255**2 / np.mean((fused - of_clean) ** 2)))
-    assert math.isnan(found.values["clean"]["maximum"]["gate"]["self-PSNR"])
+    assert math.isnan(result.values["clean"]["maximum"]["gate"]["self-PSNR"])
 
 
 def test_prompt_and_no_prompt(lure: Callable, cases: Path) -> None:
     done = lure("bench", "fusion", cases, "--save", "kept", "--json", "--csv", "b.csv", "--markdown", "b.md")
     assert done.code == 0, done.err
-    found = json.loads(done.out)
-    assert found["methods"] == ["lure-small", "lure-small-no-prompt"]
-    assert found["prompts"]["vis_haze"] == "haze"
-    told, plain = (Path("kept", m) for m in found["methods"])
+    record = json.loads(done.out)
+    assert record["methods"] == ["lure-small", "lure-small-no-prompt"]
+    assert record["prompts"]["vis_haze"] == "haze"
+    prompted, plain = (Path("kept", m) for m in record["methods"])
     for name in ("drone", "gate", "street"):
-        assert (told / "clean" / f"{name}.png").read_bytes() == (plain / "clean" / f"{name}.png").read_bytes()
-        assert (told / "vis_haze" / f"{name}.png").read_bytes() != (plain / "vis_haze" / f"{name}.png").read_bytes()
+        assert (prompted / "clean" / f"{name}.png").read_bytes() == (plain / "clean" / f"{name}.png").read_bytes()
+        assert (prompted / "vis_haze" / f"{name}.png").read_bytes() != (plain / "vis_haze" / f"{name}.png").read_bytes()
     pair = ["--ir", "cases/vis_haze/ir/gate.png", "--vis", "cases/vis_haze/vi/gate.png"]
     assert lure("fuse", *pair, "--prompt", "haze", "-o", "one.png").code == 0
-    assert (told / "vis_haze" / "gate.png").read_bytes() == Path("one.png").read_bytes()
-    means = found["means"]["all"]["SSIM"]
-    for method in found["methods"]:
+    assert (prompted / "vis_haze" / "gate.png").read_bytes() == Path("one.png").read_bytes()
+    means = record["means"]["all"]["SSIM"]
+    for method in record["methods"]:
         assert means[MEAN][method] == pytest.approx((means["vis_haze"][method] + means["ir_noise"][method]) / 2)
     rows = list(csv.DictReader(Path("b.csv").read_text().splitlines()))
     assert len(rows) == 3 * 2 * 3
     row = next(r for r in rows if (r["case"], r["method"], r["image"]) == ("ir_noise", "lure-small", "drone"))
-    assert float(row["Qabf"]) == found["images"]["ir_noise"]["lure-small"]["drone"]["Qabf"]
+    assert float(row["Qabf"]) == record["images"]["ir_noise"]["lure-small"]["drone"]["Qabf"]
     text = Path("b.md").read_text()
     assert "| vis_haze" in text
     assert "cddfuse" in text
@@ -134,22 +134,22 @@ def test_a_broken_image_is_left_out_everywhere_and_reported(lure: Callable, case
     done = lure("bench", "fusion", cases, "--weights", "none", "--floors", "--json", "-q")
     assert done.code == 1
     assert "cases/vis_haze/vi/gate.png" in done.err.replace("\\", "/")
-    found = json.loads(done.out)["images"]["vis_haze"]
-    assert all(set(images) == {"drone", "street"} for images in found.values())
+    by_method = json.loads(done.out)["images"]["vis_haze"]
+    assert all(set(images) == {"drone", "street"} for images in by_method.values())
 
 
 def test_day_and_night() -> None:
     def values(day: float, night: float) -> dict[str, dict[str, dict[str, float]]]:
         return {"m": {"01D": {"VIF": day}, "02N": {"VIF": night}, "03N": {"VIF": night}}}
 
-    found = FusionBench("cddfuse", {}, ("m",), {"clean": values(9, 9), "a": values(1, 2), "b": values(3, math.nan)})
-    assert found.splits == ("all", "day", "night")
-    assert found.mean("a", "m", "VIF") == (pytest.approx(5 / 3), 3)
-    assert found.mean("a", "m", "VIF", "day") == (1, 1)
-    assert found.mean("a", "m", "VIF", "night") == (2, 2)
-    assert found.mean("b", "m", "VIF") == (3, 1)
-    assert found.mean_of_degraded("m", "VIF", "day") == 2
-    assert math.isnan(found.mean_of_degraded("m", "VIF", "night"))
+    result = FusionBench("cddfuse", {}, ("m",), {"clean": values(9, 9), "a": values(1, 2), "b": values(3, math.nan)})
+    assert result.splits == ("all", "day", "night")
+    assert result.mean("a", "m", "VIF") == (pytest.approx(5 / 3), 3)
+    assert result.mean("a", "m", "VIF", "day") == (1, 1)
+    assert result.mean("a", "m", "VIF", "night") == (2, 2)
+    assert result.mean("b", "m", "VIF") == (3, 1)
+    assert result.mean_of_degraded("m", "VIF", "day") == 2
+    assert math.isnan(result.mean_of_degraded("m", "VIF", "night"))
     named = FusionBench("cddfuse", {}, ("m",), {"clean": {"m": {"FLIR_1": {}}}})
     assert named.splits == ("all",)
 
@@ -217,20 +217,22 @@ def test_peers_score_as_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "clean,vis_haze,ir_noise",
     ]
     subprocess.run(command, check=True, capture_output=True)
-    found = bench_fusion(FusionBenchOptions(Path("cases"), weights=(), baselines=True, jobs=1))
+    result = bench_fusion(FusionBenchOptions(Path("cases"), weights=(), baselines=True, jobs=1))
     for case in ("clean", "vis_haze", "ir_noise"):
         for stem in chosen:
             expected = table[case]["maximum"]["per_image"][stem]
-            values = found.values[case]["maximum"][stem]
+            values = result.values[case]["maximum"][stem]
             for ours, theirs in (("VIF", "VIF"), ("Qabf", "Qabf"), ("SSIM", "SSIM"), ("self-PSNR", "selfPSNR")):
                 if expected[theirs] is not None:
                     assert values[ours] == pytest.approx(expected[theirs], rel=2e-3), (case, stem, ours)
 
 
-def test_cases_script_is_deterministic(made: Path, small_examples: Path, tmp_path: Path) -> None:
+def test_cases_script_is_deterministic(case_folder: Path, small_examples: Path, tmp_path: Path) -> None:
     make_cases(small_examples, tmp_path / "c", "ir_noise")
     for name in ("gate", "drone"):
-        a, b = (np.asarray(Image.open(root / "ir_noise" / "ir" / f"{name}.png")) for root in (made, tmp_path / "c"))
+        a, b = (
+            np.asarray(Image.open(root / "ir_noise" / "ir" / f"{name}.png")) for root in (case_folder, tmp_path / "c")
+        )
         assert np.array_equal(a, b)
 
 
@@ -258,16 +260,16 @@ def test_wrong_prompts(lure: Callable, cases: Path) -> None:
             Path("cases", case, side, "street.png").unlink()
     done = lure("bench", "fusion", cases, "--wrong", "--save", "kept", "--json", "--csv", "b.csv", "--markdown", "b.md")
     assert done.code == 0, done.err
-    found = json.loads(done.out)
-    assert found["methods"] == ["lure-small", "lure-small-no-prompt", "lure-small-wrong-prompt"]
-    assert found["wrong_prompts"]["vis_haze"] == {"vis": ["rain"], "ir": []}
+    record = json.loads(done.out)
+    assert record["methods"] == ["lure-small", "lure-small-no-prompt", "lure-small-wrong-prompt"]
+    assert record["wrong_prompts"]["vis_haze"] == {"vis": ["rain"], "ir": []}
     pair = ["--ir", "cases/ir_noise/ir/gate.png", "--vis", "cases/ir_noise/vi/gate.png"]
     assert lure("fuse", *pair, "--prompt-ir", "stripes", "-o", "one.png").code == 0
     misled = Path("kept", "lure-small-wrong-prompt")
     assert (misled / "ir_noise" / "gate.png").read_bytes() == Path("one.png").read_bytes()
-    told = found["prompt_adherence"]["lure-small"]
-    assert told["ir_noise"]["wrong_prompt"] == "stripe in the infrared image"
-    clean = told["clean"]
+    records = record["prompt_adherence"]["lure-small"]
+    assert records["ir_noise"]["wrong_prompt"] == "stripe in the infrared image"
+    clean = records["clean"]
     assert clean["unchanged"] == clean["self-PSNR"]["holding"] == 2  # without a prompt: as with the right one, none
     assert (clean["self-PSNR"]["right"], clean["self-PSNR"]["none"], clean["self-PSNR"]["holds"]) == (None, None, True)
     reference, damaged = (
@@ -277,8 +279,8 @@ def test_wrong_prompts(lure: Callable, cases: Path) -> None:
     psnrs = [10 * math.log10(255**2 / np.mean((a - b) ** 2)) for a, b in zip(reference, damaged, strict=True)]
     assert clean["self-PSNR"]["wrong"] == pytest.approx(np.mean(psnrs))
     for metric in ("self-PSNR", "SSIM"):
-        h, means = told["ir_noise"][metric], found["means"]["all"][metric]["ir_noise"]
-        assert [h["right"], h["none"], h["wrong"]] == [means[m] for m in found["methods"]]
+        h, means = records["ir_noise"][metric], record["means"]["all"][metric]["ir_noise"]
+        assert [h["right"], h["none"], h["wrong"]] == [means[m] for m in record["methods"]]
         assert h["holds"] == (h["right"] > h["none"] > h["wrong"])
     assert next(csv.DictReader(Path("b.csv").read_text().splitlines()))["wrong_prompt"].startswith("haze in the vis")
     assert "prompt adherence of lure-small: self-PSNR" in Path("b.md").read_text()
@@ -295,11 +297,11 @@ def test_adherence_counts_images() -> None:
     }
     methods = ("m", "m-no-prompt", "m-wrong-prompt")
     wrong = {"clean": Prompt(("haze",)), "a": Prompt(("rain",))}
-    found = FusionBench("cddfuse", {"clean": "", "a": "haze"}, methods, of, wrong=wrong)
-    case = adherence(found, "m", "a", "self-PSNR")
+    result = FusionBench("cddfuse", {"clean": "", "a": "haze"}, methods, of, wrong=wrong)
+    case = adherence(result, "m", "a", "self-PSNR")
     assert (case.right, case.none, case.wrong) == (pytest.approx(80 / 3), pytest.approx(65 / 3), pytest.approx(41 / 3))
     assert (case.holding, case.images, case.holds) == (1, 3, True)
-    clean = adherence(found, "m", "clean", "self-PSNR")
+    clean = adherence(result, "m", "clean", "self-PSNR")
     assert (clean.right, clean.none, clean.wrong, clean.holding, clean.holds) == (inf, 60, 20, 1, False)
-    assert not adherence(found, "m", "a", "SSIM").holds
+    assert not adherence(result, "m", "a", "SSIM").holds
     assert FusionBench("cddfuse", {}, methods, of).wrong == {}

@@ -43,22 +43,22 @@ def test_bands_do_not_change_the_picture(band: int, monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(net(*args), whole, atol=1e-6, rtol=1e-5)
 
 
-def test_pixelwise_takes_bands_of_the_size_that_it_is_told() -> None:
+def test_pixelwise_takes_bands_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def f(x: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-        seen.append(x.shape[1])
-        return torch.mul(x, 2, out=out)
+    def f(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        seen.append(x.shape[2])
+        return x * y
 
-    x = torch.rand(2, 4, 64, 64)
+    x, y = torch.rand(2, 4, 30, 64), torch.rand(2, 1, 30, 64)
+    monkeypatch.setattr(layers, "BAND", 8 * 2 * 5 * 64)  # rows, images, channels, columns
     with torch.no_grad():
-        assert torch.equal(pixelwise(f, x, width=1024), 2 * x)
-    assert len(seen) == 32
-    assert set(seen) == {128}
+        assert torch.equal(pixelwise(f, x, y), x * y)
+    assert seen == [8, 8, 8, 6]
     seen.clear()
     with torch.enable_grad():
-        pixelwise(f, x, width=1024)
-    assert seen == [64 * 64]
+        pixelwise(f, x, y)
+    assert seen == [30]
 
 
 @torch.no_grad()
@@ -94,10 +94,10 @@ def test_auto_dtype_takes_what_is_native_and_agrees(monkeypatch: pytest.MonkeyPa
     assert 20 < measured < 90
     for needed, taken in ((measured - 1, torch.bfloat16), (measured + 1, torch.float32)):
         monkeypatch.setattr(precision, "LEAST", needed)
-        assert precision.settle_dtype("auto", net, TEXT) == taken
-        assert precision.settle_dtype("bf16", net, TEXT) == torch.bfloat16  # asked for by name
+        assert precision.resolve_dtype("auto", net, TEXT) == taken
+        assert precision.resolve_dtype("bf16", net, TEXT) == torch.bfloat16  # asked for by name
     monkeypatch.setattr(devices, "native_bf16", lambda device: False)
-    assert precision.settle_dtype("auto", net, TEXT) == torch.float32
+    assert precision.resolve_dtype("auto", net, TEXT) == torch.float32
 
 
 @pytest.mark.parametrize(

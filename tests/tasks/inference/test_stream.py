@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from lure_cli import Fuser
-from lure_cli.core.detector.detector import Finding
-from lure_cli.core.text.vocabulary import Prompt
+from lure_cli.core.text.vocabulary import Finding, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.inference.stream import AGREE, FADE, START, Fused, Watch, fuse_stream

@@ -21,6 +21,7 @@ from PIL import Image
 from lure_cli.config import TrainConfig, from_mapping
 from lure_cli.core.model.checkpoint import load_model, load_tensors
 from lure_cli.core.training.corpus import find_corpus, hold_out
+from lure_cli.core.training.crops import CropReader
 from lure_cli.core.training.sampler import Sampler
 from lure_cli.errors import LureError
 from lure_cli.tasks.train import log as train_log
@@ -93,14 +94,14 @@ def test_held_out_images_are_never_trained_on(tiled: Path, tmp_path: Path, monke
     held = {p for pair in trainer.held.fusion["demo"] for p in pair}
     held |= {p for pair in trainer.held.restoration["vis", "haze"]["mist"] for p in pair}
     drawn: set[Path] = set()
-    load = Sampler._load
-    monkeypatch.setattr(Sampler, "_load", lambda s, path, planes: (drawn.add(path), load(s, path, planes))[1])
+    load = CropReader._load
+    monkeypatch.setattr(CropReader, "_load", lambda s, path, planes: (drawn.add(path), load(s, path, planes))[1])
     for step in range(6):
         trainer.sampler.stage1(step)
         trainer.sampler.stage2(step)
     assert len(drawn) > 40
     assert not drawn & held
-    trainer._prepare_validation(print)
+    trainer.prepare_validation(print)
     assert drawn & held
 
 
@@ -167,7 +168,7 @@ def test_validation_best_and_resuming(stage: int, tiled: Path, tmp_path: Path) -
 def test_patience_and_the_best_weights(tiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([1.0, 3.0, float("nan"), 2.0, 9.0])
     monkeypatch.setattr(
-        Trainer, "_prepare_validation", lambda *_: lambda: validation.Outcome(next(scores), {"loss": 0.0})
+        Trainer, "prepare_validation", lambda *_: lambda model: validation.Outcome(next(scores), {"loss": 0.0})
     )
     cfg = config(tiled, tmp_path / "r", steps=50, patience=2, validate_every=1)
     trainer = Trainer(cfg)
@@ -242,7 +243,7 @@ def test_unequal_shards_take_the_step_of_the_whole_batch(stage: int, tiled: Path
         cfg = config(tiled, tmp_path / str(shards), stage=stage, shards=shards, batch_vis=5, unified=False, **init)
         trainer = Trainer(cfg)
         draw = trainer.sampler.stage1 if stage == 1 else trainer.sampler.stage2
-        made.append([trainer._advance(draw(step)) for step in range(2)])
+        made.append([trainer.train_step(draw(step)) for step in range(2)])
     for one, two in zip(*made, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
         assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)

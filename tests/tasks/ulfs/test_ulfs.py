@@ -18,7 +18,7 @@ from lure_cli.config import ModelConfig, Provenance
 from lure_cli.core.model.checkpoint import new_model, save_model
 from lure_cli.core.model.latents import pool, remaining_distance
 from lure_cli.core.text.encoders import build_text_encoder
-from lure_cli.tasks.data.layout import scan_folder
+from lure_cli.core.training.layout import read_layout
 from lure_cli.tasks.ulfs.probe import fit_probes
 from lure_cli.tasks.ulfs.samples import UlfsOptions, draw_samples
 from tests.helpers.files import Outcome, save_png
@@ -95,9 +95,9 @@ def test_pooled_latents_and_distances() -> None:
 
 
 def test_samples(folder: Path) -> None:
-    groups = list(draw_samples(scan_folder(folder), _options(folder)))
-    again = list(draw_samples(scan_folder(folder), _options(folder)))
-    other = list(draw_samples(scan_folder(folder), _options(folder, seed=1)))
+    groups = list(draw_samples(read_layout(folder), _options(folder)))
+    again = list(draw_samples(read_layout(folder), _options(folder)))
+    other = list(draw_samples(read_layout(folder), _options(folder, seed=1)))
     assert [g.name for g in groups if g.modality == "vis"] == [
         f"visible {t}" for t in ("none", "haze", "rain", "lowlight", "overexposure", "noise", "blur", "lowres")
     ] + ["visible haze (real)"]
@@ -110,13 +110,13 @@ def test_samples(folder: Path) -> None:
     assert all(g.sources == vis[0].sources and torch.equal(g.y, vis[0].y) for g in vis)  # the same scenes in every task
     assert len(set(vis[0].sources)) == 10 and not any("night" in s for s in vis[0].sources)
     assert all("/train/" in s for g in groups for s in g.sources)
-    tested = list(draw_samples(scan_folder(folder), _options(folder, split="test")))
+    tested = list(draw_samples(read_layout(folder), _options(folder, split="test")))
     assert all("/test/" in s for g in tested for s in g.sources) and not any(g.real for g in tested)
 
 
 def test_probe_finds_what_is_there_and_nothing_else(folder: Path) -> None:
     """Tasks that lie apart are all told; tasks that are one are not, however different the scenes are."""
-    groups = list(draw_samples(scan_folder(folder), _options(folder)))
+    groups = list(draw_samples(read_layout(folder), _options(folder)))
     rng = np.random.default_rng(0)
     scenes: dict[str, np.ndarray] = {}
     together, apart = [], []

@@ -1,0 +1,111 @@
+"""Random crops of image files, each with a view of the whole image that it is a part of."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from lure_cli.core.images.picture import read_image
+from lure_cli.core.model.context import context_view
+from lure_cli.core.pixels import pad_to_multiple
+from lure_cli.core.training.degradations import uniform
+from lure_cli.core.training.layout import Files
+from lure_cli.errors import LureError
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A part of an image."""
+
+    image: Tensor
+    """The whole of it: uint8 (C, H, W)."""
+    whole: Tensor
+    """Its `context_view` (3 C, T, T)."""
+    window: tuple[slice, slice]
+    size: int
+    mirrored: bool
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """(C, S, S) in [0, 1]."""
+        return self.cut(self.image[:, *self.window].float() / 255)
+
+    def cut(self, part: Tensor) -> Tensor:
+        """What lies in the window, brought to the size of the crop."""
+        if part.shape[1:] != (self.size, self.size):
+            part = F.interpolate(part[None], size=(self.size, self.size), mode="bilinear", antialias=True)[0]
+        return part.flip(2) if self.mirrored else part
+
+
+def view_of(image: Tensor) -> Tensor:
+    """`context_view` of one image (C, H, W) in [0, 1]."""
+    return context_view(pad_to_multiple(image[None], 2), extremes=True)[0]
+
+
+def view_with(whole: Tensor, part: Tensor) -> Tensor:
+    """The view of an image whose extremes are those of a part (C, H, W), where that has the greater: grain and stripes,
+    which only the part was given, are among what the least and the greatest value of an image show."""
+    thumbnail, low, high = whole.chunk(3)
+    for seen in (thumbnail, F.avg_pool2d(part, 2)):
+        low = torch.minimum(low, seen.amin((1, 2), keepdim=True))
+        high = torch.maximum(high, seen.amax((1, 2), keepdim=True))
+    return torch.cat((thumbnail, low, high))
+
+
+class CropReader:
+    """Reads image files and crops them at random; keeps what it has read in memory.
+
+    Args:
+        size: side of the crops in pixels.
+        cache_gib: most memory for images.
+    """
+
+    def __init__(self, size: int, cache_gib: float) -> None:
+        self.size, self._cache_bytes = size, cache_gib * 2**30
+        self._cache: OrderedDict[tuple[Path, int], tuple[Tensor, Tensor]] = OrderedDict()
+        self._cached_bytes = 0
+
+    def draw(self, files: Files, planes: Sequence[int], g: Generator, zoom: float) -> list[Crop]:
+        """The same random crop of all files of one sample, from a window up to `zoom` times as large, mirrored in half
+        of the cases.
+
+        Raises:
+            LureError: a file cannot be read, or they differ in size.
+        """
+        images = [self._load(p, c) for p, c in zip(files, planes, strict=True)]
+        h, w = images[0][0].shape[1:]
+        if any(i.shape[1:] != (h, w) for i, _ in images):
+            raise LureError(f"{files[0]} and {files[1]} differ in size", "pairs must be registered")
+        # A third keeps its pixels; the rest is seen from further away, as whole images are at inference.
+        factor = 1.0 if uniform(g, 0, 1) < 1 / 3 else uniform(g, 1.0, zoom)
+        side = min(round(self.size * factor), h, w)
+        top = int(torch.randint(h - side + 1, (), generator=g))
+        left = int(torch.randint(w - side + 1, (), generator=g))
+        mirrored = uniform(g, 0, 1) < 0.5
+        window = slice(top, top + side), slice(left, left + side)
+        return [Crop(image, whole, window, self.size, mirrored) for image, whole in images]
+
+    def _load(self, path: Path, planes: int) -> tuple[Tensor, Tensor]:
+        """uint8 (C, H, W) and its view as a whole, from memory where it was read before and the cache had room."""
+        key = (path, planes)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        pixels = torch.from_numpy(read_image(path, channels=planes))  # type: ignore[arg-type]
+        image = (pixels.permute(2, 0, 1) * 255).round().to(torch.uint8).contiguous()
+        loaded = self._cache[key] = image, view_of(image.float() / 255)
+        self._cached_bytes += _bytes(loaded)
+        while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
+            self._cached_bytes -= _bytes(self._cache.popitem(last=False)[1])
+        return loaded
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(t.nbytes for t in tensors)
