@@ -72,6 +72,19 @@ def test_existing_output(fuse: Run, here: Path) -> None:
     assert pairs_of(here / "out.mp4") == [(i, i) for i in range(3)]
 
 
+def test_frames_of_an_earlier_run_are_noticed(fuse: Run, here: Path) -> None:
+    """Also where the first one is missing; other pictures in the folder do not matter."""
+    for side in ("ir", "vis"):
+        make_clip(here / f"{side}.mp4", 3)
+    (here / "p").mkdir()
+    (here / "p" / "vis_2_x.png").write_bytes(b"another")
+    assert fuse("ir.mp4", "vis.mp4", "p/{stem}_{frame}.png", dry_run=True).code == 0
+    (here / "p" / f"{here.name}_2.png").write_bytes(b"old")
+    refused = fuse("ir.mp4", "vis.mp4", "p/{stem}_{frame}.png")
+    assert refused.code == 2
+    assert f"p/{here.name}_2.png exists already" in refused.err
+
+
 def test_folders_of_clips(fuse: Run, here: Path) -> None:
     for name in ("one", "two"):
         for side in ("ir", "vis"):
