@@ -1,4 +1,4 @@
-"""Make a folder of degraded cases for `lure bench` from clean, registered pairs.
+"""Make a folder of degraded cases for `lure bench fusion` from clean, registered pairs.
 
     python examples/make_cases.py --ir IR --vis VIS --out CASES [--cases vis_haze,ir_noise] [--seed 0]
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Both training stages on a data folder of one's own (the README shows its layout), then a picture with the result.
+# Both training stages on a data folder of one's own (guides/training.md shows its layout), then a picture with the result.
 # LURE_TRAIN_FLAGS is added to both, for example "--steps 2000 --device cuda".
 set -eu
 data=${1:-data}

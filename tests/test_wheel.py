@@ -38,10 +38,12 @@ def test_contents(wheel: Path) -> None:
         "presets/stage1.toml",
         "presets/stage2.toml",
         "py.typed",
+        "tasks/report/report.html.jinja",
     ):
         assert f"lure_cli/{name}" in names
     assert all(n.startswith(("lure_cli/", "lure_cli-")) for n in names)
-    for package in ("torch", "typer", "rich", "huggingface-hub", "safetensors", "open-clip-torch", "imageio", "tqdm"):
+    packages = "torch typer rich huggingface-hub safetensors open-clip-torch imageio tqdm scipy jinja2"
+    for package in packages.split():
         assert f"Requires-Dist: {package}" in metadata.replace("_", "-")
     for extra in ("train", "eval", "plot", "export", "video", "all", "test"):
         assert f"Provides-Extra: {extra}" in metadata

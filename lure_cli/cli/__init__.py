@@ -16,6 +16,7 @@ from lure_cli.cli.doctor import doctor
 from lure_cli.cli.evaluate import evaluate
 from lure_cli.cli.export import export
 from lure_cli.cli.fuse import fuse
+from lure_cli.cli.grouped import GroupedCommand
 from lure_cli.cli.info import info
 from lure_cli.cli.output import emit, note, show_error
 from lure_cli.cli.plot import plot
@@ -51,8 +52,8 @@ def _root(
     pass
 
 
-app.command()(fuse)
-app.command()(restore)
+app.command(cls=GroupedCommand)(fuse)
+app.command(cls=GroupedCommand)(restore)
 app.command("eval")(evaluate)
 app.add_typer(bench, name="bench")
 app.command()(detect)

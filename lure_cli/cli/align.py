@@ -41,19 +41,19 @@ def align(
         note(f"unmatched: {path}")
     failed = []
     for result in task.align(plan):
-        pair, found = result.pair, result.alignment
+        pair, alignment = result.pair, result.alignment
         if result.error:
             failed.append(result.error)
         if as_json:
             record: dict[str, Any] = {"name": pair.name, "ir": str(pair.ir), "vis": str(pair.vis)}
             record |= {"status": "failed" if result.error else "done", "output": str(pair.output)}
             record |= {"seconds": round(result.seconds, 4)}
-            record |= found.record() if found else {}
+            record |= alignment.record() if alignment else {}
             if result.error:
                 record |= {"error": result.error.message, "hint": result.error.hint}
             emit_json(record)
-        elif found:
-            emit(f"{pair.name}: {task.describe(found)}")
+        elif alignment:
+            emit(f"{pair.name}: {task.describe(alignment)}")
     for error in failed:
         show_error(error)
     if len(plan.pairs) > 1:

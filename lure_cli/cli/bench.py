@@ -1,43 +1,31 @@
-"""`lure bench CASES`, `lure bench restore` and `lure bench speed`."""
+"""`lure bench fusion`, `lure bench restore` and `lure bench speed`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from lure_cli.cli import options as o
 from lure_cli.cli.interrupt import interruptible
 from lure_cli.cli.output import emit_json, note, show_error
 
-
-class _Bench(TyperGroup):
-    """Anything but these words is the folder of `lure bench CASES`; a folder called `speed` is `./speed`."""
-
-    words = ("restore", "speed")
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        first = args[0] if args else "--help"
-        if first not in self.words and first not in ctx.help_option_names:
-            args = ["CASES", *args]
-        return super().parse_args(ctx, args)
-
+if TYPE_CHECKING:
+    from lure_cli.errors import LureError
+    from lure_cli.tasks.report.table import Results
 
 bench = typer.Typer(
-    cls=_Bench,
-    help="Compare methods on degraded pairs (lure bench CASES), restoring on test sets with references (lure bench "
-    "restore DATA), or the speed of this machine (lure bench speed).",
+    help="Compare methods on degraded pairs, restoring on test sets with references, or the speed of this machine.",
     no_args_is_help=True,
-    subcommand_metavar="CASES | restore DATA | speed ...",
     rich_markup_mode=None,
 )
 
 
-@bench.command("CASES")
-def bench_cases(
+@bench.command("fusion")
+def bench_fusion(
     cases: Annotated[Path, typer.Argument(help="Folder with cases.json and CASE/ir, CASE/vi; one is called clean.")],
     weights: Annotated[
         list[str] | None,
@@ -48,7 +36,7 @@ def bench_cases(
         typer.Option(metavar="NAME=DIR", help="Another method's results, DIR/<case>/<name>.png; may be repeated."),
     ] = None,
     only: Annotated[str | None, typer.Option("--cases", help="Only these cases, such as 'vis_haze,ir_noise'.")] = None,
-    floors: Annotated[
+    baselines: Annotated[
         bool, typer.Option("--floors", help="Add mean, maximum, Laplacian pyramid, guided filter, both copies.")
     ] = False,
     wrong: Annotated[
@@ -73,40 +61,35 @@ def bench_cases(
 
     Files written by an earlier run are replaced.
     """
-    from lure_cli.cli.tables import show_bench
     from lure_cli.tasks.bench import cases as task
-    from lure_cli.tasks.bench.result import BenchOptions
-    from lure_cli.tasks.bench.tables import to_dict
+    from lure_cli.tasks.bench.result import FusionBenchOptions
+    from lure_cli.tasks.bench.tables import fusion_results
     from lure_cli.tasks.evaluate.images import parse_fused
     from lure_cli.tasks.weights.find import DEFAULT
 
-    found = task.bench(
-        BenchOptions(
+    measured = task.bench_fusion(
+        FusionBenchOptions(
             cases,
-            parse_fused(fused or ()),
-            tuple(w for w in weights or (DEFAULT,) if w != "none"),
-            tuple(name.strip() for name in only.split(",")) if only else None,
-            floors,
-            clean_ir,
-            clean_vis,
-            convention,
-            common,
-            save,
-            device,
-            dtype,
-            jobs,
-            wrong,
+            fused=parse_fused(fused or ()),
+            weights=tuple(w for w in weights or (DEFAULT,) if w != "none"),
+            only=_names(only) if only else None,
+            baselines=baselines,
+            wrong=wrong,
+            clean_ir=clean_ir,
+            clean_vis=clean_vis,
+            convention=convention,
+            common=common,
+            save=save,
+            device=device,
+            dtype=dtype,
+            jobs=jobs,
         ),
         None if quiet else note,
     )
     if not quiet:
-        for line in found.notes:
+        for line in measured.notes:
             note(line)
-    if as_json:
-        emit_json(to_dict(found))
-    else:
-        show_bench(found)
-    _finish(task, found, csv, markdown)
+    _show(fusion_results(measured), measured.failed, as_json=as_json, csv=csv, markdown=markdown)
 
 
 @bench.command("restore")
@@ -141,44 +124,51 @@ def bench_restore(
 
     Files written by an earlier run are replaced.
     """
-    from lure_cli.cli.tables import show_table
     from lure_cli.tasks.bench import restoration as task
+    from lure_cli.tasks.bench.tables import restoration_results
     from lure_cli.tasks.weights.find import DEFAULT
 
-    found = task.bench_restore(
+    measured = task.bench_restore(
         task.RestoreBenchOptions(
             data,
-            tuple(w for w in weights or (DEFAULT,) if w != "none"),
-            tuple(name.strip() for name in sets.split(",")) if sets else (),
-            task.parse_clean(clean or ()),
-            no_prompt,
-            wrong,
-            limit,
-            save,
-            device,
-            dtype,
+            weights=tuple(w for w in weights or (DEFAULT,) if w != "none"),
+            only=_names(sets) if sets else (),
+            clean=task.parse_clean(clean or ()),
+            no_prompt=no_prompt,
+            wrong=wrong,
+            limit=limit,
+            save=save,
+            device=device,
+            dtype=dtype,
         ),
         None if quiet else note,
     )
-    if as_json:
-        emit_json(task.to_dict(found))
-    else:
-        for table in task.tables(found):
-            show_table(table)
-    _finish(task, found, csv, markdown)
+    _show(restoration_results(measured), measured.failed, as_json=as_json, csv=csv, markdown=markdown)
 
 
-def _finish(task: Any, found: Any, csv: Path | None, markdown: Path | None) -> None:
-    """Write the files that were asked for, from the module `task` that made the result; exit with 1 if some failed."""
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _show(
+    results: Results, failed: Sequence[LureError], *, as_json: bool, csv: Path | None, markdown: Path | None
+) -> None:
+    """Show results and write the files that were asked for; exit with 1 if something failed."""
+    from lure_cli.cli.tables import show_table
     from lure_cli.tasks.report.table import write_text
 
+    if as_json:
+        emit_json(results.record)
+    else:
+        for table in results.tables:
+            show_table(table)
     if csv:
-        write_text(csv, task.to_csv(found))
+        write_text(csv, results.to_csv())
     if markdown:
-        write_text(markdown, task.to_markdown(found))
-    for error in found.failed:
+        write_text(markdown, results.to_markdown())
+    for error in failed:
         show_error(error)
-    if found.failed:
+    if failed:
         raise typer.Exit(1)
 
 
@@ -204,35 +194,39 @@ def bench_speed(
     """
     from lure_cli.cli.tables import show_table
     from lure_cli.tasks.bench import speed as task
+    from lure_cli.tasks.bench.speed_result import SpeedOptions, speed_table
     from lure_cli.tasks.report.table import markdown_table, write_text
 
-    def names(text: str) -> tuple[str, ...]:
-        return tuple(name.strip() for name in text.split(","))
-
-    options = task.SpeedOptions(
-        names(sizes), names(backends), names(dtypes), names(prompts), weights, device, threads, runs
+    options = SpeedOptions(
+        sizes=_names(sizes),
+        backends=_names(backends),
+        dtypes=_names(dtypes),
+        prompts=_names(prompts),
+        weights=weights,
+        device=device,
+        threads=threads,
+        runs=runs,
     )
     rows = task.plan_speed(options)
-    machine = task.machine(options)
-    found = []
+    machine = task.find_machine(options)
+    measured = []
     with interruptible() as stop:
-        for each in task.speed(options, rows, stop):
-            found.append(each)
+        for each in task.measure_speed(options, rows, stop):
+            measured.append(each)
             if as_json:
                 emit_json(each.record() | {"machine": asdict(machine)})
             if not quiet:
-                note(f"{len(found)}/{len(rows)} {each.row.describe()}: {'failed' if each.error else 'measured'}")
+                note(f"{len(measured)}/{len(rows)} {each.row.describe()}: {'failed' if each.error else 'measured'}")
         stopped = stop()
-    table = task.table(machine, found)
+    table = speed_table(machine, measured)
     if not as_json:
         show_table(table)
     if markdown:
         write_text(markdown, markdown_table(table))
-    failed = [each for each in found if each.error]
-    for each in failed:
-        assert each.error is not None
-        show_error(each.error)
+    errors = [each.error for each in measured if each.error]
+    for error in errors:
+        show_error(error)
     if stopped:
         raise typer.Exit(130)
-    if failed:
+    if errors:
         raise typer.Exit(1)

@@ -21,7 +21,7 @@ def evaluate(
         str | None, typer.Option(help="Such as 'EN,SSIM,VIF,VIF_min,VIF_ir'; all without it. See --list.")
     ] = None,
     convention: Annotated[str, typer.Option(help="Whose definitions: cddfuse, matlab or zoo.")] = "cddfuse",
-    floors: Annotated[
+    baselines: Annotated[
         bool, typer.Option("--floors", help="Add mean, maximum, Laplacian pyramid, guided filter, both copies.")
     ] = False,
     reference: Annotated[
@@ -54,17 +54,16 @@ def evaluate(
 
     Files written by an earlier run are replaced.
     """
-    from lure_cli.tasks.evaluate import evaluate as task
-    from lure_cli.tasks.evaluate.images import EvaluateOptions, parse_fused
-
     if explain:
         _explain(convention, as_json)
         return
     from tqdm import tqdm
 
     from lure_cli.cli.tables import show_evaluation
-    from lure_cli.tasks.report import means as report
+    from lure_cli.tasks.evaluate import evaluate as task
+    from lure_cli.tasks.evaluate.images import EvaluateOptions, parse_fused
     from lure_cli.tasks.report.html import to_html
+    from lure_cli.tasks.report.means import evaluation_results, summary_csv, to_latex
     from lure_cli.tasks.report.plots import check_plots, write_plots
     from lure_cli.tasks.report.table import write_text
 
@@ -74,49 +73,51 @@ def evaluate(
             parse_fused(fused or ()),
             ir,
             vis,
-            names,
-            convention,
-            floors,
-            reference,
-            clean_ir,
-            clean_vis,
-            common,
-            jobs,
+            metrics=names,
+            convention=convention,
+            baselines=baselines,
+            reference=reference,
+            clean_ir=clean_ir,
+            clean_vis=clean_vis,
+            common=common,
+            jobs=jobs,
         )
     )
     if plots:
         check_plots()
     with tqdm(total=len(plan.images), disable=quiet or len(plan.images) < 2, unit="image", leave=False) as bar:
-        found = task.evaluate(plan, bar.update)
+        evaluation = task.evaluate(plan, bar.update)
     if not quiet:
-        for line in found.notes:
+        for line in evaluation.notes:
             note(line)
-    if found.images:
+    if evaluation.images:
+        results = evaluation_results(evaluation)
         if as_json:
-            emit_json(report.to_dict(found))
+            emit_json(results.record)
         else:
-            show_evaluation(found)
+            show_evaluation(evaluation)
         if csv:
-            write_text(csv, report.image_csv(found))
-            write_text(csv.with_name(f"{csv.stem}_summary{csv.suffix}"), report.summary_csv(found))
+            write_text(csv, results.to_csv())
+            write_text(csv.with_name(f"{csv.stem}_summary{csv.suffix}"), summary_csv(evaluation))
         if latex:
-            write_text(latex, report.to_latex(found))
+            write_text(latex, to_latex(evaluation))
         if markdown:
-            write_text(markdown, report.to_markdown(found))
+            write_text(markdown, results.to_markdown())
         if html:
-            write_text(html, to_html(found, lambda index, which: task.picture(found, index, which)))
+            write_text(html, to_html(evaluation, lambda index, which: task.picture(evaluation, index, which)))
         if plots:
-            write_plots(found, plots)
-    for error in found.failed:
+            write_plots(evaluation, plots)
+    for error in evaluation.failed:
         show_error(error)
-    if found.failed:
-        if not quiet and found.images:
-            note(f"{len(found.failed)} of {len(plan.images)} images could not be measured; the table is without them")
+    if evaluation.failed:
+        if not quiet and evaluation.images:
+            failed, total = len(evaluation.failed), len(plan.images)
+            note(f"{failed} of {total} images could not be measured; the table is without them")
         raise typer.Exit(1)
 
 
 def _explain(convention: str, as_json: bool) -> None:
-    from lure_cli.tasks.evaluate.evaluate import explain
+    from lure_cli.tasks.evaluate.columns import explain
 
     for entry in explain(convention):
         if as_json:

@@ -41,10 +41,10 @@ def onnx(
         emit_json(asdict(done) | {"path": str(done.path), "prompts": str(done.prompts)})
         return
     if done.comparison is not None:
-        found = done.comparison
+        comparison = done.comparison
         note(
-            f"compared with the model on {found.pictures} pictures: largest difference {found.difference:.1e} "
-            f"(of 1), PSNR at least {found.psnr:.0f} dB"
+            f"compared with the model on {comparison.pictures} pictures: largest difference "
+            f"{comparison.difference:.1e} (of 1), PSNR at least {comparison.psnr:.0f} dB"
         )
     emit(str(done.path))
     emit(str(done.prompts))

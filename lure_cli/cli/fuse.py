@@ -16,77 +16,143 @@ from lure_cli.errors import LureError
 def fuse(
     ir: Annotated[
         str,
-        typer.Option(help="Infrared image, folder, pattern in quotes or - (standard input); or clip, camera or URL."),
+        typer.Option(
+            help="Infrared image, folder, pattern in quotes or - (standard input); or clip, camera or URL.",
+            rich_help_panel=o.INPUT,
+        ),
     ],
-    vis: Annotated[str, typer.Option(help="Visible image, folder, pattern or -; or clip, camera or URL.")],
+    vis: Annotated[
+        str, typer.Option(help="Visible image, folder, pattern or -; or clip, camera or URL.", rich_help_panel=o.INPUT)
+    ],
     prompt: Annotated[
         str | None,
-        typer.Option(help="What is wrong with the pair, such as 'haze' or 'low light and ir noise'; 'auto' finds out."),
+        typer.Option(
+            help="What is wrong with the pair, such as 'haze' or 'low light and ir noise'; 'auto' finds out.",
+            rich_help_panel=o.PROMPTS,
+        ),
     ] = None,
-    prompt_ir: Annotated[str | None, typer.Option(help="What is wrong with the infrared image.")] = None,
-    prompt_vis: Annotated[str | None, typer.Option(help="What is wrong with the visible image.")] = None,
+    prompt_ir: Annotated[
+        str | None, typer.Option(help="What is wrong with the infrared image.", rich_help_panel=o.PROMPTS)
+    ] = None,
+    prompt_vis: Annotated[
+        str | None, typer.Option(help="What is wrong with the visible image.", rich_help_panel=o.PROMPTS)
+    ] = None,
     prompt_file: Annotated[
-        Path | None, typer.Option(help="CSV (stem,prompt) or JSON Lines with a prompt for each pair.")
+        Path | None,
+        typer.Option(help="CSV (stem,prompt) or JSON Lines with a prompt for each pair.", rich_help_panel=o.PROMPTS),
     ] = None,
     strength: o.Strength = 1.0,
-    strength_ir: Annotated[float | None, typer.Option(help="The same for the infrared image alone.")] = None,
-    strength_vis: Annotated[float | None, typer.Option(help="The same for the visible image alone.")] = None,
-    output: Annotated[
-        str | None,
-        typer.Option("-o", "--output", help="File, folder, template such as 'out/{folder}/{stem}.png', or -."),
+    strength_ir: Annotated[
+        float | None, typer.Option(help="The same for the infrared image alone.", rich_help_panel=o.PROMPTS)
     ] = None,
-    bits: Annotated[int, typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF; clips: .mkv).")] = 8,
+    strength_vis: Annotated[
+        float | None, typer.Option(help="The same for the visible image alone.", rich_help_panel=o.PROMPTS)
+    ] = None,
+    output: o.Output = None,
+    bits: Annotated[
+        int,
+        typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF; clips: .mkv).", rich_help_panel=o.OUTPUT),
+    ] = 8,
     fps: Annotated[
-        str | None, typer.Option(help="Clips: frames a second of folders of numbered pictures, as 25 or 30000/1001.")
+        str | None,
+        typer.Option(
+            help="Frames a second of folders of numbered pictures, as 25 or 30000/1001.", rich_help_panel=o.CLIPS
+        ),
     ] = None,
     sync: Annotated[
-        str, typer.Option(help="Clips: frames pair by index or by time; auto: index, if the frame rates are equal.")
+        str,
+        typer.Option(
+            help="Frames pair by index or by time; auto: index, if the frame rates are equal.",
+            rich_help_panel=o.CLIPS,
+        ),
     ] = "auto",
     length: Annotated[
-        str, typer.Option(help="Clips of unequal length: shortest, or equal (refuse them).")
+        str, typer.Option(help="Where one is longer: shortest, or equal (refuse them).", rich_help_panel=o.CLIPS)
     ] = "shortest",
     check_every: Annotated[
-        int, typer.Option(help="Clips, prompt auto: frames from one look for degradations to the next.")
+        int,
+        typer.Option(
+            help="With the prompt auto: frames from one look for degradations to the next.", rich_help_panel=o.CLIPS
+        ),
     ] = 25,
-    codec: Annotated[str, typer.Option(help="Clips: auto, h264, h265, vp9, mpeg4 or ffv1 (lossless).")] = "auto",
-    crf: Annotated[int | None, typer.Option(help="Clips: constant rate factor; lower is better and larger.")] = None,
+    codec: Annotated[
+        str, typer.Option(help="auto, h264, h265, vp9, mpeg4 or ffv1 (lossless).", rich_help_panel=o.CLIPS)
+    ] = "auto",
+    crf: Annotated[
+        int | None,
+        typer.Option(help="Constant rate factor; lower is better and larger.", rich_help_panel=o.CLIPS),
+    ] = None,
     recursive: o.Recursive = False,
     pair: Annotated[
-        str | None, typer.Option(help="How files of two folders find each other: stem (default), name, regex or csv.")
+        str | None,
+        typer.Option(
+            help="How files of two folders find each other: stem (default), name, regex or csv.",
+            rich_help_panel=o.PAIRING,
+        ),
     ] = None,
     pair_regex: Annotated[
-        str | None, typer.Option(help=r"For regex: partners have the same groups, such as 'frame_(\d+)'.")
+        str | None,
+        typer.Option(
+            help=r"For regex: partners have the same groups, such as 'frame_(\d+)'.", rich_help_panel=o.PAIRING
+        ),
     ] = None,
-    pair_file: Annotated[Path | None, typer.Option(help="For csv: a file with the columns ir,vis[,name].")] = None,
+    pair_file: Annotated[
+        Path | None, typer.Option(help="For csv: a file with the columns ir,vis[,name].", rich_help_panel=o.PAIRING)
+    ] = None,
     ir_range: o.IrRange = "auto",
     resize_ir: o.ResizeIr = False,
-    align: Annotated[str, typer.Option(help="Register the infrared to the visible first: auto, affine or none.")] = (
-        "none"
-    ),
+    align: Annotated[
+        str,
+        typer.Option(
+            help="Register the infrared to the visible first: auto, affine or none.", rich_help_panel=o.THERMAL
+        ),
+    ] = ("none"),
     align_once: Annotated[
-        bool, typer.Option("--align-once", help="One transform for all pairs: cameras fixed to each other.")
+        bool,
+        typer.Option(
+            "--align-once", help="One transform for all pairs: cameras fixed to each other.", rich_help_panel=o.THERMAL
+        ),
     ] = False,
     tile: o.Tile = "auto",
     overlap: o.Overlap = None,
     max_pixels: o.MaxPixels = 200_000_000,
     weights: Annotated[
-        str, typer.Option(help="Shipped name, .safetensors or .onnx file, or owner/repo[@revision].")
+        str,
+        typer.Option(
+            help="Shipped name, .safetensors or .onnx file, or owner/repo[@revision].", rich_help_panel=o.MACHINE
+        ),
     ] = "lure-small",
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     threads: o.Threads = None,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the network first (torch.compile): a minute, for long jobs.")
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the network first (torch.compile): a minute, for long jobs.",
+            rich_help_panel=o.MACHINE,
+        ),
     ] = False,
-    backend: Annotated[str, typer.Option(help="auto (as the weights want it), torch, or onnx (onnxruntime).")] = "auto",
-    engine: Annotated[str, typer.Option(help="local, or ray: on a Ray cluster.")] = "local",
-    workers: Annotated[int | None, typer.Option(help="Worker processes of the engine ray.")] = None,
+    backend: Annotated[
+        str,
+        typer.Option(help="auto (as the weights want it), torch, or onnx (onnxruntime).", rich_help_panel=o.MACHINE),
+    ] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: on a Ray cluster.", rich_help_panel=o.LARGE_JOBS)
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes of the engine ray.", rich_help_panel=o.LARGE_JOBS)
+    ] = None,
     overwrite: o.Overwrite = False,
     skip_existing: o.SkipExisting = False,
-    limit: Annotated[int | None, typer.Option(help="At most so many pairs; of a clip, so many frames.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many pairs; of a clip, so many frames.", rich_help_panel=o.LARGE_JOBS)
+    ] = None,
     shard: o.Shard = None,
     fail_fast: o.FailFast = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be fused to what.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be fused to what.", rich_help_panel=o.OUTPUT)
+    ] = False,
     as_json: o.AsJson = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -118,7 +184,9 @@ def fuse(
         strength_ir=strength_ir,
         strength_vis=strength_vis,
         pairing=Pairing(by, pair_regex, pair_file, recursive),  # type: ignore[arg-type]  # checked there
-        read=ReadOptions(ir_range, resize_ir, align, align_once, max_pixels),
+        read=ReadOptions(
+            ir_range=ir_range, resize_ir=resize_ir, align=align, align_once=align_once, max_pixels=max_pixels
+        ),
         bits=bits,
         weights=weights,
         device=device,
@@ -139,7 +207,9 @@ def fuse(
     if video.wants_video(ir, vis, output):
         from lure_cli.cli.video import fuse_video
 
-        clips = video.VideoOptions(options, ir, vis, fps, sync, length, check_every, codec, crf)
+        clips = video.VideoOptions(
+            options, ir, vis, fps=fps, sync=sync, length=length, check_every=check_every, codec=codec, crf=crf
+        )
         fuse_video(video.plan_video(clips, None if quiet else note), dry_run=dry_run, as_json=as_json, quiet=quiet)
         return
     if (fps, sync, length, codec, crf) != (None, "auto", "shortest", "auto", None):
@@ -152,6 +222,6 @@ def fuse(
     if not quiet and prompt_file is None and any((prompt, prompt_ir, prompt_vis)) and plan.requests:
         show_prompt(plan.requests[0], SIDES)
     if dry_run:
-        show_plan(plan.pairs, options, as_json=as_json)
+        show_plan(plan.items, options, as_json=as_json)
         return
-    run_job(lambda stop: task.fuse(plan, stop), len(plan.pairs), "pairs", as_json=as_json, quiet=quiet)
+    run_job(lambda stop: task.fuse(plan, stop), len(plan.items), "pairs", as_json=as_json, quiet=quiet)

@@ -14,15 +14,15 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.
     """Show versions, devices, and the weights found with their checksum state."""
     from lure_cli.tasks.info import collect_info
 
-    found = collect_info()
+    environment = collect_info()
     if as_json:
-        emit_json(asdict(found))
+        emit_json(asdict(environment))
         return
-    emit(f"lure {found.lure}, Python {found.python}, {found.system}, {found.threads} threads")
-    for title, table in (("packages", found.packages), ("devices", found.devices)):
+    emit(f"lure {environment.lure}, Python {environment.python}, {environment.system}, {environment.threads} threads")
+    for title, table in (("packages", environment.packages), ("devices", environment.devices)):
         emit(f"{title}:")
         for key, value in table.items():
             emit(f"  {key:16} {value}")
     emit("weights:")
-    for w in found.weights:
+    for w in environment.weights:
         show_weights(asdict(w))

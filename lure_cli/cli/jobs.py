@@ -15,7 +15,8 @@ from lure_cli.cli.interrupt import interruptible
 from lure_cli.cli.output import SIDES, describe, emit, emit_json, note, show_error
 
 if TYPE_CHECKING:
-    from lure_cli.tasks.inference.job import JobOptions, Result
+    from lure_cli.tasks.inference.job import Result
+    from lure_cli.tasks.inference.plan import JobOptions
     from lure_cli.tasks.inference.request import Request
     from lure_cli.tasks.paths.outputs import Item
 
@@ -31,7 +32,7 @@ def show_prompt(request: Request, sides: Iterable[str]) -> None:
 
 def show_plan(items: Iterable[Item], options: JobOptions, *, as_json: bool) -> None:
     """What would be done."""
-    from lure_cli.tasks.inference.job import finished
+    from lure_cli.tasks.inference.plan import finished
 
     for item in items:
         status = "skipped" if finished(item, options) else "planned"
@@ -76,8 +77,8 @@ def _show(
         if result.status == "failed":
             failed.append(result)
         if not quiet:
-            if result.found:
-                sides = "; ".join(f"{SIDES[m]}: {describe(found)}" for m, found in result.found.items())
+            if result.findings:
+                sides = "; ".join(f"{SIDES[m]}: {describe(each)}" for m, each in result.findings.items())
                 note(f"{result.item.name}: {sides}")
             for said in result.notes:
                 kinds[said.kind] += 1

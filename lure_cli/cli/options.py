@@ -1,35 +1,92 @@
-"""Options that several commands share, declared once."""
+"""Options that several commands share, declared once, and the groups in which `--help` lists options."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+INPUT = "Input"
+PROMPTS = "Prompts"
+OUTPUT = "Output"
+THERMAL = "Thermal"
+CLIPS = "Clips"
+PAIRING = "Pairing"
+LARGE_JOBS = "Large jobs"
+MACHINE = "Machine"
+
 Strength = Annotated[
-    float, typer.Option(help="How much of the restoration is done: 0 none, 1 all that the prompt asks, up to 2.")
+    float,
+    typer.Option(
+        help="How much of the restoration is done: 0 none, 1 all that the prompt asks, up to 2.",
+        rich_help_panel=PROMPTS,
+    ),
 ]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Sub-folders too; they are kept.")]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="File, folder, template such as 'out/{folder}/{stem}.png', or -.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Sub-folders too; they are kept.", rich_help_panel=INPUT)
+]
 IrRange = Annotated[
     str,
     typer.Option(
-        help="What of the infrared's numbers becomes black and white: auto, full (as they are), percentile or MIN,MAX."
+        help="What of the infrared's numbers becomes black and white: auto, full (as they are), percentile or MIN,MAX.",
+        rich_help_panel=THERMAL,
     ),
 ]
 ResizeIr = Annotated[
-    bool, typer.Option("--resize-ir", help="Bring an infrared of another size to that of the visible first.")
+    bool,
+    typer.Option(
+        "--resize-ir",
+        help="Bring an infrared of another size to that of the visible first.",
+        rich_help_panel=THERMAL,
+    ),
 ]
-Tile = Annotated[str, typer.Option(help="Side of tiles for large images: auto, pixels, or 0 (one piece).")]
+Tile = Annotated[
+    str,
+    typer.Option(help="Side of tiles for large images: auto, pixels, or 0 (one piece).", rich_help_panel=LARGE_JOBS),
+]
 Overlap = Annotated[
-    int | None, typer.Option(help="Pixels that tiles see beyond their edges; the default leaves no seam.")
+    int | None,
+    typer.Option(
+        help="Pixels that tiles see beyond their edges; the default leaves no seam.", rich_help_panel=LARGE_JOBS
+    ),
 ]
-MaxPixels = Annotated[int, typer.Option(help="Larger images (width x height) are refused.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads to compute with; the default is torch's.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
-SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave out what is done: resumes a job.")]
-Shard = Annotated[str | None, typer.Option(help="i/n: the i-th of n equal parts, for job arrays.")]
-FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first one that fails.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for each result on stdout.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
+MaxPixels = Annotated[int, typer.Option(help="Larger images (width x height) are refused.", rich_help_panel=LARGE_JOBS)]
+Shard = Annotated[
+    str | None, typer.Option(help="i/n: the i-th of n equal parts, for job arrays.", rich_help_panel=LARGE_JOBS)
+]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="Stop at the first one that fails.", rich_help_panel=LARGE_JOBS)
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option("--skip-existing", help="Leave out what is done: resumes a job.", rich_help_panel=LARGE_JOBS),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=MACHINE)]
+Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.", rich_help_panel=MACHINE)]
+Threads = Annotated[
+    int | None, typer.Option(help="CPU threads to compute with; the default is torch's.", rich_help_panel=MACHINE)
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One line of JSON for each result on stdout.", rich_help_panel=OUTPUT)
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.", rich_help_panel=OUTPUT)]
+
+BenchWeights = Annotated[
+    list[str] | None,
+    typer.Option(help="Shipped name, file or owner/repo[@revision]; may be repeated; 'none': no model."),
+]
+TablesAsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of tables.")]
+Csv = Annotated[Path | None, typer.Option(help="Write one row an image.")]
+Markdown = Annotated[Path | None, typer.Option(help="Write the tables as Markdown.")]
+OnlyResults = Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")]

@@ -23,7 +23,7 @@ def emit(line: str) -> None:
     print(line, flush=True)
 
 
-def emit_json(record: dict[str, Any]) -> None:
+def emit_json(record: Mapping[str, Any]) -> None:
     """A result as one line of JSON, on stdout."""
     emit(json.dumps(record, ensure_ascii=False))
 
@@ -38,12 +38,12 @@ def describe(findings: Sequence[Finding]) -> str:
     return ", ".join(f"{f.degradation} (severity {f.severity:.2f})" for f in findings) or "none"
 
 
-def show_weights(found: dict[str, Any]) -> None:
+def show_weights(info: dict[str, Any]) -> None:
     """A weight file and what it says of itself (`WeightsInfo` as a dict); control characters in it are escaped."""
-    emit(f"  {found['name']:16} checksum {found['checksum']}, {found['parameters'] / 1e6:.2f} M parameters")
-    lines = [found["path"], f"sha256 {found['sha256']}" if found["sha256"] else ""]
+    emit(f"  {info['name']:16} checksum {info['checksum']}, {info['parameters'] / 1e6:.2f} M parameters")
+    lines = [info["path"], f"sha256 {info['sha256']}" if info["sha256"] else ""]
     for part in ("text_encoder", "config", "provenance"):
-        values = found[part] if isinstance(found[part], dict) else {part: found[part]}
+        values = info[part] if isinstance(info[part], dict) else {part: info[part]}
         listed = {k: ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
         lines += [f"{k}: {v}" for k, v in listed.items() if v != ""]
     for line in lines:

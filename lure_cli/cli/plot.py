@@ -21,7 +21,7 @@ def ulfs(
             help="Weights, a panel each: files, names, owner/repo; 'init' or 'init:MODEL' is an untrained network.",
         ),
     ],
-    data: Annotated[Path, typer.Option(help="Data folder; the README shows its layout.")],
+    data: Annotated[Path, typer.Option(help="Data folder; the training guide shows its layout.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Figure to write (.png).")] = Path("ulfs.png"),
     split: Annotated[str, typer.Option(help="Whose images: train or test.")] = "train",
     samples: Annotated[int, typer.Option(help="Source images a modality, and at most so many real pairs a task.")] = 60,
@@ -38,24 +38,24 @@ def ulfs(
     """
     from lure_cli.cli.tables import show_table
     from lure_cli.tasks.report.table import write_text
-    from lure_cli.tasks.ulfs import probe as task
-    from lure_cli.tasks.ulfs.result import tables, to_csv, to_dict
+    from lure_cli.tasks.ulfs.probe import plot_ulfs
+    from lure_cli.tasks.ulfs.result import ulfs_results
     from lure_cli.tasks.ulfs.samples import UlfsOptions
 
-    options = UlfsOptions(tuple(weights), data, split, samples, size, seed, device)
-    found = task.plot_ulfs(options, output, None if quiet else note)
+    options = UlfsOptions(tuple(weights), data, split=split, samples=samples, size=size, seed=seed, device=device)
+    results = ulfs_results(plot_ulfs(options, output, None if quiet else note))
     if csv:
-        write_text(csv, to_csv(found))
+        write_text(csv, results.to_csv())
     if as_json:
-        emit_json(to_dict(found) | {"figure": str(output)})
+        emit_json({**results.record, "figure": str(output)})
         return
-    for table in tables(found):
+    for table in results.tables:
         show_table(table)
     emit(str(output))
 
 
-@plot.command()
-def sheet(
+@plot.command("sheet")
+def contact_sheet(
     fused: Annotated[
         list[str] | None,
         typer.Option(metavar="[NAME=]PATH", help="Fused image or folder; a column each, so repeat it."),
@@ -78,19 +78,30 @@ def sheet(
     Images belong together by name, as in `lure eval`. Files written by an earlier run are replaced.
     """
     from lure_cli.tasks.evaluate.images import parse_fused
-    from lure_cli.tasks.report import contact_sheet as task
+    from lure_cli.tasks.report.contact_sheet import ContactSheetOptions, draw_contact_sheet
 
-    options = task.SheetOptions(parse_fused(fused or ()), ir, vis, reference, output, limit, height, rows, common)
-    done = task.draw_sheet(options)
+    drawn = draw_contact_sheet(
+        ContactSheetOptions(
+            fused=parse_fused(fused or ()),
+            ir=ir,
+            vis=vis,
+            reference=reference,
+            output=output,
+            limit=limit,
+            height=height,
+            rows=rows,
+            common=common,
+        )
+    )
     if not quiet:
-        for line in done.notes:
+        for line in drawn.notes:
             note(line)
-    for error in done.failed:
+    for error in drawn.failed:
         show_error(error)
     if as_json:
-        emit_json(done.to_dict())
+        emit_json(drawn.to_dict())
     else:
-        for path in done.pages:
+        for path in drawn.pages:
             emit(str(path))
-    if done.failed:
+    if drawn.failed:
         raise typer.Exit(1)

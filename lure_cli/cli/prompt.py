@@ -29,24 +29,24 @@ def prompt(
                 emit(f"{word.degradation:13} {'+'.join(word.images) or '-':7}  {word.example}")
         return
     failed = False
-    for found in task.understand_all(texts or []):
-        sides = {"vis": found.vis, "ir": found.ir}
+    for reading in task.understand_all(texts or []):
+        sides = {"vis": reading.vis, "ir": reading.ir}
         if as_json:
-            record: dict[str, Any] = {"text": found.text, "understood": found.error is None}
+            record: dict[str, Any] = {"text": reading.text, "understood": reading.error is None}
             for side, items in sides.items():
                 record[side] = [asdict(f) | {"score": round(f.score, 4)} for f in items]
-            if found.error:
-                record |= {"error": found.error.message, "hint": found.error.hint}
+            if reading.error:
+                record |= {"error": reading.error.message, "hint": reading.error.hint}
             emit_json(record)
-        elif found.error is None:
-            said = [f"{side}: {', '.join(_told(f) for f in items)}" for side, items in sides.items() if items]
-            emit(f"{found.text}\n  {'; '.join(said) or 'nothing is wrong: plain fusion'}")
-        if found.error:
+        elif reading.error is None:
+            parts = [f"{side}: {', '.join(_describe(f) for f in items)}" for side, items in sides.items() if items]
+            emit(f"{reading.text}\n  {'; '.join(parts) or 'nothing is wrong: plain fusion'}")
+        if reading.error:
             failed = True
-            show_error(found.error)
+            show_error(reading.error)
     if failed:
         raise typer.Exit(2)
 
 
-def _told(found: Any) -> str:
-    return f"{found.degradation} (score {found.score:.2f}, severity {found.severity:g})"
+def _describe(finding: Any) -> str:
+    return f"{finding.degradation} (score {finding.score:.2f}, severity {finding.severity:g})"

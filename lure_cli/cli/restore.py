@@ -15,35 +15,40 @@ from lure_cli.errors import LureError
 
 def restore(
     vis: Annotated[
-        str | None, typer.Option(help="Visible image, folder, pattern in quotes or - (standard input).")
+        str | None,
+        typer.Option(help="Visible image, folder, pattern in quotes or - (standard input).", rich_help_panel=o.INPUT),
     ] = None,
-    ir: Annotated[str | None, typer.Option(help="Infrared image, folder, pattern or -.")] = None,
+    ir: Annotated[
+        str | None, typer.Option(help="Infrared image, folder, pattern or -.", rich_help_panel=o.INPUT)
+    ] = None,
     prompt: Annotated[
-        str | None, typer.Option(help="What is wrong with the image, such as 'haze'; 'auto' finds out.")
+        str | None,
+        typer.Option(help="What is wrong with the image, such as 'haze'; 'auto' finds out.", rich_help_panel=o.PROMPTS),
     ] = None,
     strength: o.Strength = 1.0,
-    output: Annotated[
-        str | None,
-        typer.Option("-o", "--output", help="File, folder, template such as 'out/{folder}/{stem}.png', or -."),
-    ] = None,
-    bits: Annotated[int, typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF).")] = 8,
+    output: o.Output = None,
+    bits: Annotated[
+        int, typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF).", rich_help_panel=o.OUTPUT)
+    ] = 8,
     recursive: o.Recursive = False,
     ir_range: o.IrRange = "auto",
     tile: o.Tile = "auto",
     overlap: o.Overlap = None,
     max_pixels: o.MaxPixels = 200_000_000,
     weights: Annotated[
-        str, typer.Option(help="Shipped name, .safetensors file, or owner/repo[@revision].")
+        str, typer.Option(help="Shipped name, .safetensors file, or owner/repo[@revision].", rich_help_panel=o.MACHINE)
     ] = "lure-small",
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     threads: o.Threads = None,
     overwrite: o.Overwrite = False,
     skip_existing: o.SkipExisting = False,
-    limit: Annotated[int | None, typer.Option(help="At most so many images.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many images.", rich_help_panel=o.LARGE_JOBS)] = None,
     shard: o.Shard = None,
     fail_fast: o.FailFast = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be restored to what.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be restored to what.", rich_help_panel=o.OUTPUT)
+    ] = False,
     as_json: o.AsJson = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -54,20 +59,21 @@ def restore(
     """
     from lure_cli.tasks.inference import restore as task
     from lure_cli.tasks.inference.inputs import ReadOptions
+    from lure_cli.tasks.inference.plan import RestoreOptions, plan_restore
 
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
     if quiet:
         no_progress_bars()
-    plan = task.plan_restore(
-        task.RestoreOptions(
+    plan = plan_restore(
+        RestoreOptions(
             ir=None if ir is None else Path(ir),
             vis=None if vis is None else Path(vis),
             output=output,
             prompt=prompt,
             strength=strength,
             recursive=recursive,
-            read=ReadOptions(ir_range, max_pixels=max_pixels),
+            read=ReadOptions(ir_range=ir_range, max_pixels=max_pixels),
             bits=bits,
             weights=weights,
             device=device,
@@ -83,9 +89,9 @@ def restore(
         ),
         None if quiet else note,
     )
-    if prompt is not None and not quiet:
-        show_prompt(plan.request, [plan.images[0].modality] if plan.images else [])
+    if prompt is not None and not quiet and plan.items:
+        show_prompt(plan.requests[0], [plan.items[0].modality])
     if dry_run:
-        show_plan(plan.images, plan.options, as_json=as_json)
+        show_plan(plan.items, plan.options, as_json=as_json)
         return
-    run_job(lambda stop: task.restore(plan, stop), len(plan.images), "images", as_json=as_json, quiet=quiet)
+    run_job(lambda stop: task.restore(plan, stop), len(plan.items), "images", as_json=as_json, quiet=quiet)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from lure_cli.tasks.bench.result import Bench
     from lure_cli.tasks.evaluate.summary import Evaluation
     from lure_cli.tasks.report.table import Cell, Table
 
@@ -44,14 +43,6 @@ def show_evaluation(evaluation: Evaluation) -> None:
     console = _console()
     _grid(console, f"{method.name}. {table.title}", ["metric", "mean", "95 % interval", "unit", "defined"], rows)
     _notes(console, [note for note in table.notes if not note.startswith("Units")])
-
-
-def show_bench(found: Bench) -> None:
-    """One table a metric: cases x methods."""
-    from lure_cli.tasks.bench.tables import tables
-
-    for table in tables(found):
-        show_table(table)
 
 
 def show_table(table: Table) -> None:

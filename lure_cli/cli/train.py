@@ -17,7 +17,7 @@ train = typer.Typer(
 )
 
 _CONFIG = typer.Option(help="TOML file; without it the shipped preset of the stage.")
-_DATA = typer.Option(help="Data folder; the README shows its layout.")
+_DATA = typer.Option(help="Data folder; the training guide shows its layout.")
 _OUT = typer.Option(help="Folder for checkpoints and log.")
 _INIT = typer.Option(help="Weights to start from; stage2 needs those of stage1.")
 _STEPS = typer.Option(help="Number of steps.")
@@ -75,7 +75,7 @@ def _train(
             bar.update(record["step"] - bar.n)
             bar.set_postfix(loss=record.get("loss"), skipped=record["skipped"])
 
-        trainer.run(show, stop=stop, say=(lambda _: None) if quiet else note)
+        trainer.run(show, stop=stop, notify=(lambda _: None) if quiet else note)
         trainer.group.leave()
     if stop() and trainer.step < cfg.steps:
         if trainer.group.main:

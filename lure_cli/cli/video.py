@@ -13,19 +13,21 @@ from lure_cli.cli.interrupt import interruptible
 from lure_cli.cli.output import SIDES, describe, emit, emit_json, note, show_error
 
 if TYPE_CHECKING:
+    from lure_cli.tasks.inference.request import FuserLike
     from lure_cli.tasks.video.plan import ClipPlan
-    from lure_cli.tasks.video.run import Change, ClipResult, Step
+    from lure_cli.tasks.video.result import Change, ClipResult, Progress
 
 
-def fuse_video(plan: ClipPlan, *, dry_run: bool, as_json: bool, quiet: bool) -> None:
+def fuse_video(plan: ClipPlan, *, dry_run: bool, as_json: bool, quiet: bool, fuser: FuserLike | None = None) -> None:
     """Carry out a plan and show it; typer.Exit with 1 if a clip failed or was cut short, 130 if interrupted."""
-    from lure_cli.tasks.video import run as task
     from lure_cli.tasks.video.plan import finished
+    from lure_cli.tasks.video.result import Change, ClipResult, Message
+    from lure_cli.tasks.video.run import fuse_clips
 
     for path in plan.unmatched:
         note(f"unmatched: {path}")
     if dry_run:
-        for pair in plan.pairs:
+        for pair in plan.items:
             status = "skipped" if finished(pair, plan.options) else "planned"
             if as_json:
                 emit_json({"name": pair.name, "status": status, "ir": pair.ir, "vis": pair.vis, "output": pair.output})
@@ -33,28 +35,28 @@ def fuse_video(plan: ClipPlan, *, dry_run: bool, as_json: bool, quiet: bool) -> 
                 emit(f"{status}: {pair.ir} + {pair.vis} -> {pair.output}")
         return
     results: list[ClipResult] = []
-    progress = _Progress()
+    line = _ProgressLine()
     with interruptible() as stop:
-        for event in task.fuse_clips(plan, stop):
-            if isinstance(event, task.ClipResult):
-                progress.end()
+        for event in fuse_clips(plan, stop, fuser):
+            if isinstance(event, ClipResult):
+                line.end()
                 results.append(event)
                 _show(event, as_json=as_json, quiet=quiet)
-            elif isinstance(event, task.Said):
-                progress.end()
+            elif isinstance(event, Message):
+                line.end()
                 if event.warning or not quiet:
                     note(f"{'warning' if event.warning else 'note'}: {event.text}")
             elif not quiet:
-                if isinstance(event, task.Change):
-                    progress.end()
+                if isinstance(event, Change):
+                    line.end()
                     _show_change(event)
                 else:
-                    progress.show(event)
+                    line.show(event)
         stopped = stop()
     for result in results:
         if result.error is not None:
             show_error(result.error)
-    if stopped and (len(results) < len(plan.pairs) or any(r.interrupted for r in results)):
+    if stopped and (len(results) < len(plan.items) or any(r.interrupted for r in results)):
         raise typer.Exit(130)
     if any(result.status == "failed" or result.truncated for result in results):
         raise typer.Exit(1)
@@ -74,13 +76,13 @@ def _show(result: ClipResult, *, as_json: bool, quiet: bool) -> None:
 
 
 def _show_change(change: Change) -> None:
-    sides = "; ".join(f"{SIDES[m]}: {describe(found)}" for m, found in change.found.items())
-    now = {m: ", ".join(getattr(change.prompt, m)) or "none" for m in change.found}
+    sides = "; ".join(f"{SIDES[m]}: {describe(each)}" for m, each in change.findings.items())
+    now = {m: ", ".join(getattr(change.prompt, m)) or "none" for m in change.findings}
     prompt = "; ".join(f"{SIDES[m]}: {text}" for m, text in now.items())
     note(f"frame {change.frame}: prompt from here on: {prompt} (found: {sides})")
 
 
-class _Progress:
+class _ProgressLine:
     """How far a clip is: one line that is written over on a terminal, else a line now and then."""
 
     def __init__(self) -> None:
@@ -89,18 +91,18 @@ class _Progress:
         self._last = self._started = time.monotonic()
         self._open, self._first = False, 0
 
-    def show(self, step: Step) -> None:
+    def show(self, progress: Progress) -> None:
         now = time.monotonic()
-        if step.done == 1:
+        if progress.done == 1:
             self._started = self._last = now  # the first frame had the model load
         if now - self._last < self._every:
             return
         self._last = now
-        rate = (step.done - 1) / (now - self._started)
-        text = f"{step.pair.name}: frame {step.done}"
-        if step.total is not None:
-            left = timedelta(seconds=round(max(0, step.total - step.done) / rate)) if rate else "?"
-            text += f" of {step.total}, {rate:.2f} a second, about {left} left"
+        rate = (progress.done - 1) / (now - self._started)
+        text = f"{progress.pair.name}: frame {progress.done}"
+        if progress.total is not None:
+            left = timedelta(seconds=round(max(0, progress.total - progress.done) / rate)) if rate else "?"
+            text += f" of {progress.total}, {rate:.2f} a second, about {left} left"
         else:
             text += f", {rate:.2f} a second"
         if self._terminal:

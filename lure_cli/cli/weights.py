@@ -86,7 +86,7 @@ def verify(
     failed = False
     for name in weights or [entry.name for entry in list_weights()]:
         try:
-            found = inspect_weights(name)
+            details = inspect_weights(name)
         except LureError as error:
             failed = True
             if as_json:
@@ -94,9 +94,9 @@ def verify(
             show_error(error)
             continue
         if as_json:
-            emit_json({"name": name, "checksum": found.checksum, "sha256": found.sha256, "path": found.path})
+            emit_json({"name": name, "checksum": details.checksum, "sha256": details.sha256, "path": details.path})
         else:
-            state = "ok" if found.checksum == "ok" else f"loads, but has {found.checksum} to be checked against"
+            state = "ok" if details.checksum == "ok" else f"loads, but has {details.checksum} to be checked against"
             emit(f"{name}: {state}")
     if failed:
         raise typer.Exit(1)
@@ -107,11 +107,11 @@ def info(weights: Annotated[str, _WEIGHTS], as_json: Annotated[bool, _JSON] = Fa
     """Show model, training, data and licence."""
     from lure_cli.tasks.weights.inspect import inspect_weights
 
-    found = inspect_weights(weights)
+    details = asdict(inspect_weights(weights))
     if as_json:
-        emit_json(asdict(found))
+        emit_json(details)
     else:
-        show_weights(asdict(found))
+        show_weights(details)
 
 
 @weights.command()
@@ -132,8 +132,8 @@ def join(
 
     if quiet:
         no_progress_bars()
-    options = task.JoinOptions(vis, ir, fusion, output, overwrite)
-    emit(str(task.join(options, None if quiet else note)))
+    options = task.MergeOptions(vis, ir, fusion, output, overwrite)
+    emit(str(task.merge(options, None if quiet else note)))
 
 
 @weights.command()

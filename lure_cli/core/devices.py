@@ -73,6 +73,11 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return torch.autocast(device.type, dtype)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or Python says that memory ran out; torch's are RuntimeErrors."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error))
+
+
 @cache
 def keep_buffers() -> None:
     """Have the C library keep freed memory for the next picture, for the whole process; once, and only with glibc.

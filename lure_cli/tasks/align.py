@@ -13,7 +13,7 @@ from lure_cli.core.files import write_file
 from lure_cli.core.images.picture import write_image
 from lure_cli.core.registration.alignment import MODELS, Alignment, describe, require_simpleitk
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.inputs import ReadOptions, common_alignment, read_inputs
+from lure_cli.tasks.inference.inputs import ReadOptions, common_alignment, read_pair
 from lure_cli.tasks.paths.find import is_many
 from lure_cli.tasks.paths.pairing import Pair, find_pairs
 
@@ -38,7 +38,7 @@ class AlignOptions:
     @property
     def read(self) -> ReadOptions:
         """How the pairs are read."""
-        return ReadOptions(self.ir_range, self.resize_ir, align=self.model, align_once=self.once)
+        return ReadOptions(ir_range=self.ir_range, resize_ir=self.resize_ir, align=self.model, align_once=self.once)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def align(plan: AlignPlan) -> Iterator[Aligned]:
     for i, pair in enumerate(plan.pairs):
         started = time.perf_counter()
         try:
-            inputs = read_inputs(pair, o.read, alignment)
+            inputs = read_pair(pair, o.read, alignment)
             deep = inputs.ir_bits > 8 and pair.output.suffix.lower() in (".png", ".tif", ".tiff")
             write_image(pair.output, inputs.ir, bits=16 if deep else 8)
             if plan.transforms and not o.once:
@@ -154,12 +154,12 @@ def read_transform(path: Path) -> Alignment:
     """
     hint = "it needs the keys 'matrix' (2 rows of 3 numbers) and 'size' (width, height), as --transform writes them"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LureError(f"{path}: cannot be read ({error.strerror})", "check the spelling of the path") from error
     except ValueError as error:
         raise LureError(f"{path}: no JSON ({error})", hint) from error
     try:
-        return Alignment.from_record(found)
+        return Alignment.from_record(record)
     except (KeyError, TypeError, ValueError) as error:
         raise LureError(f"{path}: holds no transform", hint) from error

@@ -87,8 +87,8 @@ def _weights(info: Info) -> str:
 def _text() -> str:
     from lure_cli.tasks.prompt import parse_prompt
 
-    found = parse_prompt("haze")
-    if found.vis != ("haze",):
+    prompt = parse_prompt("haze")
+    if prompt.vis != ("haze",):
         raise LureError("'haze' is not understood", "install lure-cli again")
     return "understands 'haze'"
 
@@ -105,7 +105,8 @@ def _detector() -> str:
 def _images() -> str:
     import numpy as np
 
-    from lure_cli.core.images.picture import SUFFIXES, encode_image, read_picture
+    from lure_cli.core.images.formats import SUFFIXES
+    from lure_cli.core.images.picture import encode_image, read_picture
 
     x = np.linspace(0, 1, 16 * 16 * 3, dtype=np.float32).reshape(16, 16, 3)
     for suffix in SUFFIXES:

@@ -148,7 +148,7 @@ def read_prompt_file(path: Path) -> dict[str, Prompt]:
             rows = [(reader.line_num, row) for row in reader]
     except (json.JSONDecodeError, csv.Error) as e:
         raise LureError(f"{path}: neither CSV nor JSON Lines ({e})", hint) from e
-    found: dict[str, Prompt] = {}
+    prompts: dict[str, Prompt] = {}
     for number, row in rows:
         where = f"{path}, line {number}"
         if not isinstance(row, dict) or not all(isinstance(v, (str, type(None))) for v in row.values()):
@@ -158,17 +158,17 @@ def read_prompt_file(path: Path) -> dict[str, Prompt]:
         stem = row.get("stem")
         if not stem:
             raise LureError(f"{where}: no stem", hint)
-        if stem in found:
+        if stem in prompts:
             raise LureError(f"{where}: '{stem}' a second time", "give one prompt a pair")
         try:
-            found[stem] = parse_prompt(
+            prompts[stem] = parse_prompt(
                 *((row.get(k) or "").strip() or None for k in ("prompt", "prompt_ir", "prompt_vis"))
             )
         except LureError as e:
             raise LureError(f"{where}: {e.message}", e.hint) from e
-    if not found:
+    if not prompts:
         raise LureError(f"{path}: no prompts", hint)
-    return found
+    return prompts
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from scipy.ndimage import binary_dilation
 from lure_cli import Fuser
 from lure_cli.tasks.inference.plan import FuseOptions
 from lure_cli.tasks.video.plan import VideoOptions, plan_video
-from lure_cli.tasks.video.run import ClipResult, fuse_clips
+from lure_cli.tasks.video.result import ClipResult
+from lure_cli.tasks.video.run import fuse_clips
 from tests.helpers.clips import make_clip, read_clip
 
 CASES: dict[str, dict[str, str]] = {
@@ -60,15 +61,15 @@ def change(pictures: list[np.ndarray], still: np.ndarray) -> float:
 def scenes(size: tuple[int, int], count: int) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """Noiseless infrared (H, W) and visible (H, W, 3) frames in [0, 1]."""
     quiet: Any = Quiet()
-    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"drone": [], "gate": []}
+    clips: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"drone": [], "gate": []}
     for scene, views in frames(size, count, 0):
         pair = thermograph(views, scene.span, quiet), photograph(views, quiet, 2.6)
-        found["drone"].append((np.asarray(pair[0]) / 255, np.asarray(pair[1]) / 255))
+        clips["drone"].append((np.asarray(pair[0]) / 255, np.asarray(pair[1]) / 255))
     gate = gate_night(np.random.default_rng(0))
     views = paint(gate, Noise(0), *size)
     pair = thermograph(views, gate.span, quiet), photograph(views, quiet, 5.0)
-    found["gate"] = [(np.asarray(pair[0]) / 255, np.asarray(pair[1]) / 255)] * count
-    return found
+    clips["gate"] = [(np.asarray(pair[0]) / 255, np.asarray(pair[1]) / 255)] * count
+    return clips
 
 
 def main() -> None:

@@ -32,8 +32,9 @@ def throughput(pairs: int, rounds: int, dtype: str) -> None:
     import torch
 
     from lure_cli.core.devices import autocast
-    from lure_cli.tasks.inference.fuse import Worker
-    from lure_cli.tasks.inference.pipeline import overlap
+    from lure_cli.tasks.inference.fuse import FuseWorker
+    from lure_cli.tasks.inference.job import load_fuser
+    from lure_cli.tasks.inference.pipeline import run_pipeline
     from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
 
     with tempfile.TemporaryDirectory() as folder:
@@ -43,8 +44,8 @@ def throughput(pairs: int, rounds: int, dtype: str) -> None:
             for n in range(pairs):
                 shutil.copy(STREET / name, root / side / f"{n:05}.png")
         plan = plan_fuse(FuseOptions(root / "ir", root / "vis", f"{root}/out/", dtype=dtype, overwrite=True))
-        worker = Worker(plan.options, plan.weights)
-        fuser = worker.fuser
+        fuser = load_fuser(plan.options, plan.weights)
+        worker = FuseWorker(plan.options, plan.weights, fuser)
         ir, vis = fuser.tensor(STREET / "ir.png", 1), fuser.tensor(STREET / "vis.png", 3)
         t = fuser._text(())
 
@@ -57,7 +58,7 @@ def throughput(pairs: int, rounds: int, dtype: str) -> None:
 
         def files() -> float:
             started = time.perf_counter()
-            results = list(overlap(plan.jobs, worker.read, worker.compute, worker.write))
+            results = list(run_pipeline(plan.jobs, worker.read, worker.compute, worker.write))
             assert all(r.status == "done" for r in results)
             return pairs / (time.perf_counter() - started)
 
@@ -83,7 +84,7 @@ def large(size: str, whole: bool) -> None:
                 image.resize((width, height), Image.Resampling.BICUBIC).save(f"{folder}/{name}", compress_level=1)
             pair += [side, f"{folder}/{name}"]
         prompt = ["--prompt", "haze in the visible image and noise in the infrared image"]
-        made = {}
+        pictures = {}
         for tile in ("auto", "0") if whole else ("auto",):
             out = f"{folder}/{tile}.png"
             command = [
@@ -104,11 +105,11 @@ def large(size: str, whole: bool) -> None:
             subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # the largest child so far
             print(f"{size}, --tile {tile}: {time.perf_counter() - started:.1f} s, peak {peak:.2f} GiB")
-            made[tile] = out
+            pictures[tile] = out
         if whole:
             from lure_cli.core.images.picture import read_pixels
 
-            a, b = (read_pixels(path).astype(np.float64) / 65535 for path in made.values())
+            a, b = (read_pixels(path).astype(np.float64) / 65535 for path in pictures.values())
             error, worst = ((a - b) ** 2).mean(), np.abs(a - b).max()
             print(f"tiles against one piece: {-10 * np.log10(max(error, 1e-20)):.1f} dB, at most {worst:.6f}")
 

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from lure_cli.core import metrics
-from lure_cli.core.metrics.baselines import FLOORS
+from lure_cli.core.metrics.baselines import BASELINES
 from tests.helpers import naive_metrics
 from tests.helpers.files import EXAMPLES
 
@@ -30,7 +30,7 @@ TWELVE = "EN SD SF AG MI MSE PSNR CC SCD VIF Qabf SSIM".split()
 def triple() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """fused, ir, vis: the street example, 640x480."""
     ir, vis = (metrics.to_grey(np.asarray(Image.open(EXAMPLES / "street" / f"{n}.png"))) for n in ("ir", "vis"))
-    return FLOORS["laplacian"](ir, vis), ir, vis
+    return BASELINES["laplacian"](ir, vis), ir, vis
 
 
 def ways() -> dict[str, Callable[[], dict[str, float]]]:

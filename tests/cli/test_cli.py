@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
@@ -191,26 +190,12 @@ def test_a_refused_prompt_or_path_does_not_wait_for_torch(examples: Path) -> Non
         assert done.stdout.splitlines()[-1] == "False"
 
 
-def test_layers_are_not_crossed() -> None:
-    """cli -> tasks -> core, with errors, config and the version as leaves."""
-    package = ROOT / "lure_cli"
-    allowed = {"core": {"core"}, "tasks": {"core", "tasks"}, "cli": {"tasks", "cli"}, "": set()}
-    leaves = {"errors", "config"}
-    checked = 0
-    for path in package.rglob("*.py"):
-        layer = path.relative_to(package).parts[0] if path.parent != package else ""
-        if path.parent == package and path.stem in ("__init__", "__main__"):
-            continue  # the doors to the API and the command line
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{path}: relative import"
-                names = [node.module or ""]
-                if node.module == "lure_cli":
-                    names = [f"lure_cli.{a.name}" for a in node.names]
-            for name in names:
-                if name.split(".")[0] == "lure_cli":
-                    part = name.split(".")[1]
-                    assert part in leaves | allowed[layer] | {"__version__"}, f"{path} imports {name}"
-                    checked += 1
-    assert checked > 20
+@pytest.mark.parametrize("command", ["fuse", "restore"])
+def test_help_lists_the_options_in_groups(command: str, lure: Run) -> None:
+    lines = lure(command, "--help").out.splitlines()
+    headings = [line[:-1] for line in lines if line.endswith(":") and not line.startswith(" ")]
+    expected = ["Input", "Prompts", "Output", "Clips", "Pairing", "Thermal", "Large jobs", "Machine", "Other"]
+    assert headings == [h for h in expected if command == "fuse" or h not in ("Clips", "Pairing")]
+    groups = "\n".join(lines).split("\n\n")
+    assert any(g.startswith("Large jobs:") and "--shard" in g and "--tile" in g for g in groups)
+    assert [line.split()[0] for line in groups[-1].splitlines()[1:2]] == ["-h,"]  # all others have a group

@@ -181,8 +181,8 @@ class _Api(_Handler):
         return self.repo(match[1], repo, rest)
 
     def create(self) -> None:
-        told = json.loads(self.body)
-        name = f"{told['organization']}/{told['name']}" if told.get("organization") else told["name"]
+        wanted = json.loads(self.body)
+        name = f"{wanted['organization']}/{wanted['name']}" if wanted.get("organization") else wanted["name"]
         if self.token != TOKEN:
             return self.error(403 if self.token else 401, message="You have no right to write")
         if name in self.hub.repos:
@@ -190,7 +190,7 @@ class _Api(_Handler):
         self.hub.add(
             name,
             {".gitattributes": b"*.safetensors filter=lfs\n"},
-            private=told.get("private") or told.get("visibility") == "private",
+            private=wanted.get("private") or wanted.get("visibility") == "private",
         )
         return self.json({"url": f"{self.hub.url}/{name}", "name": name})
 
@@ -231,8 +231,8 @@ class _Api(_Handler):
             {"rfilename": f, "size": len(c)} | ({"lfs": self.lfs(c)} if f.endswith(".safetensors") else {})
             for f, c in repo.commits[sha].items()
         ]
-        told = {"_id": "0", "id": name, "modelId": name, "sha": sha, "private": repo.private, "siblings": siblings}
-        return self.json(told | self.hub.rewrite)
+        info = {"_id": "0", "id": name, "modelId": name, "sha": sha, "private": repo.private, "siblings": siblings}
+        return self.json(info | self.hub.rewrite)
 
     @staticmethod
     def lfs(content: bytes) -> dict[str, Any]:
@@ -260,13 +260,13 @@ class _Api(_Handler):
 
     def batch(self) -> None:
         objects = []
-        for told in json.loads(self.body)["objects"]:
+        for file in json.loads(self.body)["objects"]:
             verify = re.sub(r"/objects/batch$", "/verify", self.where)
             actions = {
-                "upload": {"href": f"{self.hub.storage_url}/files/{told['oid']}", "header": {}},
+                "upload": {"href": f"{self.hub.storage_url}/files/{file['oid']}", "header": {}},
                 "verify": {"href": f"{self.hub.url}{verify}", "header": {}},
             }
-            objects.append(told | ({} if told["oid"] in self.hub.stored else {"actions": actions}))
+            objects.append(file | ({} if file["oid"] in self.hub.stored else {"actions": actions}))
         return self.json({"transfer": "basic", "objects": objects})
 
     def commit(self, name: str, repo: Repository, branch: str) -> None:
@@ -274,13 +274,13 @@ class _Api(_Handler):
             return self.error(404, "RevisionNotFound")
         files, message = {}, ""
         for line in self.body.splitlines():
-            told = json.loads(line)
-            if told["key"] == "header":
-                message = told["value"]["summary"]
-            elif told["key"] == "file":
-                files[told["value"]["path"]] = base64.b64decode(told["value"]["content"])
-            elif told["key"] == "lfsFile":
-                files[told["value"]["path"]] = self.hub.stored[told["value"]["oid"]]
+            entry = json.loads(line)
+            if entry["key"] == "header":
+                message = entry["value"]["summary"]
+            elif entry["key"] == "file":
+                files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+            elif entry["key"] == "lfsFile":
+                files[entry["value"]["path"]] = self.hub.stored[entry["value"]["oid"]]
         sha = repo.commit(files, branch, message)
         return self.json({"commitUrl": f"{self.hub.url}/{name}/commit/{sha}", "commitOid": sha, "success": True})
 

@@ -1,7 +1,7 @@
 """Commands of `lure` in processes of their own that need not load torch again: a server that has, and forks.
 
-    python tests/warm.py serve SOCKET       answers until its standard input ends
-    python tests/warm.py ask SOCKET ARGS... `lure ARGS...`, with this process's streams, folder and environment
+    python tests/helpers/warm.py serve SOCKET       answers until its standard input ends
+    python tests/helpers/warm.py ask SOCKET ARGS... `lure ARGS...`, with this process's streams, folder and environment
 
 A process that is asked for is a fork: arguments, standard streams, working folder, environment and exit code are those
 of a command typed in a shell; SIGINT and SIGTERM are passed on to it. What it does not show is how a fresh interpreter

@@ -40,8 +40,8 @@ def shifted(ir: np.ndarray, by: np.ndarray) -> np.ndarray:
     return np.clip(map_coordinates(ir[..., 0], at, order=3, mode="nearest"), 0, 1).reshape(h, w, 1).astype(np.float32)
 
 
-def off(found: Alignment, true: np.ndarray) -> float:
-    return error(matrix(found), true, found.size)
+def off(alignment: Alignment, true: np.ndarray) -> float:
+    return error(matrix(alignment), true, alignment.size)
 
 
 MOVES = {
@@ -63,13 +63,13 @@ def moved_pair(name: str, move: str) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 @pytest.mark.parametrize("name, move", [*(("street", m) for m in MOVES), ("gate", "all"), ("drone", "all")])
 def test_known_movements_are_undone(name: str, move: str) -> None:
-    *_, true, found = moved_pair(name, move)
-    assert off(found, true) < 1.0
+    *_, true, alignment = moved_pair(name, move)
+    assert off(alignment, true) < 1.0
     dx, dy, degrees, scale = MOVES[move]
-    assert np.allclose(found.shift, (dx, dy), atol=1.0)
-    assert abs(found.rotation - degrees) < 0.3
-    assert abs(found.scale - scale) < 0.01
-    assert found.confidence > 0.5
+    assert np.allclose(alignment.shift, (dx, dy), atol=1.0)
+    assert abs(alignment.rotation - degrees) < 0.3
+    assert abs(alignment.scale - scale) < 0.01
+    assert alignment.confidence > 0.5
 
 
 def test_a_shear_takes_the_affine_model() -> None:
@@ -77,9 +77,9 @@ def test_a_shear_takes_the_affine_model() -> None:
     h, w = ir.shape[:2]
     turn, centre = np.array([[1.02, 0.03], [0.0, 0.99]]), np.array([(w - 1) / 2, (h - 1) / 2])
     true = np.column_stack([turn, centre + (5, -4) @ np.eye(2) - turn @ centre])
-    found = estimate(shifted(ir, true), vis, model="affine")
-    assert off(found, true) < 1.0
-    assert off(found, true) < off(estimate(shifted(ir, true), vis), true)
+    alignment = estimate(shifted(ir, true), vis, model="affine")
+    assert off(alignment, true) < 1.0
+    assert off(alignment, true) < off(estimate(shifted(ir, true), vis), true)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,8 +92,8 @@ def test_registered_pairs_stay_as_they_are(name: str) -> None:
 
 
 def test_the_same_twice_gives_the_same() -> None:
-    moved, vis, _, found = moved_pair("gate", "all")
-    assert search([(moved, vis)], "auto") == found
+    moved, vis, _, alignment = moved_pair("gate", "all")
+    assert search([(moved, vis)], "auto") == alignment
 
 
 def test_warping_undoes_the_movement() -> None:
@@ -117,13 +117,13 @@ def test_warping_by_whole_pixels_repeats_the_edge() -> None:
 
 
 def test_figures_of_a_transform() -> None:
-    found = Alignment(tuple(similarity(3, -4, 2, 1.1, (101, 51)).ravel().tolist()), (101, 51), 0.5)
-    assert np.allclose(found.shift, (3, -4))
-    assert found.rotation == pytest.approx(2)
-    assert found.scale == pytest.approx(1.1)
+    alignment = Alignment(tuple(similarity(3, -4, 2, 1.1, (101, 51)).ravel().tolist()), (101, 51), 0.5)
+    assert np.allclose(alignment.shift, (3, -4))
+    assert alignment.rotation == pytest.approx(2)
+    assert alignment.scale == pytest.approx(1.1)
     assert Alignment((1, 0, 3, 0, 1, 4), (10, 10)).moved == pytest.approx(5)
-    told = describe(Alignment((1, 0, 3, 0, 1, 4), (10, 10), 0.93))
-    assert told == "moved 5.0 px (shift 3.0, 4.0; rotation 0.0 degrees; scale 1.000), confidence 0.93"
+    text = describe(Alignment((1, 0, 3, 0, 1, 4), (10, 10), 0.93))
+    assert text == "moved 5.0 px (shift 3.0, 4.0; rotation 0.0 degrees; scale 1.000), confidence 0.93"
 
 
 def test_one_transform_for_a_rig() -> None:
@@ -289,14 +289,14 @@ MISUSE = {
 }
 
 
-@pytest.mark.parametrize("args, said", MISUSE.values(), ids=MISUSE.keys())
-def test_misuse(examples: Path, lure: Run, args: list[str], said: str) -> None:
+@pytest.mark.parametrize("args, text", MISUSE.values(), ids=MISUSE.keys())
+def test_misuse(examples: Path, lure: Run, args: list[str], text: str) -> None:
     Path("there.json").write_text("{}")
     done = lure("align", *args)
     assert done.code == 2
     assert done.out == ""
     error_line, hint_line = done.err.splitlines()
-    assert error_line.startswith("error: ") and said in error_line
+    assert error_line.startswith("error: ") and text in error_line
     assert hint_line.startswith("hint: ")
     assert not Path("gate_aligned.png").exists()
 

@@ -1,0 +1,10 @@
+"""Image files.
+
+picture      read and write pictures: what others call
+value_range  which numbers of a file are black and white
+header       what a file says without being decoded;    ends: whether it is whole
+decode       a file of any type -> stored pixels;       encode: pixels -> the bytes of a file
+formats      the table of types; where a new one begins
+tiff, png, jpeg2000, pillow     one reader each;        stored: what they give
+guards       opening, limits, errors;                   colour, exif: what readers share
+"""

@@ -1,4 +1,4 @@
-"""Alpha and CMYK, made what the model takes."""
+"""Alpha and CMYK, brought to what the model takes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-FLATTEN = "flatten the image or save it without the extra channel"
-
-
 def opaque_value(dtype: np.dtype[Any]) -> int:
+    """The alpha of an opaque pixel: the largest integer of a type, 1 of floats."""
     import numpy as np
 
     return int(np.iinfo(dtype).max) if dtype.kind in "iu" else 1
@@ -27,7 +25,7 @@ def cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     if icc and icc[16:20] == b"CMYK":
         with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
             source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-            made = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            if made is not None:
-                return made
+            rgb = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if rgb is not None:
+                return rgb
     return image.convert("RGB")

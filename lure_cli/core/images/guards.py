@@ -1,33 +1,37 @@
-"""Checks of untrusted files before memory is taken for them."""
+"""What every reader of an untrusted file does: open it, refuse a size before memory is taken, say what is wrong."""
 
 from __future__ import annotations
 
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
 
 from lure_cli.errors import LureError
 
+MAX_PIXELS = 200_000_000
+"""Larger images are refused from their header."""
+
 EXPORT_AGAIN = "copy or export the file again and check that an image viewer opens it"
 CONVERT = "convert it to 8-bit or 16-bit unsigned grey or RGB"
+FLATTEN = "flatten the image or save it without the extra channel"
+"""Hints that several refusals share."""
 
 
-_PILLOW = threading.Lock()
+def open_image(path: Path) -> BinaryIO:
+    """Open a regular file for reading; LureError, without its name, if it is none or cannot be read."""
+    try:
+        if path.is_file():
+            return path.open("rb")
+        if path.is_dir():
+            raise LureError("a folder, not an image file", "name one file here")
+        what = "not a regular file" if path.exists() else "no such file"
+        raise LureError(what, "check the spelling of the path")
+    except OSError as error:
+        raise LureError(f"cannot be opened ({error.strerror})", "check that you may read it") from error
 
 
-def webp_size(head: bytes) -> tuple[int, int]:
-    """Width and height, from the first 32 bytes of a WebP file."""
-    kind = head[12:16]
-    if kind == b"VP8X":
-        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
-    if kind == b"VP8L":
-        size = int.from_bytes(head[21:25], "little")
-        return (size & 0x3FFF) + 1, (size >> 14 & 0x3FFF) + 1
-    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
-
-
-def check_header(width: int, height: int, frames: int, max_pixels: int) -> None:
+def check_size(width: int, height: int, max_pixels: int, frames: int = 1) -> None:
     """Refuse what no still image of a bearable size is.
 
     Raises:
@@ -42,15 +46,24 @@ def check_header(width: int, height: int, frames: int, max_pixels: int) -> None:
 
 
 @contextmanager
-def quiet_pillow() -> Iterator[None]:
-    """Without warnings about damage, which are errors of ours or of no matter, and without Pillow's pixel limit, which
-    is looked at when a file is opened; `max_pixels` rules instead. Both are global: one thread at a time."""
-    from PIL import Image
+def name_errors(name: object) -> Iterator[None]:
+    """Put the name of a file before the message of a LureError that is raised inside."""
+    try:
+        yield
+    except LureError as error:
+        raise LureError(f"{name}: {error.message}", error.hint) from error
 
-    with _PILLOW, warnings.catch_warnings(action="ignore"):
-        limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+
+@contextmanager
+def refuse_damage(words: str) -> Iterator[None]:
+    """Turn whatever a decoder or a parser of headers raises inside, which may be anything at a bad file (struct.error,
+    SyntaxError, KeyError, ...), into a LureError of these words and the fault."""
+    try:
+        yield
+    except LureError:
+        raise
+    except MemoryError as error:
+        raise LureError("not enough memory to decode it", "crop or shrink the image") from error
+    except Exception as error:
+        fault = " ".join(str(error).split()) or type(error).__name__
+        raise LureError(f"{words} ({fault})", EXPORT_AGAIN) from error

@@ -9,23 +9,18 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lure_cli.core.files import write_file
 from lure_cli.core.images.decode import Decoded, decode
-from lure_cli.core.images.encode import SUFFIXES as SUFFIXES
-from lure_cli.core.images.encode import check_output as check_output
 from lure_cli.core.images.encode import encode
-from lure_cli.core.images.guards import CONVERT, EXPORT_AGAIN
+from lure_cli.core.images.formats import check_output
+from lure_cli.core.images.guards import CONVERT, FLATTEN, MAX_PIXELS, name_errors, open_image
 from lure_cli.core.images.value_range import ValueRange, full_range, to_unit
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-MAX_PIXELS = 200_000_000
-"""Larger images are refused from their header."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +59,6 @@ class Picture:
     mapping: str | None
 
 
-def has_image_suffix(path: Path) -> bool:
-    """Whether the path ends in one of `SUFFIXES`, in upper or lower case."""
-    return path.suffix.lower() in SUFFIXES
-
-
 def read_picture(
     source: str | Path | bytes,
     *,
@@ -98,19 +88,16 @@ def read_picture(
     """
     import numpy as np
 
-    called = name or ("standard input" if isinstance(source, bytes) else str(source))
-    found = _decode(source, max_pixels, called)
-    pixels, alpha = found.pixels, found.alpha
-    try:
+    with name_errors(name or ("standard input" if isinstance(source, bytes) else source)):
+        stored = _decode(source, max_pixels)
+        pixels, alpha = stored.pixels, stored.alpha
         x, mapping = to_unit(pixels, value_range or ValueRange("full"))
         opacity = None if alpha is None else full_range(alpha)
-    except LureError as error:
-        raise LureError(f"{called}: {error.message}", error.hint) from error
     bits = 32 if pixels.dtype.kind == "f" else 8 * pixels.dtype.itemsize
     colour = pixels.shape[2] == 3 and bool(
         np.any(pixels[..., 0] != pixels[..., 1]) or np.any(pixels[..., 1] != pixels[..., 2])
     )
-    return Picture(to_channels(x, channels), opacity, Metadata(found.icc, found.exif), colour, bits, mapping)
+    return Picture(to_channels(x, channels), opacity, Metadata(stored.icc, stored.exif), colour, bits, mapping)
 
 
 def read_image(path: str | Path, *, channels: Literal[1, 3], max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -150,10 +137,16 @@ def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         LureError: as `read_picture`; also transparent images.
     """
-    found = _decode(path, max_pixels, str(path))
-    if found.alpha is not None:
-        raise LureError(f"{path}: has transparent pixels", "flatten the image or save it without the extra channel")
-    return found.pixels
+    with name_errors(path):
+        stored = _decode(path, max_pixels)
+        if stored.alpha is not None:
+            raise LureError("has transparent pixels", FLATTEN)
+    return stored.pixels
+
+
+def _decode(source: str | Path | bytes, max_pixels: int) -> Decoded:
+    with io.BytesIO(source) if isinstance(source, bytes) else open_image(Path(source)) as file:
+        return decode(file, max_pixels)
 
 
 def to_channels(x: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:
@@ -186,10 +179,8 @@ def write_image(
         LureError: as `encode_image`, or the file cannot be written; no temporary file is left.
         ValueError: x or alpha has another shape or holds NaN or infinite values.
     """
-    try:
+    with name_errors(path):
         data = encode_image(x, path.suffix, alpha=alpha, metadata=metadata, bits=bits)
-    except LureError as error:
-        raise LureError(f"{path}: {error.message}", error.hint) from error
     write_file(path, data)
 
 
@@ -225,7 +216,7 @@ def encode_image(
     pixels = np.ascontiguousarray(parts[0] if alpha is None else np.concatenate(parts, axis=2))
     notes = metadata or Metadata()
     try:
-        return encode(pixels, suffix.lower(), notes.icc, notes.exif)
+        return encode(pixels, suffix, notes.icc, notes.exif)
     except Exception as error:  # encoders raise several types, for example at a size that the format cannot hold
         fault = str(error) or type(error).__name__
         hint = "check that the format allows this size, or choose .png"
@@ -243,29 +234,3 @@ def quantised(x: np.ndarray, bits: int) -> np.ndarray:
     y = np.clip(x.reshape(*x.shape[:2], -1), 0, 1).astype(np.promote_types(x.dtype, np.float32), copy=False)
     y = y * (2**bits - 1) + 0.5  # positive, so that the conversion rounds down
     return y.astype(np.uint8 if bits == 8 else np.uint16)
-
-
-def _decode(source: str | Path | bytes, max_pixels: int, name: str) -> Decoded:
-    try:
-        with io.BytesIO(source) if isinstance(source, bytes) else open_image(Path(source)) as file:
-            return decode(file, max_pixels)
-    except LureError as error:
-        raise LureError(f"{name}: {error.message}", error.hint) from error
-    except MemoryError as error:
-        raise LureError(f"{name}: not enough memory to decode it", "crop or shrink the image") from error
-    except Exception as error:  # decoders raise anything at a bad file: struct.error, SyntaxError, KeyError, ...
-        fault = " ".join(str(error).split()) or type(error).__name__
-        raise LureError(f"{name}: damaged or cut short, it cannot be decoded ({fault})", EXPORT_AGAIN) from error
-
-
-def open_image(path: Path) -> BinaryIO:
-    """Open a regular file for reading; LureError, without its name, if it is none or cannot be read."""
-    try:
-        if path.is_file():
-            return path.open("rb")
-        if path.is_dir():
-            raise LureError("a folder, not an image file", "name one file here")
-        what = "not a regular file" if path.exists() else "no such file"
-        raise LureError(what, "check the spelling of the path")
-    except OSError as error:
-        raise LureError(f"cannot be opened ({error.strerror})", "check that you may read it") from error

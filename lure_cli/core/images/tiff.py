@@ -1,4 +1,4 @@
-"""TIFF files: layouts, colours, metadata."""
+"""TIFF files: layouts, colours, metadata. tifffile reads them, as libtiff writes notes about damage to stderr."""
 
 from __future__ import annotations
 
@@ -6,61 +6,80 @@ import io
 import logging
 import math
 import os
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from lure_cli.core.images.colour import FLATTEN, cmyk_to_rgb, opaque_value
-from lure_cli.core.images.exif import ICC, ORIENTATION, exif_to_keep, upright
-from lure_cli.core.images.guards import CONVERT, EXPORT_AGAIN, check_header, quiet_pillow
+from lure_cli.core.images.colour import cmyk_to_rgb, opaque_value
+from lure_cli.core.images.exif import ICC, ORIENTATION, TEXTS, exif_to_keep, swaps_sides, upright
+from lure_cli.core.images.guards import CONVERT, EXPORT_AGAIN, FLATTEN, check_size
+from lure_cli.core.images.pillow import quiet_pillow
+from lure_cli.core.images.stored import Header, RawPicture
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-# Of TIFF: none, LZW, deflate (two numbers), PackBits, LZMA, Zstandard; JPEG is taken apart here.
-_TIFF_COMPRESSIONS = (1, 5, 8, 32946, 32773, 34925, 50000)
-_TIFF_JPEG = 7
+_COMPRESSIONS = (1, 5, 8, 32946, 32773, 34925, 50000)
+"""None, LZW, deflate (two numbers), PackBits, LZMA, Zstandard; JPEG is taken apart here."""
+_JPEG = 7
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
-
-
-RawPicture = tuple["np.ndarray", bytes | None, bytes | None]
-"""Upright pixels with 1 to 4 channels, colour profile, EXIF."""
+_ASSOCIATED, _UNASSOCIATED = (1,), (2,)
+"""Alpha by which the colour was multiplied, and by which it was not, as the tag ExtraSamples says it."""
 
 
 def decode_tiff(file: BinaryIO, max_pixels: int) -> RawPicture:
-    import tifffile
-
-    # Its notes about damaged files would stand beside the error that says the same.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    icc, exif = _tiff_metadata(file)
-    file.seek(0)
-    with tifffile.TiffFile(file) as tif:
-        page: Any = tif.pages.first
-        # A damaged width may be a tuple, which `*` would repeat; int() refuses it.
-        width, height = int(page.imagewidth), int(page.imagelength)
-        check_header(width, height, max(len(tif.pages), int(page.imagedepth)), max_pixels)
-        if page.is_tiled:
-            check_header(int(page.tilewidth), int(page.tilelength), int(page.tiledepth), max_pixels)
-        check_layout(page)
-        check_segments(file, page)
-        if page.compression == _TIFF_JPEG:
-            pixels = _tiff_of_jpegs(file, page)
+    """Decode a TIFF file; LureError, or whatever tifffile raises at a damaged one."""
+    icc, exif = _metadata(file)
+    with _first_page(file, max_pixels) as page:
+        if page.compression == _JPEG:
+            pixels = _decode_jpegs(file, page)
         else:
             pixels = page.asarray(maxworkers=1)
             if page.axes == "SYX":
                 pixels = pixels.transpose(1, 2, 0)
-        pixels = _tiff_colours(pixels.reshape(height, width, -1), page, icc)
+        pixels = _to_grey_or_rgb(pixels.reshape(page.imagelength, page.imagewidth, -1), page, icc)
         orientation = page.tags.valueof(ORIENTATION, 1)
         if page.photometric == _CMYK:
             icc = None
-    return upright(pixels, orientation), icc, exif
+    return RawPicture(upright(pixels, orientation), icc, exif)
 
 
-def check_layout(page: Any) -> None:
+def tiff_header(file: BinaryIO, max_pixels: int) -> Header:
+    """The header of a TIFF file, which is also checked to be whole; nothing is decoded. Raises as `decode_tiff`."""
+    with _first_page(file, max_pixels) as page:
+        size, samples = (int(page.imagewidth), int(page.imagelength)), int(page.samplesperpixel)
+        photometric, bits = int(page.photometric), int(page.bitspersample)
+        kinds: dict[int, Literal["unsigned", "signed", "float"]] = {2: "signed", 3: "float"}
+        numbers = kinds.get(int(page.sampleformat), "unsigned")
+        turned = swaps_sides(page.tags.valueof(ORIENTATION, 1))
+    width, height = size[::-1] if turned else size
+    colour = photometric in (_PALETTE, _CMYK) or samples >= 3
+    return Header(width, height, 3 if colour else 1, bits, numbers, samples in (2, 4) and photometric != _CMYK)
+
+
+@contextmanager
+def _first_page(file: BinaryIO, max_pixels: int) -> Iterator[Any]:
+    """The only page, once its size, layout and extent have been checked."""
+    import tifffile
+
+    # Its notes about damaged files would stand beside the error that says the same.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    file.seek(0)
+    with tifffile.TiffFile(file) as tif:
+        page: Any = tif.pages.first
+        # A damaged width may be a tuple, which `*` would repeat; int() refuses it.
+        frames = max(len(tif.pages), int(page.imagedepth))
+        check_size(int(page.imagewidth), int(page.imagelength), max_pixels, frames)
+        if page.is_tiled:
+            check_size(int(page.tilewidth), int(page.tilelength), max_pixels, int(page.tiledepth))
+        _check_layout(page)
+        _check_segments(file, page)
+        yield page
+
+
+def _check_layout(page: Any) -> None:
     """Refuse what would not be understood in full."""
     bits, samples, layout = page.bitspersample, int(page.samplesperpixel), int(page.sampleformat)
     photometric, compression = int(page.photometric), int(page.compression)
@@ -71,12 +90,23 @@ def check_layout(page: Any) -> None:
     plain = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
     if samples not in known.get(photometric, ()) or not (plain or (whole and bits <= 8)):
         raise LureError(f"{samples} channels of {bits} bits that are neither grey nor RGB", CONVERT)
-    as_jpeg = compression == _TIFF_JPEG and bits == 8 and photometric in (_BLACK_IS_ZERO, _RGB, _YCBCR)
-    if not (compression in _TIFF_COMPRESSIONS or (as_jpeg and samples in (1, 3) and page.planarconfig == 1)):
+    if samples > 1 and page.planarconfig not in (1, 2):  # side by side, or in planes, of which some would stay unset
+        raise LureError("damaged: it does not say how its channels are stored", EXPORT_AGAIN)
+    as_jpeg = compression == _JPEG and bits == 8 and photometric in (_BLACK_IS_ZERO, _RGB, _YCBCR)
+    if not (compression in _COMPRESSIONS or (as_jpeg and samples in (1, 3) and page.planarconfig == 1)):
         raise LureError(f"unsupported compression {compression}", "save it uncompressed, or with LZW or deflate")
 
 
-def _tiff_of_jpegs(file: BinaryIO, page: Any) -> np.ndarray:
+def _check_segments(file: BinaryIO, page: Any) -> None:
+    """Refuse what tifffile would fill with zeros: strips or tiles that are missing, empty, or beyond the end."""
+    size = file.seek(0, os.SEEK_END)
+    segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    expected = 1 if page.is_contiguous else math.prod(page.chunked)
+    if len(segments) < expected or any(start <= 0 or count <= 0 or start + count > size for start, count in segments):
+        raise LureError("the file is cut short", EXPORT_AGAIN)
+
+
+def _decode_jpegs(file: BinaryIO, page: Any) -> np.ndarray:
     """Every strip or tile is a JPEG, which Pillow refuses where it is cut short; tifffile's own codec fills it up."""
     import numpy as np
     from PIL import Image
@@ -101,7 +131,7 @@ def _tiff_of_jpegs(file: BinaryIO, page: Any) -> np.ndarray:
     return pixels
 
 
-def _tiff_colours(pixels: np.ndarray, page: Any, icc: bytes | None) -> np.ndarray:
+def _to_grey_or_rgb(pixels: np.ndarray, page: Any, icc: bytes | None) -> np.ndarray:
     """Numbers as stored, (H, W, C) -> grey or RGB, with alpha if there is one."""
     import numpy as np
     from PIL import Image
@@ -115,25 +145,16 @@ def _tiff_colours(pixels: np.ndarray, page: Any, icc: bytes | None) -> np.ndarra
     size = pixels.shape[1], pixels.shape[0]
     if photometric == _CMYK:
         return np.asarray(cmyk_to_rgb(Image.frombytes("CMYK", size, pixels.tobytes()), icc))
-    if photometric == _YCBCR and page.compression != _TIFF_JPEG:
+    if photometric == _YCBCR and page.compression != _JPEG:
         return np.asarray(Image.frombytes("YCbCr", size, pixels.tobytes()).convert("RGB"))
     if photometric == _WHITE_IS_ZERO:
         if pixels.dtype.kind == "f" or pixels.shape[2] > 1:
             raise LureError("white as zero, with floats or alpha", CONVERT)
         return ~pixels
-    return _straight(pixels, tuple(int(e) for e in page.extrasamples))
+    return _unmultiplied(pixels, tuple(int(e) for e in page.extrasamples))
 
 
-def check_segments(file: BinaryIO, page: Any) -> None:
-    """Refuse what tifffile would fill with zeros: strips or tiles that are missing, empty, or beyond the end."""
-    size = file.seek(0, os.SEEK_END)
-    segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    expected = 1 if page.is_contiguous else math.prod(page.chunked)
-    if len(segments) < expected or any(start <= 0 or count <= 0 or start + count > size for start, count in segments):
-        raise LureError("the file is cut short", EXPORT_AGAIN)
-
-
-def _straight(pixels: np.ndarray, extra: tuple[int, ...]) -> np.ndarray:
+def _unmultiplied(pixels: np.ndarray, extra: tuple[int, ...]) -> np.ndarray:
     """Colour that does not hold its alpha yet; refuses a further channel of which nobody says what it is."""
     import numpy as np
 
@@ -141,9 +162,9 @@ def _straight(pixels: np.ndarray, extra: tuple[int, ...]) -> np.ndarray:
         return pixels
     colour, alpha = pixels[..., :-1], pixels[..., -1:]
     opaque = opaque_value(pixels.dtype)
-    if extra[-1:] == (2,) or (alpha == opaque).all():  # unassociated
+    if extra[-1:] == _UNASSOCIATED or (alpha == opaque).all():
         return pixels
-    if extra[-1:] != (1,):  # associated: the colour was multiplied by it
+    if extra[-1:] != _ASSOCIATED:
         raise LureError("has transparent pixels or a fourth channel", FLATTEN)
     share = alpha.astype(np.float64) / opaque
     full = np.clip(np.divide(colour, share, out=np.zeros(colour.shape), where=share > 0), 0, opaque)
@@ -151,14 +172,40 @@ def _straight(pixels: np.ndarray, extra: tuple[int, ...]) -> np.ndarray:
     return np.concatenate([full.astype(pixels.dtype), alpha], axis=2)
 
 
-def _tiff_metadata(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
+def _metadata(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
+    """Colour profile and EXIF."""
     from PIL import Image
 
-    found = Image.Exif()
-    icc = note = None
-    with quiet_pillow(), suppress(Exception):  # as for the others
+    exif = Image.Exif()
+    icc = kept = None
+    with quiet_pillow(), suppress(Exception):  # a damaged note does not spoil the pixels
         file.seek(0)
-        found.load_from_fp(file)
-        icc = found.get(ICC)
-        note = exif_to_keep(found)
-    return (icc if isinstance(icc, bytes) else None), note
+        exif.load_from_fp(file)
+        icc = exif.get(ICC)
+        kept = exif_to_keep(exif)
+    return (icc if isinstance(icc, bytes) else None), kept
+
+
+def encode_tiff(pixels: np.ndarray, icc: bytes | None, exif: bytes | None) -> bytes:
+    """Encode uint8 or uint16 (H, W, 1 to 4), uncompressed; of the EXIF only `TEXTS` are kept."""
+    import tifffile
+    from PIL import Image
+
+    notes = Image.Exif()
+    if exif is not None:
+        notes.load(exif)
+    texts = {tag: str(notes[tag]).encode("latin-1", "replace") for tag in TEXTS if tag in notes}
+    channels = pixels.shape[2]
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        pixels[..., 0] if channels == 1 else pixels,
+        photometric="rgb" if channels > 2 else "minisblack",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        iccprofile=icc,
+        metadata=None,
+        software=False,
+        extratags=[(tag, 2, len(text) + 1, text + b"\0", True) for tag, text in texts.items()],
+    )
+    return buffer.getvalue()

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lure_cli.core.images.encode import SUFFIXES as SUFFIXES
-from lure_cli.core.images.encode import check_output as check_output
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -67,11 +65,11 @@ def parse_range(text: str) -> ValueRange:
 
 def to_unit(pixels: np.ndarray, wanted: ValueRange) -> tuple[np.ndarray, str | None]:
     """The file's numbers -> float32 in [0, 1] and, where that is not their full range, how."""
-    settled, mapping = settle_range([pixels], wanted)
-    return apply_range(pixels, settled), mapping
+    resolved, mapping = resolve_range([pixels], wanted)
+    return apply_range(pixels, resolved), mapping
 
 
-def settle_range(pixels: Sequence[np.ndarray], wanted: ValueRange) -> tuple[ValueRange, str | None]:
+def resolve_range(pixels: Sequence[np.ndarray], wanted: ValueRange) -> tuple[ValueRange, str | None]:
     """Decide for some images of one source, all at once, which numbers become 0 and 1.
 
     Args:
@@ -120,21 +118,21 @@ def settle_range(pixels: Sequence[np.ndarray], wanted: ValueRange) -> tuple[Valu
     return ValueRange("values", low, high), f"{low:.7g}..{high:.7g} of {kind} -> 0..1 ({how})"
 
 
-def apply_range(pixels: np.ndarray, settled: ValueRange) -> np.ndarray:
+def apply_range(pixels: np.ndarray, resolved: ValueRange) -> np.ndarray:
     """The numbers of an image -> float32 in [0, 1] of the same shape.
 
     Args:
         pixels: as a file holds them.
-        settled: from `settle_range`; where low and high are one number, lower ones become 0, it 0.5 and higher ones 1.
+        resolved: from `resolve_range`; where low and high are one number, lower ones become 0, it 0.5, higher ones 1.
 
     Raises:
         LureError: floats outside [0, 1] over the full range.
     """
     import numpy as np
 
-    if settled.kind == "full":
+    if resolved.kind == "full":
         return full_range(pixels)
-    low, high = settled.low, settled.high
+    low, high = resolved.low, resolved.high
     if low == high:
         return ((np.sign(pixels.astype(np.float64) - low) + 1) / 2).astype(np.float32)
     # Differences of integers of 16 bits are exact in float32; the others can lie far from zero.

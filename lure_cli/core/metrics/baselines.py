@@ -1,4 +1,4 @@
-"""Fusion methods without weights: the floor that any trained method has to clear in a table of results.
+"""Fusion methods without weights: the baselines that any trained method has to beat in a table of results.
 
 Each takes two grey images of one shape (H, W), float64 on the 0..255 scale, of any size from 1 x 1 up, and returns
 float64 (H, W) holding the whole numbers that an 8-bit file of the result would hold: clipped to 0..255 and rounded,
@@ -83,7 +83,7 @@ def guided_filter_fusion(ir: Grey, vis: Grey) -> Grey:
     return _as_8_bit(255 * fused)
 
 
-FLOORS: dict[str, Callable[[Grey, Grey], Grey]] = {
+BASELINES: dict[str, Callable[[Grey, Grey], Grey]] = {
     "mean": mean,
     "maximum": maximum,
     "laplacian": laplacian_pyramid,

@@ -148,13 +148,13 @@ class Column:
 
 def columns() -> dict[str, Column]:
     """Every column there is, by name: `VIF`, `VIF_ir`, `VIF_vis`, `VIF_min`, `MSE_max`, `PSNR_ref` ..."""
-    found = {}
+    table = {}
     for metric in _TABLE:
-        found[metric.name] = Column(metric.name, metric)
+        table[metric.name] = Column(metric.name, metric)
         if metric.kind == "sources":
             for part in ("ir", "vis", metric.worse):
-                found[f"{metric.name}_{part}"] = Column(f"{metric.name}_{part}", metric, part)
-    return found
+                table[f"{metric.name}_{part}"] = Column(f"{metric.name}_{part}", metric, part)
+    return table
 
 
 def measure(
@@ -171,18 +171,18 @@ def measure(
     Returns:
         column name -> value, NaN where it is undefined.
     """
-    made: dict[str, float] = {}
+    values: dict[str, float] = {}
     scores: dict[str, Scores] = {}
     for column in wanted:
         metric = column.metric
         how = (convention,) if metric.conventions else ()
         if metric.kind == "fused":
-            made[column.name] = metric.compute(fused, *how)
+            values[column.name] = metric.compute(fused, *how)
         elif metric.kind == "sources":
             if metric.name not in scores:
                 scores[metric.name] = metric.compute(fused, ir, vis, *how)
-            made[column.name] = _part(scores[metric.name], column.part)
-    return made
+            values[column.name] = _part(scores[metric.name], column.part)
+    return values
 
 
 def _part(scores: Scores, part: str) -> float:

@@ -1,6 +1,6 @@
 """LURE, the model: one encoder per modality into one latent space (ULFS), one decoder, a fusion module per scale.
 
-    x_m --(pixel-unshuffle)--> stem --> EncoderLayer x L on the way down, L-1 on the way up --> F = (F_0, F_1, F_2)
+    x_m --> tone curve --> pixel-unshuffle, stem --> EncoderLayer x L on the way down, L-1 on the way up --> F_m
     stage I : D(E_m(x_m, t_m))                                     restores one image
     stage II: D(M(E_ir(x_ir, t_ir), E_vis(x_vis, t_vis)))          restores and fuses a pair
 
@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lure_cli.config import ModelConfig
-from lure_cli.core.model.context import Condition, GlobalContext, bounds, whole_view
-from lure_cli.core.model.layers import EncoderLayer, pixelwise, plain_blocks, pointwise, upsample, zero_conv, zeroed
+from lure_cli.core.model.context import Condition, ConditionNet, GlobalContext, context_view, extremes_of
+from lure_cli.core.model.layers import EncoderLayer, plain_blocks, upsample, zero_conv, zeroed
 from lure_cli.core.model.tone_curve import ToneCurve
 from lure_cli.core.pixels import CHANNELS, Modality, is_grey, luma, pad_to_multiple
 
@@ -51,8 +51,7 @@ class Encoder(nn.Module):
         self.stem = nn.Conv2d(4 * channels, widths[0] - PIXELS, 3, padding=1)
         self.context = GlobalContext(channels, cfg.condition_dim, cfg.tone) if cfg.global_context else None
         self.tone = ToneCurve(channels, cfg.condition_dim, 2**scales) if cfg.tone else None
-        self.condition = Condition(cfg.text_dim, cfg.condition_dim)
-        self.channels, self.condition_dim = channels, cfg.condition_dim
+        self.condition = ConditionNet(cfg.text_dim, cfg.condition_dim)
         self.down = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 2, 2) for i in range(scales - 1))
         self.layers = nn.ModuleList(
             EncoderLayer(widths[i], cfg.encoder_blocks[i], cfg.expansions[i], cfg) for i in range(scales)
@@ -62,61 +61,31 @@ class Encoder(nn.Module):
             EncoderLayer(widths[i], cfg.refine_blocks[i], cfg.expansions[i], cfg) for i in range(scales - 1)
         )
 
-    def edit(self, view: Tensor, t: Tensor, p0: Tensor) -> Tensor:
-        """What the text t (B, D) asks for in an image, seen as a whole (`whole_view`), as one vector an image: (B, K)
-        or, with a tone curve, (B, K + 2 C), its `bounds` last. All of it is 0 for p0."""
-        edit: Tensor = self.condition(t, p0.expand_as(t), None if self.context is None else self.context(view))
-        if self.tone is None:
-            return edit
-        return torch.cat((edit, bounds(view, self.channels).to(edit.dtype) * (edit[:, :1] != 0)), dim=1)
+    def condition_from(self, view: Tensor, t: Tensor, p0: Tensor) -> Condition:
+        """What the text t (B, D) asks for in an image of this `context_view`; nothing if it is p0 (D,)."""
+        g = None if self.context is None else self.context(view)  # (B, K)
+        vector = self.condition(t, p0.expand_as(t), g)
+        return Condition(vector) if self.tone is None else Condition(vector, *extremes_of(view))
 
-    def forward(self, x: Tensor, edit: Tensor | None) -> Latent:
-        """x (B, C, H, W), sides a multiple of 2 to the number of scales; `edit`, or None where nothing is asked
-        for: then the layers, which would not change anything, are left out."""
-        if self.tone is not None and edit is not None:
-            edit, between = edit[:, : self.condition_dim], edit[:, self.condition_dim :]
-            x = self.tone(x, edit, between)
-        x = F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)
-        learned = self.stem(x)
-        pixels = torch.cat([x] * (PIXELS // x.shape[1]), dim=1)  # infrared as a grey picture
-        f = torch.cat((pixels.to(learned.dtype), learned), dim=1)
+    def forward(self, x: Tensor, condition: Condition | None) -> Latent:
+        """x (B, C, H, W), sides a multiple of 2 to the number of scales; `condition` None where nothing is asked for:
+        then the tone curve and the layers, which would not change anything, are left out."""
+        if self.tone is not None and condition is not None:
+            x = self.tone(x, condition)
+        x = F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)  # (B, 4 C, h, w)
+        learned = self.stem(x)  # (B, C_0 - 12, h, w)
+        pixels = torch.cat([x] * (PIXELS // x.shape[1]), dim=1)  # (B, 12, h, w), infrared as a grey picture
+        f = torch.cat((pixels.to(learned.dtype), learned), dim=1)  # (B, C_0, h, w)
         features: list[Tensor] = []
         for i, layer in enumerate(self.layers):
-            features.append(f if edit is None else layer(f, edit))
+            features.append(f if condition is None else layer(f, condition))  # (B, C_i, h / 2^i, w / 2^i)
             if i < len(self.down):
-                f = self.down[i](features[-1])
-        if edit is None:
-            return tuple(features)
-        for i in reversed(range(len(self.refine))):
-            lifted = upsample(self.up[i](features[i + 1]), features[i])
-            features[i] = self.refine[i](features[i], edit, lifted)
+                f = self.down[i](features[i])
+        if condition is not None:
+            for i in reversed(range(len(self.refine))):
+                lifted = upsample(self.up[i](features[i + 1]), features[i])
+                features[i] = self.refine[i](features[i], condition, lifted)
         return tuple(features)
-
-
-class Decoder(nn.Module):
-    """D: latent features -> colour image (B, 3, h, w), not clipped. One for both modalities and for the fused pair.
-
-    It starts by picking out the pixels that the stem passed on and, in the named sizes, has no blocks: a decoder with
-    blocks of its own learns to restore whatever comes, asked or not, and clean images suffer under the pseudo prompt.
-    """
-
-    def __init__(self, cfg: ModelConfig) -> None:
-        super().__init__()
-        widths, scales = cfg.widths, len(cfg.widths)
-        self.layers = nn.ModuleList(plain_blocks(cfg, i, cfg.decoder_blocks[i]) for i in range(scales))
-        self.up = nn.ModuleList(zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
-        self.head = zeroed(nn.Conv2d(widths[0], PIXELS, 3, padding=1))
-        with torch.no_grad():
-            self.head.weight[range(PIXELS), range(PIXELS), 1, 1] = 1.0
-
-    def forward(self, latent: Latent) -> Tensor:
-        y: Tensor | None = None
-        for i in reversed(range(len(latent))):
-            f = latent[i]
-            y = f if y is None else f + upsample(self.up[i](y), f)
-            y = self.layers[i](y)
-        assert y is not None
-        return F.pixel_shuffle(self.head(y), 2)
 
 
 class FusionModule(nn.Module):
@@ -140,28 +109,36 @@ class FusionModule(nn.Module):
         fused: list[Tensor] = []
         z: Tensor | None = None
         for i in reversed(range(len(ir))):
-            z = self._join(i, ir[i], vis[i], None if z is None else upsample(self.lift[i](z), vis[i]))
-            z = self.blocks[i](z)
-            fused.insert(0, self._choose(i, ir[i], vis[i], z))
+            joined = self.join[i](torch.cat((ir[i], vis[i]), dim=1))  # (B, C_i, h / 2^i, w / 2^i)
+            z = self.blocks[i](joined if z is None else joined + upsample(self.lift[i](z), joined))
+            weight = torch.sigmoid(self.select[i](z))
+            fused.insert(0, torch.lerp(vis[i], ir[i], weight) + self.add[i](z))
         return tuple(fused)
 
-    def _join(self, i: int, ir: Tensor, vis: Tensor, lifted: Tensor | None) -> Tensor:
-        join: nn.Conv2d = self.join[i]  # type: ignore[assignment]
 
-        def joined(ir: Tensor, vis: Tensor, *lifted: Tensor, out: Tensor | None = None) -> Tensor:
-            z = pointwise(join, torch.cat((ir, vis), dim=2))
-            return torch.add(z, lifted[0] if lifted else 0, out=out)
+class Decoder(nn.Module):
+    """D: latent features -> colour image (B, 3, H, W), not clipped. One for both modalities and for the fused pair.
 
-        return pixelwise(joined, ir, vis, *(() if lifted is None else (lifted,)), width=join.in_channels)
+    It starts by picking out the pixels that the stem passed on and, in the named sizes, has no blocks: a decoder with
+    blocks of its own learns to restore whatever comes, asked or not, and clean images suffer under the pseudo prompt.
+    """
 
-    def _choose(self, i: int, ir: Tensor, vis: Tensor, z: Tensor) -> Tensor:
-        select, add = self.select[i], self.add[i]
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        widths, scales = cfg.widths, len(cfg.widths)
+        self.layers = nn.ModuleList(plain_blocks(cfg, i, cfg.decoder_blocks[i]) for i in range(scales))
+        self.up = nn.ModuleList(zero_conv(widths[i + 1], widths[i]) for i in range(scales - 1))
+        self.head = zeroed(nn.Conv2d(widths[0], PIXELS, 3, padding=1))
+        with torch.no_grad():
+            self.head.weight[range(PIXELS), range(PIXELS), 1, 1] = 1.0
 
-        def chosen(ir: Tensor, vis: Tensor, z: Tensor, out: Tensor | None = None) -> Tensor:
-            weight = torch.sigmoid(pointwise(select, z))  # type: ignore[arg-type]
-            return torch.add(torch.lerp(vis, ir, weight), pointwise(add, z), out=out)  # type: ignore[arg-type]
-
-        return pixelwise(chosen, ir, vis, z, width=2 * z.shape[1])
+    def forward(self, latent: Latent) -> Tensor:
+        y: Tensor | None = None
+        for i in reversed(range(len(latent))):
+            f = latent[i]  # (B, C_i, h / 2^i, w / 2^i)
+            y = self.layers[i](f if y is None else f + upsample(self.up[i](y), f))
+        assert y is not None
+        return F.pixel_shuffle(self.head(y), 2)  # (B, 12, h, w) -> (B, 3, 2 h, 2 w)
 
 
 class Lure(nn.Module):
@@ -187,7 +164,7 @@ class Lure(nn.Module):
         return 2 ** len(self.cfg.widths)
 
     @property
-    def reach(self) -> int:
+    def halo(self) -> int:
         """How many pixels away a pixel of the result can still see, apart from the global context: a multiple of
         `multiple`, at least the radius of the receptive field (3x3 convolutions and bilinear steps, summed up)."""
         cfg, scales = self.cfg, range(len(self.cfg.widths))
@@ -199,21 +176,21 @@ class Lure(nn.Module):
         darkness = 7 * self.multiple if cfg.tone else 0  # `local_darkness`: cell, its neighbours, two boxes, bilinear
         return -(-2 * radius // self.multiple) * self.multiple + darkness
 
-    def edit(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
-        """What the text t (B, D) asks for in the whole image x (B, C, H, W), any size; as `Encoder.edit`."""
-        return self.edit_of(self.view(x), t, modality)
+    def context_view(self, x: Tensor) -> Tensor:
+        """The `context_view` of an image x (B, C, H, W), any size."""
+        return context_view(pad_to_multiple(x, self.multiple), self.cfg.tone)
 
-    def view(self, x: Tensor) -> Tensor:
-        """The `whole_view` of an image x (B, C, H, W), any size."""
-        return whole_view(pad_to_multiple(x, self.multiple), self.cfg.tone)
+    def condition(self, x: Tensor, t: Tensor, modality: Modality) -> Condition:
+        """What the text t (B, D) asks for in the whole image x (B, C, H, W), any size."""
+        return self.condition_from(self.context_view(x), t, modality)
 
-    def edit_of(self, view: Tensor, t: Tensor, modality: Modality) -> Tensor:
-        """`edit`, from the view of an image; one with extremes serves every model."""
+    def condition_from(self, view: Tensor, t: Tensor, modality: Modality) -> Condition:
+        """`condition`, from the view of an image; one with extremes serves every model."""
         encoder: Encoder = self.encoders[modality]  # type: ignore[assignment]
-        return encoder.edit(view, t, self.pseudo_prompt)
+        return encoder.condition_from(view, t, self.pseudo_prompt)
 
     def encode(
-        self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, edit: Tensor | None = None
+        self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, condition: Condition | None = None
     ) -> Latent:
         """E_m(x, t): x (B, C, H, W) in [0, 1] with sides a multiple of `multiple`, t (B, D) -> F.
 
@@ -221,20 +198,19 @@ class Lure(nn.Module):
         line F(p0) + s (F(t) - F(p0)) through the latent space: 0 stays, 1 is the text's whole effect, more goes
         beyond. Other strengths than 1 encode a second time, for F(p0). (our addition; the paper has no such scale)
 
-        `edit` is what `edit` gave for the whole image, where x is a part of it.
+        `condition`: that of the whole image, where x is a part of it.
         """
-        encoder: Encoder = self.encoders[modality]  # type: ignore[assignment]
-        edit = self.edit(x, t, modality) if edit is None else edit
-        latent: Latent = encoder(x, None if self._is_nothing(edit) else edit)
+        condition = condition or self.condition(x, t, modality)
+        latent: Latent = self.encoders[modality](x, None if self._asks_nothing(condition) else condition)
         if strength == 1:
             return latent
-        plain = self.encode(x, self.pseudo_prompt.expand_as(t), modality)  # its edit is zero whatever x is
+        plain = self.encode(x, self.pseudo_prompt.expand_as(t), modality)  # its vector is zero whatever x is
         return tuple(a + strength * (b - a) for a, b in zip(plain, latent, strict=True))
 
-    def _is_nothing(self, edit: Tensor) -> bool:
-        """Whether the encoder would be the identity; never said where gradients are wanted."""
-        known = _has_values(edit) and not torch.is_grad_enabled()
-        return known and self.cfg.text_guided_attention and not bool(edit.any())
+    def _asks_nothing(self, condition: Condition) -> bool:
+        """Whether the encoder would be the identity; never yes where gradients are wanted."""
+        known = _has_values(condition.vector) and not torch.is_grad_enabled()
+        return known and self.cfg.text_guided_attention and not bool(condition.vector.any())
 
     def decode(self, latent: Latent, modality: Modality | None = None) -> Tensor:
         """D(F): (B, 3, H, W), or (B, 1, H, W) for the infrared modality (the mean of the three planes)."""
@@ -242,16 +218,16 @@ class Lure(nn.Module):
         return y.mean(1, keepdim=True) if modality == "ir" else y
 
     def restore(
-        self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, edit: Tensor | None = None
+        self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, condition: Condition | None = None
     ) -> Tensor:
         """Stage I: the clean version of x (B, C, H, W), any size, values clipped to [0, 1].
 
-        Strength: how much of what the text asks for is done; see `encode`. `edit`: that of the whole image, where x is
-        a part of it. Where a visible image is grey (three equal planes) the restored image is grey as well.
+        Strength and condition: see `encode`. Where a visible image is grey (three equal planes) the restored image is
+        grey as well.
         """
-        y = self.decode(self.encode(pad_to_multiple(x, self.multiple), t, modality, strength, edit), modality)
+        y = self.decode(self.encode(pad_to_multiple(x, self.multiple), t, modality, strength, condition), modality)
         y = y[..., : x.shape[-2], : x.shape[-1]].float().clamp(0, 1)
-        return y if modality == "ir" else _grey_as(x, y)
+        return y if modality == "ir" else grey_as(x, y)
 
     def forward(
         self,
@@ -261,23 +237,24 @@ class Lure(nn.Module):
         t_vis: Tensor,
         strength_ir: float = 1.0,
         strength_vis: float = 1.0,
-        edits: tuple[Tensor, Tensor] | None = None,
+        conditions: tuple[Condition, Condition] | None = None,
     ) -> Tensor:
         """Stage II: ir (B, 1, H, W), vis (B, 3, H, W), texts (B, D) -> fused (B, 3, H, W); all in [0, 1], any size.
 
-        Strengths: how much of what the texts ask for is done; see `encode`. `edits`: those of the whole infrared and
-        visible image, where these are parts of them; see `core/model/tiling.py`.
+        Strengths: how much of what the texts ask for is done; see `encode`. `conditions`: those of the whole infrared
+        and visible image, where these are parts of them; see `core/model/tiling.py`.
 
         Where a visible image is grey (three equal planes) the fused image is grey as well.
         """
         h, w = vis.shape[-2:]
-        e_ir, e_vis = edits or (None, None)
-        f_ir = self.encode(pad_to_multiple(ir, self.multiple), t_ir, "ir", strength_ir, e_ir)
-        f_vis = self.encode(pad_to_multiple(vis, self.multiple), t_vis, "vis", strength_vis, e_vis)
-        return _grey_as(vis, self.decode(self.fusion(f_ir, f_vis))[..., :h, :w].float().clamp(0, 1))
+        c_ir, c_vis = conditions or (None, None)
+        f_ir = self.encode(pad_to_multiple(ir, self.multiple), t_ir, "ir", strength_ir, c_ir)
+        f_vis = self.encode(pad_to_multiple(vis, self.multiple), t_vis, "vis", strength_vis, c_vis)
+        y = self.decode(self.fusion(f_ir, f_vis))[..., :h, :w].float().clamp(0, 1)
+        return grey_as(vis, y)
 
 
-def _grey_as(vis: Tensor, y: Tensor) -> Tensor:
+def grey_as(vis: Tensor, y: Tensor) -> Tensor:
     """y (B, 3, H, W), made grey where the visible image is."""
     grey = is_grey(vis)
     if _has_values(grey) and not grey.any():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lure_cli.core.devices import autocast, pick_dtype
+from lure_cli.core.devices import autocast, is_out_of_memory, pick_dtype
 from lure_cli.core.model.lure import Lure
 from lure_cli.core.pixels import psnr
 from lure_cli.core.text.encoders import TextEncoder
@@ -43,10 +43,15 @@ def agreement(model: Lure, text: TextEncoder, dtype: torch.dtype) -> float:
     return float(psnr(short, whole).min())
 
 
-def settle_dtype(name: str, model: Lure, text: TextEncoder) -> torch.dtype:
+def resolve_dtype(name: str, model: Lure, text: TextEncoder) -> torch.dtype:
     """As `pick_dtype` for the model's device; what `auto` picks is tried first, and float32 is taken where it agrees
-    with that by less than `LEAST` dB."""
+    with that by less than `LEAST` dB, or memory does not even last for trying: the images themselves will tell."""
     dtype = pick_dtype(name, model.pseudo_prompt.device)
-    if name == "auto" and dtype != torch.float32 and agreement(model, text, dtype) < LEAST:
-        return torch.float32
-    return dtype
+    if name != "auto" or dtype == torch.float32:
+        return dtype
+    try:
+        return dtype if agreement(model, text, dtype) >= LEAST else torch.float32
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            return torch.float32
+        raise

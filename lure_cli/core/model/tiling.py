@@ -1,7 +1,7 @@
 """Large images in tiles: the same picture as in one piece, in the memory of one tile.
 
 All that the model does is local, but for the global context, which is drawn from a thumbnail of the whole image and
-handed to every tile. With an overlap of at least `Lure.reach` each pixel sees what it would see in one piece.
+handed to every tile. With an overlap of at least the model's halo each pixel sees what it would see in one piece.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from types import EllipsisType
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from lure_cli.core.model.lure import Lure
-from lure_cli.core.onnx.runtime import OnnxLure
-from lure_cli.core.pixels import Modality, is_grey, luma
+from lure_cli.core.model.lure import grey_as
+from lure_cli.core.pixels import Modality
 
 AUTO_PIXELS = 1_600_000
 """Images of up to as many pixels are computed in one piece unless a tile size is given."""
@@ -24,8 +23,38 @@ AUTO_TILE = 1024
 """Side of the tiles of larger ones, in pixels, without the overlap."""
 
 TileSize = int | Literal["auto"]
-Seen = tuple[EllipsisType, slice, slice]
-"""The part of an image that a tile sees."""
+Region = tuple[EllipsisType, slice, slice]
+"""The part of an image that a tile sees, as an index."""
+
+
+class TileableModel(Protocol):
+    """A model whose picture can be put together from tiles: `Lure`, or one that runs elsewhere."""
+
+    @property
+    def multiple(self) -> int:
+        """Edges of tiles are at multiples of this."""
+
+    @property
+    def halo(self) -> int:
+        """How many pixels away a pixel of the result can still see."""
+
+    def condition(self, x: Tensor, t: Tensor, modality: Modality) -> Any:
+        """What the model needs to know of the whole image x (B, C, H, W) and its text t (B, D) to compute a part."""
+
+    def __call__(
+        self,
+        ir: Tensor,
+        vis: Tensor,
+        t_ir: Tensor,
+        t_vis: Tensor,
+        strength_ir: float = 1.0,
+        strength_vis: float = 1.0,
+        conditions: tuple[Any, Any] | None = None,
+    ) -> Tensor:
+        """See `Lure.forward`; `conditions` are from `condition`."""
+
+    def restore(self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, condition: Any = None) -> Tensor:
+        """See `Lure.restore`; `condition` is from `condition`."""
 
 
 def tile_side(height: int, width: int, tile: TileSize) -> int:
@@ -43,12 +72,12 @@ def spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int
     """
     count = -(-length // tile)
     cuts = [min(length, round(length * i / count / multiple) * multiple) for i in range(count)] + [length]
-    reach = -(-overlap // multiple) * multiple
-    return [(max(0, a - reach), min(length, b + reach), a, b) for a, b in pairwise(cuts) if a < b]
+    halo = -(-overlap // multiple) * multiple
+    return [(max(0, a - halo), min(length, b + halo), a, b) for a, b in pairwise(cuts) if a < b]
 
 
 def fuse_tiled(
-    model: Lure | OnnxLure,
+    model: TileableModel,
     ir: Tensor,
     vis: Tensor,
     t_ir: Tensor,
@@ -65,7 +94,7 @@ def fuse_tiled(
         model: the model.
         ir, vis, t_ir, t_vis, strength_ir, strength_vis: as `Lure.forward` takes them.
         tile: side of a tile in pixels, without the overlap; 0 is one piece.
-        overlap: pixels that each tile sees beyond its edges; None: `model.reach`, which leaves no seam. Less is
+        overlap: pixels that each tile sees beyond its edges; None: the model's halo, which leaves no seam. Less is
             faster, and seams may show.
 
     Returns:
@@ -73,16 +102,17 @@ def fuse_tiled(
     """
     if not tile:
         return model(ir, vis, t_ir, t_vis, strength_ir, strength_vis)
-    edits = model.edit(ir, t_ir, "ir"), model.edit(vis, t_vis, "vis")
+    conditions = model.condition(ir, t_ir, "ir"), model.condition(vis, t_vis, "vis")
 
-    def fuse(seen: Seen) -> Tensor:
-        return model(ir[seen], vis[seen], t_ir, t_vis, strength_ir, strength_vis, edits)
+    def fuse(region: Region) -> Tensor:
+        return model(ir[region], vis[region], t_ir, t_vis, strength_ir, strength_vis, conditions)
 
-    return _grey_as_a_whole(vis, _tiled(model, fuse, torch.empty_like(vis, dtype=torch.float32), tile, overlap))
+    y = _tiled(model, fuse, torch.empty_like(vis, dtype=torch.float32), tile, overlap)
+    return grey_as(vis, y)  # a tile may be grey where the whole is not; the other way round it can't be
 
 
 def restore_tiled(
-    model: Lure | OnnxLure,
+    model: TileableModel,
     x: Tensor,
     t: Tensor,
     modality: Modality,
@@ -103,28 +133,23 @@ def restore_tiled(
     """
     if not tile:
         return model.restore(x, t, modality, strength)
-    edit = model.edit(x, t, modality)
+    condition = model.condition(x, t, modality)
 
-    def restore(seen: Seen) -> Tensor:
-        return model.restore(x[seen], t, modality, strength, edit)
+    def restore(region: Region) -> Tensor:
+        return model.restore(x[region], t, modality, strength, condition)
 
     y = _tiled(model, restore, torch.empty_like(x, dtype=torch.float32), tile, overlap)
-    return y if modality == "ir" else _grey_as_a_whole(x, y)
+    return y if modality == "ir" else grey_as(x, y)
 
 
 def _tiled(
-    model: Lure | OnnxLure, compute: Callable[[Seen], Tensor], whole: Tensor, tile: int, overlap: int | None
+    model: TileableModel, compute: Callable[[Region], Tensor], whole: Tensor, tile: int, overlap: int | None
 ) -> Tensor:
     """Fill an image with what is computed of its parts."""
     height, width = whole.shape[-2:]
-    reach = model.reach if overlap is None else overlap
-    for top, bottom, y0, y1 in spans(height, tile, reach, model.multiple):
-        for left, right, x0, x1 in spans(width, tile, reach, model.multiple):
+    overlap = model.halo if overlap is None else overlap
+    for top, bottom, y0, y1 in spans(height, tile, overlap, model.multiple):
+        for left, right, x0, x1 in spans(width, tile, overlap, model.multiple):
             part = compute((..., slice(top, bottom), slice(left, right)))
             whole[..., y0:y1, x0:x1] = part[..., y0 - top : y1 - top, x0 - left : x1 - left]
     return whole
-
-
-def _grey_as_a_whole(vis: Tensor, y: Tensor) -> Tensor:
-    """A tile may be grey where the whole is not; the other way round it can't be."""
-    return torch.where(is_grey(vis), luma(y).expand_as(y), y)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lure_cli.core.model.context import Condition
+
 
 def local_darkness(x: Tensor, cell: int) -> Tensor:
     """The dark channel, smoothed along the image's own edges: (B, C, H, W) in [0, 1] -> (B, 1, H, W), 0 or more.
@@ -35,10 +37,10 @@ def _box(x: Tensor) -> Tensor:
 
 class ToneCurve(nn.Module):
     """One brightness curve for the whole image, for each plane: y = ((x - b) e^g)^(e^s), from below bounded to 0 before
-    the power; x + u (y - x), u = the edit's presence, so the pseudo prompt changes nothing.
+    the power; x + u (y - x), u = the condition's presence, so the pseudo prompt changes nothing.
 
-    b, g and s are drawn from the edit; b and g also from the least and greatest value l and h of the plane and from the
-    `local_darkness` d of the place: b = b' + m l + q d, g = g' - n log(h - l) - r log(1 - d / h). So m = n = 1
+    b, g and s are drawn from the condition; b and g also from the least and greatest value l and h of the plane and
+    from the `local_darkness` d of the place: b = b' + m l + q d, g = g' - n log(h - l) - r log(1 - d / h). So m = n = 1
     stretches what there is to the whole range, and q = r = 1 is the dark channel prior's inverse of haze, h its light.
     Darkness, glare, lost contrast and haze change all pixels nearby alike, by factors up to ten, which residual layers
     can only approximate. It starts as the identity. (our addition)
@@ -61,16 +63,17 @@ class ToneCurve(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, edit: Tensor, between: Tensor) -> Tensor:
-        """x (B, C, H, W), edit (B, K), `bounds` (B, 2 C) -> (B, C, H, W), in float32."""
+    def forward(self, x: Tensor, condition: Condition) -> Tensor:
+        """x (B, C, H, W), a condition with extremes -> (B, C, H, W), in float32."""
+        assert condition.low is not None and condition.high is not None
         x = x.float()
-        values = self.out(F.silu(self.hidden(edit))).float()[:, :, None, None]
-        offset, gain, power, m, n, q, r = values.chunk(self.PARTS, 1)
-        low, high = between.float()[:, :, None, None].chunk(2, 1)
+        values = self.out(F.silu(self.hidden(condition.vector))).float()  # (B, 7 C)
+        offset, gain, power, m, n, q, r = values[:, :, None, None].chunk(self.PARTS, dim=1)  # (B, C, 1, 1) each
+        low, high, u = (v.float()[:, :, None, None] for v in (condition.low, condition.high, condition.presence))
         light = high.clamp_min(0.02)
         dark = torch.minimum(local_darkness(x, self.cell), self.THICK * light)
         offset = offset + m * low + q * dark
         gain = gain - n * (high - low).clamp_min(0.02).log() - r * torch.log1p(-dark / light)
         gain, power = gain.clamp(-self.LIMIT, self.LIMIT), power.clamp(-self.LIMIT / 3, self.LIMIT / 3)
         y = ((x - offset) * gain.exp()).clamp(*self.RANGE) ** power.exp()
-        return x + edit[:, :1, None, None].float() * (y - x.clamp(*self.RANGE))
+        return x + u * (y - x.clamp(*self.RANGE))

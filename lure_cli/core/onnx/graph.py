@@ -12,24 +12,23 @@ Inputs (float32; B, H and W are free, from 1 on):
 Inputs that may be left out:
     strength_ir, strength_vis (1) or (B)  see `Lure.encode`; default 1
     thumb_ir (1 or B, 1 or 3, 32, 32), thumb_vis (.., 3 or 9, ..)
-                                          what a part of a larger image needs to know of the whole (`Lure.view`), with
-                                          three times the planes if the model has tone curves; NaN, the default: the
-                                          image is the whole
+                                          the `context_view` of the whole image, where this is a part of it; three times
+                                          the planes if the model has tone curves; NaN, the default: it is the whole
 Output:
     fused (B, 3, H, W)                    in [0, 1]; grey where vis has three equal planes
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lure_cli.core.model.context import THUMBNAIL, Condition, GlobalContext
+from lure_cli.core.model.context import THUMBNAIL, ConditionNet, GlobalContext
 from lure_cli.core.model.layers import ChannelNorm, EncoderLayer, InnerResidualBlock, TextGuidedAttention
 from lure_cli.core.model.lure import PIXELS, Decoder, Encoder, FusionModule, Lure
 from lure_cli.core.model.tone_curve import ToneCurve
@@ -51,6 +50,14 @@ OPERATORS = frozenset(
 OPTIONAL = ("strength_ir", "strength_vis", "thumb_ir", "thumb_vis")
 
 
+class Condition(NamedTuple):
+    """The values of a `Condition` of the model."""
+
+    vector: str
+    low: str = ""
+    high: str = ""
+
+
 def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> ModelProto:
     """The graph of a model, without metadata.
 
@@ -68,11 +75,11 @@ def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> Mod
     for m in CHANNELS:
         encoder: Encoder = model.encoders[m]  # type: ignore[assignment]
         x = _pad(g, m, sides[m], model.multiple)
-        thumb = g.op("Where", g.op("IsNaN", f"thumb_{m}"), _view(g, x, model.cfg.tone), f"thumb_{m}")
-        between = _bounds(g, thumb, encoder.channels) if model.cfg.tone else ""
-        context = _context(g, encoder.context, thumb, between)
-        edit = _condition(g, encoder.condition, f"prompt_{m}", model.pseudo_prompt, context)
-        latents[m] = _encode(g, encoder, x, edit, between, f"strength_{m}", branches)
+        thumb = g.op("Where", g.op("IsNaN", f"thumb_{m}"), _context_view(g, x, model.cfg.tone), f"thumb_{m}")
+        extremes = _extremes_of(g, thumb, CHANNELS[m]) if model.cfg.tone else ()
+        context = _context(g, encoder.context, thumb, extremes)
+        vector = _condition(g, encoder.condition, f"prompt_{m}", model.pseudo_prompt, context)
+        latents[m] = _encode(g, encoder, x, Condition(vector, *extremes), f"strength_{m}", branches)
     y = g.float32(_decode(g, model.decoder, _fuse(g, model.fusion, latents["ir"], latents["vis"])))
     size = g.op("Concat", *sides["vis"], axis=0)
     y = g.op("Slice", y, g.ints(0, 0), size, g.ints(2, 3))
@@ -129,8 +136,7 @@ def _averaging(g: Graph, length: str) -> str:
     return g.op("Div", g.op("Cast", inside, to=1), g.op("Cast", g.op("Sub", last, first), to=1))
 
 
-def _view(g: Graph, x: str, extremes: bool) -> str:
-    """`whole_view`."""
+def _context_view(g: Graph, x: str, extremes: bool) -> str:
     rows = _averaging(g, g.op("Shape", x, start=2, end=3))
     columns = _averaging(g, g.op("Shape", x, start=3, end=4))
     thumbnail = g.op("MatMul", g.op("MatMul", rows, x), g.op("Transpose", columns, perm=[1, 0]))
@@ -158,27 +164,28 @@ def _silu(g: Graph, x: str) -> str:
     return g.op("Mul", x, g.op("Sigmoid", x))
 
 
-def _context(g: Graph, m: GlobalContext | None, view: str, between: str) -> str | None:
+def _context(g: Graph, m: GlobalContext | None, view: str, extremes: Sequence[str]) -> str | None:
     if m is None:
         return None
     thumbnail = x = _planes(g, view, 0, m.channels)
     for layer in m.net:
         x = _silu(g, x) if isinstance(layer, nn.SiLU) else _conv(g, layer, x, g.value)
-    seen = g.op("ReduceMean", x, g.ints(2, 3), keepdims=0)
+    context = g.op("ReduceMean", x, g.ints(2, 3), keepdims=0)
     if m.extremes is None:
-        return seen
+        return context
     mean, square = (
         g.op("ReduceMean", v, g.ints(2, 3), keepdims=0) for v in (thumbnail, g.op("Mul", thumbnail, thumbnail))
     )
     variance = g.op("Clip", g.op("Sub", square, g.op("Mul", mean, mean)), g.value(1e-6))
-    statistics = g.op("Concat", mean, g.op("Sqrt", variance), g.op("Squeeze", between, g.ints(2, 3)), axis=1)
-    return g.op("Add", seen, _linear(g, m.extremes, statistics))
+    low_high = (g.op("Squeeze", v, g.ints(2, 3)) for v in extremes)
+    statistics = g.op("Concat", mean, g.op("Sqrt", variance), *low_high, axis=1)
+    return g.op("Add", context, _linear(g, m.extremes, statistics))
 
 
-def _bounds(g: Graph, view: str, channels: int) -> str:
-    """(B, 2 C, 1, 1)."""
+def _extremes_of(g: Graph, view: str, channels: int) -> tuple[str, str]:
+    """(B, C, 1, 1) each."""
     corner = g.op("Slice", view, g.ints(0, 0), g.ints(1, 1), g.ints(2, 3))
-    return _planes(g, corner, channels, 3 * channels)
+    return _planes(g, corner, channels, 2 * channels), _planes(g, corner, 2 * channels, 3 * channels)
 
 
 def _darkness(g: Graph, x: str, cell: int) -> str:
@@ -203,11 +210,11 @@ def _darkness(g: Graph, x: str, cell: int) -> str:
     return g.op("Clip", g.op("Add", offset, g.op("Mul", slope, guide)), g.value(0.0))
 
 
-def _tone(g: Graph, m: ToneCurve, x: str, edit: str, between: str) -> str:
-    values = g.op("Unsqueeze", _linear(g, m.out, _silu(g, _linear(g, m.hidden, edit))), g.ints(2, 3))
+def _tone(g: Graph, m: ToneCurve, x: str, condition: Condition) -> str:
+    low, high = condition.low, condition.high
+    values = g.op("Unsqueeze", _linear(g, m.out, _silu(g, _linear(g, m.hidden, condition.vector))), g.ints(2, 3))
     c = m.out.out_features // m.PARTS
     offset, gain, power, *shares = (_planes(g, values, i * c, (i + 1) * c) for i in range(m.PARTS))
-    low, high = _planes(g, between, 0, c), _planes(g, between, c, 2 * c)
     light = g.op("Clip", high, g.value(0.02))
     dark = g.op("Min", _darkness(g, x, m.cell), g.op("Mul", light, g.value(m.THICK)))
     left = g.op("Log", g.op("Sub", g.value(1.0), g.op("Div", dark, light)))
@@ -222,12 +229,11 @@ def _tone(g: Graph, m: ToneCurve, x: str, edit: str, between: str) -> str:
     )
     limits = [g.value(v) for v in m.RANGE]
     y = g.op("Pow", g.op("Clip", g.op("Mul", g.op("Sub", x, offset), gain), *limits), power)
-    u = g.op("Unsqueeze", g.op("Slice", edit, g.ints(0), g.ints(1), g.ints(1)), g.ints(2, 3))
-    return g.op("Add", x, g.op("Mul", u, g.op("Sub", y, g.op("Clip", x, *limits))))
+    return g.op("Add", x, g.op("Mul", _presence(g, condition.vector), g.op("Sub", y, g.op("Clip", x, *limits))))
 
 
-def _condition(g: Graph, m: Condition, t: str, p0: Tensor, context: str | None) -> str:
-    """The edit (B, K); all of it is zero where `presence` is, so that rounding, of JSON too, is no request."""
+def _condition(g: Graph, m: ConditionNet, t: str, p0: Tensor, context: str | None) -> str:
+    """The vector (B, K); all of it is zero where `presence` is, so that rounding, of JSON too, is no request."""
 
     def answer(v: str) -> str:
         x = _linear(g, m.text, g.op("Mul", v, g.value(m.scale)))
@@ -235,10 +241,10 @@ def _condition(g: Graph, m: Condition, t: str, p0: Tensor, context: str | None) 
         return _linear(g, m.out[1], _silu(g, x))
 
     nothing = g.value(p0[None])
-    edit = g.op("Sub", answer(t), answer(nothing))
+    wanted = g.op("Sub", answer(t), answer(nothing))
     presence = g.op("Sub", g.value(1.0), g.op("ReduceSum", g.op("Mul", t, nothing), g.ints(1)))
     asked = g.op("Cast", g.op("Greater", presence, g.value(1e-6)), to=1)
-    return g.op("Mul", g.op("Concat", presence, edit, axis=1), asked)
+    return g.op("Mul", g.op("Concat", presence, wanted, axis=1), asked)
 
 
 # Layers
@@ -269,9 +275,14 @@ def _conv(
     )
 
 
-def _per_channel(g: Graph, m: nn.Linear, edit: str) -> str:
-    """What a linear layer makes of the edit, for each channel: (B, C, 1, 1)."""
-    return g.op("Unsqueeze", g.layered(_linear(g, m, edit)), g.ints(2, 3))
+def _per_channel(g: Graph, m: nn.Linear, vector: str) -> str:
+    """`per_channel`: (B, C, 1, 1)."""
+    return g.op("Unsqueeze", g.layered(_linear(g, m, vector)), g.ints(2, 3))
+
+
+def _presence(g: Graph, vector: str) -> str:
+    """`Condition.presence`: (B, 1, 1, 1)."""
+    return g.op("Unsqueeze", _planes(g, vector, 0, 1), g.ints(2, 3))
 
 
 def _norm(g: Graph, m: ChannelNorm, x: str) -> str:
@@ -280,7 +291,7 @@ def _norm(g: Graph, m: ChannelNorm, x: str) -> str:
     return g.op("Transpose", y, perm=[0, 3, 1, 2])
 
 
-def _block(g: Graph, m: nn.Module, x: str, edit: str | None = None) -> str:
+def _block(g: Graph, m: nn.Module, x: str, vector: str | None = None) -> str:
     assert isinstance(m, InnerResidualBlock)
     h = _norm(g, m.norm, x)
     identity = torch.zeros_like(m.mix.weight)
@@ -294,16 +305,16 @@ def _block(g: Graph, m: nn.Module, x: str, edit: str | None = None) -> str:
     half = last.out_channels // 2
     a, b = (_conv(g, last, z, part=part, extra=extra) for part in (slice(0, half), slice(half, None)))
     z = g.op("Mul", a, b)
-    if m.gain is not None and edit is not None:
-        gain = g.op("Unsqueeze", g.op("Add", _linear(g, m.gain, edit), g.value(1.0)), g.ints(2, 3))
+    if m.gain is not None and vector is not None:
+        gain = g.op("Unsqueeze", g.op("Add", _linear(g, m.gain, vector), g.value(1.0)), g.ints(2, 3))
         z = g.op("Mul", z, g.layered(gain))
     return g.op("Add", x, _conv(g, m.project, z))
 
 
-def _attention(g: Graph, m: TextGuidedAttention, y: str, edit: str) -> str:
+def _attention(g: Graph, m: TextGuidedAttention, y: str, vector: str) -> str:
     """(B, 1, H, W): the score is a product of matrices, (B, 1, C) (B, C, H W)."""
     channels = m.key.out_features
-    key = g.op("Unsqueeze", _linear(g, m.key, edit), g.ints(1))
+    key = g.op("Unsqueeze", _linear(g, m.key, vector), g.ints(1))
     y = g.float32(y)
     flat = g.op("Reshape", y, g.ints(0, channels, -1))
     size = g.op("Concat", g.op("Shape", y, end=1), g.ints(1), g.op("Shape", y, start=2), axis=0)
@@ -312,21 +323,20 @@ def _attention(g: Graph, m: TextGuidedAttention, y: str, edit: str) -> str:
     return g.layered(g.op("Sigmoid", g.op("Div", score, g.op("Sqrt", power))))
 
 
-def _attend(g: Graph, m: TextGuidedAttention, x: str, y: str, edit: str) -> str:
+def _attend(g: Graph, m: TextGuidedAttention, x: str, y: str, vector: str) -> str:
     change = g.op("Sub", y, x)
-    wanted = g.op("Add", g.op("Mul", change, _per_channel(g, m.gamma, edit)), _per_channel(g, m.beta, edit))
-    u = g.op("Slice", edit, g.ints(0), g.ints(1), g.ints(1))
-    presence = g.op("Unsqueeze", g.layered(u), g.ints(2, 3))
+    wanted = g.op("Add", g.op("Mul", change, _per_channel(g, m.gamma, vector)), _per_channel(g, m.beta, vector))
+    presence = g.layered(_presence(g, vector))
     asked = g.op("Add", x, g.op("Mul", change, presence))
-    return g.op("Add", asked, g.op("Mul", wanted, _attention(g, m, y, edit)))
+    return g.op("Add", asked, g.op("Mul", wanted, _attention(g, m, y, vector)))
 
 
-def _layer(g: Graph, m: nn.Module, x: str, edit: str, lifted: str | None = None) -> str:
+def _layer(g: Graph, m: nn.Module, x: str, vector: str, lifted: str | None = None) -> str:
     assert isinstance(m, EncoderLayer)
     y = x if lifted is None else g.op("Add", x, lifted)
     for block in m.blocks:
-        y = _block(g, block, y, edit)
-    return y if m.tga is None else _attend(g, m.tga, x, y, edit)
+        y = _block(g, block, y, vector)
+    return y if m.tga is None else _attend(g, m.tga, x, y, vector)
 
 
 def _upsample(g: Graph, x: str, factor: int = 2) -> str:
@@ -345,40 +355,41 @@ def _stem(g: Graph, m: Encoder, x: str) -> str:
     return g.op("Conv", x, g.weight(weight), g.weight(bias), kernel_shape=[6, 6], strides=[2, 2], pads=[2] * 4)
 
 
-def _encoder(g: Graph, m: Encoder, x: str, edit: str) -> list[str]:
+def _encoder(g: Graph, m: Encoder, x: str, vector: str) -> list[str]:
     """The latent of `Encoder.forward`; x is what `_stem` made."""
     features: list[str] = []
     for i, layer in enumerate(m.layers):
-        features.append(_layer(g, layer, x, edit))
+        features.append(_layer(g, layer, x, vector))
         if i < len(m.down):
             x = _conv(g, m.down[i], features[-1])
     for i in reversed(range(len(m.refine))):
         lifted = _upsample(g, _conv(g, m.up[i], features[i + 1]))
-        features[i] = _layer(g, m.refine[i], features[i], edit, lifted)
+        features[i] = _layer(g, m.refine[i], features[i], vector, lifted)
     return features
 
 
-def _plain(g: Graph, m: Encoder, x: str, edit: str) -> list[str]:
+def _plain(g: Graph, m: Encoder, x: str, vector: str) -> list[str]:
     """The same for the pseudo prompt, under which layers with Text-Guided Attention are the identity."""
     if m.layers[0].tga is None:
-        return _encoder(g, m, x, g.op("Mul", edit, g.value(0.0)))
+        return _encoder(g, m, x, g.op("Mul", vector, g.value(0.0)))
     features = [x]
     for down in m.down:
         features.append(_conv(g, down, features[-1]))
     return features
 
 
-def _encode(g: Graph, m: Encoder, x: str, edit: str, between: str, strength: str, branches: bool) -> list[str]:
-    """`Lure.encode`: F(p0) + s (F(t) - F(p0)); the second term is 0, unseen, where the batch's edits all are."""
+def _encode(g: Graph, m: Encoder, x: str, condition: Condition, strength: str, branches: bool) -> list[str]:
+    """`Lure.encode`: F(p0) + s (F(t) - F(p0)); the second term is 0, unseen, where the batch's vectors all are."""
     from onnx import TensorProto, helper
 
     image, x = x, _stem(g, m, g.layered(x))
-    plain = _plain(g, m, x, edit)
+    vector = condition.vector
+    plain = _plain(g, m, x, vector)
     inner = Graph(g.half, g) if branches else g
     s = inner.layered(inner.op("Reshape", strength, inner.ints(-1, 1, 1, 1)))
     if m.tone is not None:
-        x = _stem(inner, m, inner.layered(_tone(inner, m.tone, image, edit, between)))
-    features = _encoder(inner, m, x, edit)
+        x = _stem(inner, m, inner.layered(_tone(inner, m.tone, image, condition)))
+    features = _encoder(inner, m, x, vector)
     changes = [inner.op("Mul", s, inner.op("Sub", b, a)) for a, b in zip(plain, features, strict=True)]
     if branches:
         other = Graph(g.half, g)
@@ -388,7 +399,7 @@ def _encode(g: Graph, m: Encoder, x: str, edit: str, between: str, strength: str
             part.proto(part.name("branch"), [], [helper.make_tensor_value_info(v, kind, None) for v in values])
             for part, values in ((inner, changes), (other, nothing))
         )
-        wanted = g.op("Greater", g.op("ReduceMax", g.op("Abs", edit), keepdims=0), g.value(0.0))
+        wanted = g.op("Greater", g.op("ReduceMax", g.op("Abs", vector), keepdims=0), g.value(0.0))
         changes = [g.name("change") for _ in plain]
         g.nodes.append(helper.make_node("If", [wanted], changes, then_branch=asked, else_branch=unasked))
     return [g.op("Add", a, b) for a, b in zip(plain, changes, strict=True)]

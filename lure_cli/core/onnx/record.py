@@ -114,7 +114,7 @@ def describe(
         "weights_sha256": weights_sha256,
         "graph_sha256": digest(proto),
         "multiple": model.multiple,
-        "reach": model.reach,
+        "reach": model.halo,
         "text_encoder": text.spec,
         "text_dim": model.cfg.text_dim,
         "degradations": DEGRADATIONS,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lure_cli.config import ModelConfig, Provenance, from_mapping
-from lure_cli.core.model.context import whole_view
+from lure_cli.core.model.context import context_view
 from lure_cli.core.onnx.graph import INPUTS, OPTIONAL
 from lure_cli.core.onnx.record import HINT, KEY, PromptTable, check_graph, parse_record, vectors_of
 from lure_cli.core.pixels import CHANNELS, Modality, pad_to_multiple
@@ -31,13 +31,13 @@ class OnnxLure(nn.Module):
 
     Args:
         session: of the graph.
-        multiple, reach: as of the `Lure` that was exported.
+        multiple, halo: as of the `Lure` that was exported.
         path: the file, for errors.
     """
 
-    def __init__(self, session: Any, multiple: int, reach: int, path: str) -> None:
+    def __init__(self, session: Any, multiple: int, halo: int, path: str) -> None:
         super().__init__()
-        self.session, self.multiple, self.reach, self.path = session, multiple, reach, path
+        self.session, self.multiple, self.halo, self.path = session, multiple, halo, path
         inputs = (*session.get_inputs(), *session.get_overridable_initializers())
         planes = {i.name: i.shape[1] for i in inputs if i.name.startswith("thumb_")}
         self.extremes = planes["thumb_ir"] > CHANNELS["ir"]
@@ -47,9 +47,10 @@ class OnnxLure(nn.Module):
         """What runs it: `CPUExecutionProvider`, `CUDAExecutionProvider` .."""
         return str(self.session.get_providers()[0])
 
-    def edit(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
-        """What a part of the whole image x (B, C, H, W) needs to know of it, for `edits`; its text is the part's."""
-        return whole_view(pad_to_multiple(x, self.multiple), self.extremes)
+    def condition(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
+        """What a part of the whole image x (B, C, H, W) needs to know of it: its `context_view`, from which the graph
+        itself makes the `Condition`."""
+        return context_view(pad_to_multiple(x, self.multiple), self.extremes)
 
     def forward(
         self,
@@ -59,7 +60,7 @@ class OnnxLure(nn.Module):
         t_vis: Tensor,
         strength_ir: float | Tensor = 1.0,
         strength_vis: float | Tensor = 1.0,
-        edits: tuple[Tensor, Tensor] | None = None,
+        conditions: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """As `Lure.forward`; a strength may also be a tensor (B,), one an image.
 
@@ -70,8 +71,8 @@ class OnnxLure(nn.Module):
         feed = dict(zip(INPUTS, (ir, vis, t_ir, t_vis), strict=True))
         strengths = (torch.as_tensor(s).reshape(-1) for s in (strength_ir, strength_vis))
         feed |= dict(zip(OPTIONAL[:2], strengths, strict=True))
-        if edits is not None:
-            feed |= dict(zip(OPTIONAL[2:], edits, strict=True))
+        if conditions is not None:
+            feed |= dict(zip(OPTIONAL[2:], conditions, strict=True))
         arrays = {k: np.ascontiguousarray(v.detach().float().cpu().numpy()) for k, v in feed.items()}
         try:
             fused: np.ndarray = self.session.run(["fused"], arrays)[0]
@@ -83,7 +84,7 @@ class OnnxLure(nn.Module):
         return torch.from_numpy(fused)
 
     def restore(
-        self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, edit: Tensor | None = None
+        self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, condition: Tensor | None = None
     ) -> Tensor:
         """An exported file holds the fusion alone.
 
@@ -128,9 +129,9 @@ def open_onnx(data: bytes, name: str, device: str = "auto") -> tuple[OnnxLure, P
     try:
         cfg = from_mapping(ModelConfig, record["config"], name)
         provenance = from_mapping(Provenance, record["provenance"], name)
-        multiple, reach = record["multiple"], record["reach"]
-        if multiple != 2 ** len(cfg.widths) or type(reach) is not int or not 0 <= reach <= 1 << 20:
-            raise ValueError(f"multiple {multiple}, reach {reach}")
+        multiple, halo = record["multiple"], record["reach"]
+        if multiple != 2 ** len(cfg.widths) or type(halo) is not int or not 0 <= halo <= 1 << 20:
+            raise ValueError(f"multiple {multiple}, reach {halo}")
         text = PromptTable(vectors_of(record["prompts"], cfg.text_dim), str(record["text_encoder"]))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
         raise LureError(f"{name}: its record is damaged ({str(e).splitlines()[0]})", "export it again") from e
@@ -145,7 +146,7 @@ def open_onnx(data: bytes, name: str, device: str = "auto") -> tuple[OnnxLure, P
     except Exception as e:  # its exceptions have no base class of their own
         reason = (str(e).splitlines() or [type(e).__name__])[0]
         raise LureError(f"{name}: onnxruntime cannot load it ({reason})", "export it again, or upgrade") from e
-    model = OnnxLure(session, multiple, reach, name)
+    model = OnnxLure(session, multiple, halo, name)
     if device.startswith("cuda") and model.provider != "CUDAExecutionProvider":
         raise LureError(f"device '{device}' cannot be used by onnxruntime", "check its CUDA libraries, or --device cpu")
     return model.eval(), text, provenance

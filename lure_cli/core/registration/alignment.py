@@ -1,10 +1,10 @@
-"""An alignment of two images, and how an image is moved by it."""
+"""The result: where each pixel of the visible image lies in the infrared one, and how an image is moved by it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lure_cli.errors import LureError
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 Model = Literal["auto", "affine"]
+"""What moves: a shift, rotation and uniform scale, or nothing; or any affine transform."""
 MODELS: tuple[str, ...] = get_args(Model)
-
-
 STILL = 0.0015
 """Share of the width below which a movement is within the error of the estimate and is taken for none."""
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ class Alignment:
     matrix: tuple[float, float, float, float, float, float]
     size: tuple[int, int]
     confidence: float = 1.0
+
+    def as_identity(self) -> Alignment:
+        """The alignment that moves nothing, of the same size and confidence."""
+        return replace(self, matrix=_IDENTITY)
 
     @property
     def is_identity(self) -> bool:
@@ -87,21 +91,18 @@ class Alignment:
         }
 
     @classmethod
-    def from_record(cls, found: Mapping[str, Any]) -> Alignment:
+    def from_record(cls, record: Mapping[str, Any]) -> Alignment:
         """From what `record` gave; only `matrix` and `size` must be there, the rest follows from them.
 
         Raises:
             KeyError, TypeError, ValueError: it is no such record.
         """
-        (a, b, c), (d, e, f) = ((float(v) for v in row) for row in found["matrix"])
-        width, height = (int(v) for v in found["size"])
-        confidence = float(found.get("confidence", 1.0))
+        (a, b, c), (d, e, f) = ((float(v) for v in row) for row in record["matrix"])
+        width, height = (int(v) for v in record["size"])
+        confidence = float(record.get("confidence", 1.0))
         if not all(map(math.isfinite, (a, b, c, d, e, f, confidence))) or a * e - b * d <= 0 or min(width, height) < 1:
             raise ValueError("not a transform of the plane")
         return cls((a, b, c, d, e, f), (width, height), confidence)
-
-
-_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def warp(x: np.ndarray, alignment: Alignment) -> np.ndarray:

@@ -1,9 +1,12 @@
-"""The coarse search: directions of edges, correlated over shifts, angles and scales."""
+"""The coarse search, over a pyramid: directions of edges, correlated over shifts, angles and scales.
+
+`Candidate`s are what is compared; a `PyramidLevel` scores them over all shifts at once by FFT.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,11 +15,11 @@ if TYPE_CHECKING:
 
 _TILE_REACH = 12
 _TILE_NEAR = 2.5
-"""Pixels of the finest level, see `Level.votes`."""
+"""Pixels of the finest level, see `PyramidLevel.agreement`."""
 
 
 @dataclass(frozen=True)
-class Guess:
+class Candidate:
     """A similarity about the centre of the frame: radians, factor, shift in pixels of the full image."""
 
     score: float
@@ -34,19 +37,24 @@ class Guess:
         return np.array([[c, -s, self.dx], [s, c, self.dy]])
 
 
-def around(guesses: list[Guess], degrees: float, factor: float) -> list[Guess]:
-    """Each guess and its eight neighbours in rotation and scale."""
+def with_neighbours(candidates: list[Candidate], degrees: float, factor: float) -> list[Candidate]:
+    """Each candidate and its eight neighbours in rotation and scale."""
     turn = math.radians(degrees)
     return [
-        Guess(0, g.angle + i * turn, g.scale * factor**j, g.dx, g.dy)
-        for g in guesses
+        Candidate(0, c.angle + i * turn, c.scale * factor**j, c.dx, c.dy)
+        for c in candidates
         for i in (-1, 0, 1)
         for j in (-1, 0, 1)
     ]
 
 
-class Level:
-    """Pairs reduced by one factor, and how well guesses fit them."""
+class PyramidLevel:
+    """Pairs reduced by one factor, and how well candidates fit them.
+
+    Args:
+        pairs: infrared and visible planes, float (H, W) in [0, 1], all of one size.
+        factor: by which they are reduced, at least 1.
+    """
 
     def __init__(self, pairs: list[tuple[np.ndarray, np.ndarray]], factor: float) -> None:
         height, width = pairs[0][0].shape
@@ -55,24 +63,24 @@ class Level:
         self.images = [(_reduce(ir, factor, self.shape), _reduce(vis, factor, self.shape)) for ir, vis in pairs]
         self.directions = [(_directions(ir), _directions(vis)) for ir, vis in self.images]
 
-    def best(self, guesses: list[Guess], reach: int, keep: int) -> list[Guess]:
-        """The guesses that fit best after each was shifted by up to `reach` pixels of this level, best first."""
+    def best(self, candidates: list[Candidate], *, reach: int, keep: int) -> list[Candidate]:
+        """Those that fit best after each was shifted by up to `reach` pixels of this level, best first."""
         import numpy as np
 
         correlators = [_Correlator(vis, reach) for _, vis in self.directions]
-        found = []
-        for g in guesses:
+        scored = []
+        for each in candidates:
             surfaces = [
-                correlate(*_warp_directions(ir, g.matrix / (1, 1, self.factor)))
+                correlate(*_warp_directions(ir, each.matrix / (1, 1, self.factor)))
                 for correlate, (ir, _) in zip(correlators, self.directions, strict=True)
             ]
             score, x, y = _peak(np.mean(surfaces, 0), reach)
-            # The peak lies in the frame of the turned image; the shift is told in that of the infrared image.
-            c, s = g.scale * math.cos(g.angle) * self.factor, g.scale * math.sin(g.angle) * self.factor
-            found.append(Guess(score, g.angle, g.scale, g.dx + c * x - s * y, g.dy + s * x + c * y))
-        return sorted(found, key=lambda g: -g.score)[:keep]
+            # The peak lies in the frame of the turned image; the shift counts in that of the infrared image.
+            c, s = (f(each.angle) * each.scale * self.factor for f in (math.cos, math.sin))
+            scored.append(replace(each, score=score, dx=each.dx + c * x - s * y, dy=each.dy + s * x + c * y))
+        return sorted(scored, key=lambda candidate: -candidate.score)[:keep]
 
-    def votes(self, centred: np.ndarray) -> float:
+    def agreement(self, centred: np.ndarray) -> float:
         """The share of the frame, by what there is to see, where edges fit nowhere better than where a transform puts
         them: 4 x 3 tiles each look for their best shift of up to `_TILE_REACH` pixels, and vote if it is near zero."""
         import numpy as np
@@ -155,7 +163,8 @@ def _reduce(x: np.ndarray, factor: float, shape: tuple[int, int]) -> np.ndarray:
     return reduced
 
 
-def gradient(x: np.ndarray, sigma: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def gradient(x: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives (along x, along y) of an image (H, W) smoothed by a Gaussian of `sigma` pixels."""
     from scipy.ndimage import gaussian_filter
 
     return tuple(gaussian_filter(x, sigma, order=order, mode="nearest") for order in ((0, 1), (1, 0)))

@@ -1,4 +1,4 @@
-"""The fine search: mutual information, by SimpleITK."""
+"""The fine search: mutual information, climbed from a candidate by SimpleITK."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.registration.alignment import Model, require_simpleitk
-from lure_cli.core.registration.edge_search import Guess, gradient
+from lure_cli.core.registration.edge_search import Candidate, gradient
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,7 @@ _RUNAWAY = 0.012
 """Share of the width that the last refinement may move."""
 
 
-def _strength(x: np.ndarray, sigma: float) -> np.ndarray:
+def _edge_strength(x: np.ndarray, sigma: float) -> np.ndarray:
     """How strong an edge is among its surroundings, float32 (H, W) in [0, 1]."""
     import numpy as np
     from scipy.ndimage import gaussian_filter
@@ -37,18 +37,18 @@ def _relief(x: np.ndarray) -> np.ndarray:
     return np.clip(relief, -3, 3).astype(np.float32)
 
 
-LOOKS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
-    lambda x: _strength(x, 1.2),
-    lambda x: _strength(x, 2.0),
+FEATURES: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
+    lambda x: _edge_strength(x, 1.2),
+    lambda x: _edge_strength(x, 2.0),
     _relief,
 )
-"""What the mutual information is taken of, each in a climb of its own; their median is the result."""
+"""What of an image (H, W) the mutual information is taken of, each in a climb of its own; their median counts."""
 
 
-def refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: Guess, model: Model) -> np.ndarray:
-    """Climb the mutual information of the edge strengths from a guess; (2, 3), about the centres of both frames.
+def refine(ir: np.ndarray, vis: np.ndarray, start: Candidate, *, factor: float, model: Model) -> np.ndarray:
+    """Climb the mutual information of one feature from a candidate; (2, 3), about the centres of both frames.
 
-    Where that runs away from the guess by more than `_RUNAWAY`, the guess is kept: on few edges the mutual information
+    Where that runs away from the start by more than `_RUNAWAY`, the start is kept: on few edges the mutual information
     may grow without end.
     """
     import numpy as np
@@ -57,13 +57,12 @@ def refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: Guess, model: 
     radius = factor * max(vis.shape) / 2
     # Edges that move by one pixel for a step of one in every parameter.
     turn = 0.4 * radius * radius
-    start = guess.matrix
     if model == "affine":
         transform = sitk.AffineTransform(2)
-        transform.SetParameters((*start[:, :2].ravel().tolist(), guess.dx, guess.dy))
+        transform.SetParameters((*start.matrix[:, :2].ravel().tolist(), start.dx, start.dy))
         steps = [turn] * 4 + [1.0, 1.0]
     else:
-        transform = sitk.Similarity2DTransform(guess.scale, guess.angle, (guess.dx, guess.dy), (0.0, 0.0))
+        transform = sitk.Similarity2DTransform(start.scale, start.angle, (start.dx, start.dy), (0.0, 0.0))
         steps = [turn] * 2 + [1.0, 1.0]
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfWorkUnits(1)  # sums in another order would change the last digits
@@ -75,9 +74,10 @@ def refine(ir: np.ndarray, vis: np.ndarray, factor: float, guess: Guess, model: 
     try:
         method.Execute(_itk_image(vis, factor), _itk_image(ir, factor))
     except RuntimeError:  # nothing to climb: an image without edges, or no overlap left
-        return start
+        return start.matrix
     refined = np.column_stack([np.reshape(transform.GetMatrix(), (2, 2)), transform.GetTranslation()])
-    return start if _distance(refined, start, vis.shape, factor) > _RUNAWAY * factor * vis.shape[1] else refined
+    moved = _distance(refined, start.matrix, vis.shape, factor)
+    return start.matrix if moved > _RUNAWAY * factor * vis.shape[1] else refined
 
 
 def _distance(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...], factor: float) -> float:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from lure_cli.core.images.picture import read_image
-from lure_cli.core.model.context import whole_view
+from lure_cli.core.model.context import context_view
 from lure_cli.core.pixels import pad_to_multiple
 from lure_cli.core.training.degradations import uniform
 from lure_cli.core.training.layout import Files
@@ -27,7 +27,7 @@ class Crop:
     image: Tensor
     """The whole of it: uint8 (C, H, W)."""
     whole: Tensor
-    """Its `whole_view` (3 C, T, T)."""
+    """Its `context_view` (3 C, T, T)."""
     window: tuple[slice, slice]
     size: int
     mirrored: bool
@@ -45,8 +45,8 @@ class Crop:
 
 
 def view_of(image: Tensor) -> Tensor:
-    """`whole_view` of one image (C, H, W) in [0, 1]."""
-    return whole_view(pad_to_multiple(image[None], 2), extremes=True)[0]
+    """`context_view` of one image (C, H, W) in [0, 1]."""
+    return context_view(pad_to_multiple(image[None], 2), extremes=True)[0]
 
 
 def view_with(whole: Tensor, part: Tensor) -> Tensor:

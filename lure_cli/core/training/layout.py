@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from lure_cli.core.images.picture import has_image_suffix
+from lure_cli.core.images.formats import has_image_suffix
 from lure_cli.core.pixels import MODALITY_NAMES, Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError

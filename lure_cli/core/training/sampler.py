@@ -46,7 +46,7 @@ class Sample:
     x: Tensor
     y: Tensor
     whole: Tensor
-    """`whole_view` (3 C, T, T) of the image that x is a part of: how dark or flat an image is shows there."""
+    """`context_view` (3 C, T, T) of the image that x is a part of: how dark or flat an image is shows there."""
     names: tuple[str, ...]
     text: str = ""
     """The prompt in words, where the text encoder reads words; without any, the names say it all."""

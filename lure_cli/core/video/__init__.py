@@ -1,0 +1,9 @@
+"""Clips.
+
+clip            a clip's frames and what is known of it
+source          what names a clip
+reader          video files, cameras and streams -> frames;  container, clock, pixels: its parts
+picture_folder  numbered pictures -> frames
+writer          pictures and sound -> a video file
+pyav            what reader and writer share of PyAV
+"""

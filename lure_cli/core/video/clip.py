@@ -1,69 +1,13 @@
-"""What clips have in common: how sources are recognised, frames, and what is known of a clip beforehand."""
+"""A clip: what is known of it beforehand, and its frames."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from lure_cli.core.images.picture import has_image_suffix
-from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
     import numpy as np
-
-SUFFIXES: tuple[str, ...] = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts"),
-    *(".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".mxf", ".y4m"),
-)
-"""Suffixes by which a file is taken for a clip; of another one, the first bytes decide."""
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.]+://")
-DEVICE = re.compile(r"(v4l2|avfoundation|dshow):(?!//)")
-SPACES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
-"""The matrices of H.273 -> PyAV's names."""
-
-
-def is_live(source: str) -> bool:
-    """Whether a source names a network stream or a camera, not something on disk."""
-    return bool(_URL.match(source) or DEVICE.match(source)) or source.startswith("/dev/video")
-
-
-def is_realtime(source: str) -> bool:
-    """Whether a live source sends at its own pace, so that what is not taken in time is lost or piles up."""
-    return is_live(source) and not re.match(r"(https?|tcp|file|pipe)://", source)
-
-
-def is_video(source: str) -> bool:
-    """Whether a source is a clip: by its name, or by its content where the name says nothing."""
-    path = Path(source)
-    if is_live(source) or path.suffix.lower() in SUFFIXES:
-        return True
-    if has_image_suffix(path) or not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            head = file.read(377)
-    except OSError:
-        return False
-    return (
-        (head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"heic", b"mif1"))
-        or head[:4] in (b"\x1aE\xdf\xa3", b"FLV\x01", b"\x00\x00\x01\xba")
-        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
-        or (len(head) == 377 and head[0] == head[188] == head[376] == 0x47)
-    )
-
-
-def require_av() -> Any:
-    """PyAV; LureError if it is not installed."""
-    try:
-        import av
-    except ImportError as error:
-        raise LureError(
-            f"clips need PyAV, which cannot be imported ({error})", 'pip install "lure-cli[video]"'
-        ) from error
-    return av  # its log stays off, as it is by default: written by Python, it can lock up with a decoder's threads
 
 
 @dataclass(frozen=True)
@@ -87,7 +31,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class About:
+class ClipInfo:
     """What is known of a clip before its first frame.
 
     Attributes:
@@ -111,18 +55,3 @@ class About:
     primaries: int = 2
     transfer: int = 2
     time_base: Fraction | None = None
-
-
-def matrix_of(said: int, size: tuple[int, int]) -> int:
-    """The colour matrix of H.273: the one that was said, or by the size, as players do: BT.709 for HD, else BT.601."""
-    if said in SPACES:
-        return said
-    return 1 if size[0] >= 1280 or size[1] >= 720 else 6
-
-
-def is_coloured(rgb: np.ndarray) -> bool:
-    """Whether a frame, uint8 (H, W, 3), is in colour, beyond what coding does to grey: 16 levels in 1 % of it."""
-    import numpy as np
-
-    spread = rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2)
-    return bool((spread >= 16).mean() > 0.01)

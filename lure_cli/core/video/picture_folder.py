@@ -10,8 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.core.images.picture import MAX_PIXELS, has_image_suffix, read_raw
-from lure_cli.core.video.clip import About, Frame, is_coloured
+from lure_cli.core.images.formats import has_image_suffix
+from lure_cli.core.images.guards import MAX_PIXELS
+from lure_cli.core.images.picture import read_raw
+from lure_cli.core.video.clip import ClipInfo, Frame
+from lure_cli.core.video.pixels import is_coloured
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -34,23 +37,26 @@ def list_numbered(folder: Path) -> list[tuple[int, Path]]:
         raise LureError(f"{folder}: cannot be read ({error.strerror})", "give a folder that you may read") from error
     if not paths:
         raise LureError(f"{folder}: holds no pictures", _HINT)
-    found: dict[int, Path] = {}
+    numbered: dict[int, Path] = {}
     for path in sorted(paths):
         match = _NUMBER.search(path.stem)
         if match is None:
             raise LureError(f"{path}: has no number", _HINT)
         number = int(match[1])
-        if number in found:
-            raise LureError(f"{found[number]} and {path} are both number {number}", "a clip is one folder of its own")
-        found[number] = path
-    numbers = sorted(found)
+        if number in numbered:
+            raise LureError(
+                f"{numbered[number]} and {path} are both number {number}", "a clip is one folder of its own"
+            )
+        numbered[number] = path
+    numbers = sorted(numbered)
     for number, following in pairwise(numbers):
         if following != number + 1:
+            before, behind = numbered[number].name, numbered[following].name
             raise LureError(
-                f"{folder}: number {number + 1} is missing, between {found[number].name} and {found[following].name}",
+                f"{folder}: number {number + 1} is missing, between {before} and {behind}",
                 "what follows would be paired with the wrong pictures; fill the gap or number them anew",
             )
-    return [(number, found[number]) for number in numbers]
+    return [(number, numbered[number]) for number in numbers]
 
 
 class PictureFolder:
@@ -71,9 +77,9 @@ class PictureFolder:
         self.source, self.grey, self._max_pixels, self._rate = source, grey, max_pixels, rate
         self._files = list_numbered(Path(source))
         first = self._read(self._files[0][1])
-        self.about = About(first.shape[1::-1], rate, len(self._files))
+        self.info = ClipInfo(first.shape[1::-1], rate, len(self._files))
         self.sound: list[Any] = []
-        self.others = 0
+        self.subtitles = 0
         self.zero = Fraction(0)
         self.damage: str | None = None
         self.mended = 0
@@ -93,8 +99,8 @@ class PictureFolder:
         for i, (number, path) in enumerate(self._files):
             try:
                 pixels = self._read(path)
-                if pixels.shape[1::-1] != self.about.size:
-                    (w, h), (v, g) = pixels.shape[1::-1], self.about.size
+                if pixels.shape[1::-1] != self.info.size:
+                    (w, h), (v, g) = pixels.shape[1::-1], self.info.size
                     raise LureError(f"{path}: is {w}x{h}, but the first picture is {v}x{g}", "bring them to one size")
             except LureError as error:
                 self.damage = f"{error.message}; {i} pictures come before it"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.files import cannot_be_written
 from lure_cli.core.images.picture import quantised
-from lure_cli.core.video.clip import About, matrix_of, require_av
+from lure_cli.core.video.clip import ClipInfo
+from lure_cli.core.video.pyav import SPACES, colour_matrix, require_av, smooth_scaling
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -19,29 +20,49 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Codec:
+class Codec:
+    """One way to encode clips.
+
+    Attributes:
+        encoder: as FFmpeg calls it.
+        option: what sets its quality; empty if it is lossless.
+        quality: its quality where none is asked for.
+        worst: the largest number, which is the worst quality.
+        suffixes: of the files that hold it.
+    """
+
     encoder: str
-    option: str  # what sets its quality
+    option: str
     quality: int
     worst: int
     suffixes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """How a clip is written, as `check_clip` found it possible: a key of `CODECS`, its quality (None: the codec's own)
+    and 8 or 16 bits per channel."""
+
+    codec: str
+    quality: int | None = None
+    bits: int = 8
+
+
 _USUAL = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".ts")
-CODECS: dict[str, _Codec] = {
-    "h264": _Codec("libx264", "crf", 18, 51, _USUAL),
-    "h265": _Codec("libx265", "crf", 20, 51, (".mp4", ".m4v", ".mov", ".mkv", ".ts")),
-    "vp9": _Codec("libvpx-vp9", "crf", 24, 63, (".webm", ".mkv", ".mp4")),
-    "mpeg4": _Codec("mpeg4", "qscale", 3, 31, _USUAL),
-    "ffv1": _Codec("ffv1", "", 0, 0, (".mkv", ".avi")),
+CODECS: dict[str, Codec] = {
+    "h264": Codec("libx264", "crf", 18, 51, _USUAL),
+    "h265": Codec("libx265", "crf", 20, 51, (".mp4", ".m4v", ".mov", ".mkv", ".ts")),
+    "vp9": Codec("libvpx-vp9", "crf", 24, 63, (".webm", ".mkv", ".mp4")),
+    "mpeg4": Codec("mpeg4", "qscale", 3, 31, _USUAL),
+    "ffv1": Codec("ffv1", "", 0, 0, (".mkv", ".avi")),
 }
 """What clips are written in; ffv1 is lossless, and the only one of 16 bits."""
 SUFFIXES: tuple[str, ...] = (*_USUAL, ".webm")
 """Suffixes of clips that are written."""
 
 
-def check_clip(suffix: str, codec: str = "auto", quality: int | None = None, bits: int = 8) -> str:
-    """Which codec a clip is written in; asked before any work is done for it.
+def check_clip(suffix: str, *, codec: str = "auto", quality: int | None = None, bits: int = 8) -> Encoding:
+    """How a clip is written; asked before any work is done for it.
 
     Args:
         suffix: of the file, as ".mp4"; it sets the container.
@@ -64,20 +85,20 @@ def check_clip(suffix: str, codec: str = "auto", quality: int | None = None, bit
             codec = "mpeg4"
     if codec not in CODECS:
         raise LureError(f"codec '{codec}' is not known", f"use one of auto, {', '.join(CODECS)}")
-    kind = CODECS[codec]
+    known = CODECS[codec]
     if bits == 16 and codec != "ffv1":
         raise LureError(f"{codec} is not written with 16 bits", "leave --codec out and write to .mkv, or 8 bits")
-    if suffix.lower() not in kind.suffixes:
-        raise LureError(f"'{suffix}' files do not hold {codec}", f"use one of {', '.join(kind.suffixes)}")
-    if kind.encoder not in av.codecs_available:
+    if suffix.lower() not in known.suffixes:
+        raise LureError(f"'{suffix}' files do not hold {codec}", f"use one of {', '.join(known.suffixes)}")
+    if known.encoder not in av.codecs_available:
         raise LureError(f"this PyAV has no encoder for {codec}", "choose another --codec")
-    if quality is not None and not kind.option:
+    if quality is not None and not known.option:
         raise LureError(f"{codec} is lossless and has no --crf", "leave it out")
-    if quality is not None and not 0 <= quality <= kind.worst:
+    if quality is not None and not 0 <= quality <= known.worst:
         raise LureError(
-            f"--crf {quality} is outside 0 to {kind.worst}", "lower is better and larger; 18 is near lossless"
+            f"--crf {quality} is outside 0 to {known.worst}", "lower is better and larger; 18 is near lossless"
         )
-    return codec
+    return Encoding(codec, quality, bits)
 
 
 class VideoWriter:
@@ -85,10 +106,8 @@ class VideoWriter:
 
     Args:
         path: the file; its suffix sets the container.
-        about: of the visible clip: size, pixel aspect, colour matrix, rate, unit of time stamps.
-        codec: from `check_clip`.
-        quality: see there.
-        bits: 8 or 16 per channel; 16 need `ffv1`.
+        info: of the visible clip: size, pixel aspect, colour matrix, rate, unit of time stamps.
+        encoding: from `check_clip`.
         sound: streams whose packets will be copied, as far as the container can hold them.
         zero: what was subtracted from the time stamps of the sound's clip, in seconds.
         name: what errors call the file, if not by its path.
@@ -105,52 +124,58 @@ class VideoWriter:
     def __init__(
         self,
         path: Path,
-        about: About,
-        codec: str,
-        quality: int | None = None,
-        bits: int = 8,
+        info: ClipInfo,
+        encoding: Encoding,
+        *,
         sound: Iterable[Any] = (),
         zero: Fraction = Fraction(0),
         name: str | None = None,
     ) -> None:
         self._av = av = require_av()
-        self._name, self._bits, self._zero = name or str(path), bits, zero
-        self._rate = about.rate or Fraction(25)
-        kind, suffix = CODECS[codec], path.suffix.lower()
-        even = not (about.size[0] % 2 or about.size[1] % 2)
+        self._name, self._bits, self._zero = name or str(path), encoding.bits, zero
+        codec, suffix = encoding.codec, path.suffix.lower()
+        even = not (info.size[0] % 2 or info.size[1] % 2)
         self.full_chroma = codec in ("h264", "h265") and not even
-        self.unsquare = about.aspect != 1 and codec in ("vp9", "ffv1")
-        self._format = "yuv420p" if not self.full_chroma else "yuv444p"
+        self.unsquare = info.aspect != 1 and codec in ("vp9", "ffv1")
+        self._format = "yuv444p" if self.full_chroma else "yuv420p"
         if codec == "ffv1":
-            self._format = "bgr0" if bits == 8 else "gbrp16le"
+            self._format = "bgr0" if encoding.bits == 8 else "gbrp16le"
         # An .avi counts frames and has no time stamps.
         self._steady = suffix == ".avi"
-        self._unit = 1 / self._rate if self._steady else about.time_base or 1 / self._rate
+        rate = info.rate or Fraction(25)
+        self._unit = 1 / rate if self._steady else info.time_base or 1 / rate
         self._last = -1
-        self._matrix = matrix_of(about.matrix, about.size)
+        self._matrix = colour_matrix(info.matrix, info.size)
         options = {"movflags": "+faststart"} if suffix in (".mp4", ".m4v", ".mov") else {}
         try:
             self._container = av.open(f"file:{path}", "w", options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise cannot_be_written(self._name, error) from error
         try:
-            self._stream = s = self._container.add_stream(kind.encoder, rate=self._rate)
-            s.width, s.height, s.pix_fmt = about.size[0], about.size[1], self._format
-            s.codec_context.time_base = self._unit
-            s.codec_context.sample_aspect_ratio = about.aspect
-            if not self._format.startswith(("bgr", "gbr")):
-                s.codec_context.colorspace, s.codec_context.color_range = self._matrix, 1
-                s.codec_context.color_primaries, s.codec_context.color_trc = about.primaries, about.transfer
-            value = kind.quality if quality is None else quality
-            if kind.option == "crf":
-                s.options = {"crf": str(value)} | ({"x265-params": "log-level=none"} if codec == "h265" else {})
-            elif kind.option:
-                s.codec_context.qmin = s.codec_context.qmax = max(value, 1)
+            self._stream = self._add_stream(info, rate, encoding)
             self._sound, self.silent = self._copies(sound)
         except (av.FFmpegError, OSError, ValueError) as error:
             self._container.close()
             raise cannot_be_written(self._name, error) from error
-        self._reformat = av.video.reformatter.VideoReformatter()
+        self._reformat = av.video.reformatter.VideoReformatter().reformat
+
+    def _add_stream(self, info: ClipInfo, rate: Fraction, encoding: Encoding) -> Any:
+        """The stream of pictures, its encoder set up."""
+        codec = CODECS[encoding.codec]
+        stream = self._container.add_stream(codec.encoder, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = *info.size, self._format
+        context = stream.codec_context
+        context.time_base, context.sample_aspect_ratio = self._unit, info.aspect
+        if self._format.startswith("yuv"):
+            context.colorspace, context.color_range = self._matrix, 1
+            context.color_primaries, context.color_trc = info.primaries, info.transfer
+        quality = codec.quality if encoding.quality is None else encoding.quality
+        if codec.option == "crf":
+            quiet = {"x265-params": "log-level=none"} if encoding.codec == "h265" else {}
+            stream.options = {"crf": str(quality)} | quiet
+        elif codec.option:
+            context.qmin = context.qmax = max(quality, 1)
+        return stream
 
     def _copies(self, sound: Iterable[Any]) -> tuple[dict[int, Any], list[str]]:
         """The streams of sound in the new file, by their place in the old one; and the codecs that do not fit."""
@@ -173,17 +198,14 @@ class VideoWriter:
         Raises:
             LureError: the disk is full, or the container cannot hold such time stamps.
         """
-        av = self._av.video.reformatter
         frame = self._av.VideoFrame.from_ndarray(quantised(x, self._bits), "rgb24" if self._bits == 8 else "rgb48le")
         # From RGB, whose range is full, to the limited range that players expect of video.
-        frame = self._reformat.reformat(
+        frame = self._reformat(
             frame,
             format=self._format,
-            dst_colorspace={1: "ITU709", 9: "BT2020", 10: "BT2020", 7: "SMPTE240M", 4: "FCC"}.get(
-                self._matrix, "ITU601"
-            ),
+            dst_colorspace=SPACES[self._matrix],
             dst_color_range=1 if self._format.startswith("yuv") else 2,
-            interpolation=av.Interpolation.BICUBIC | av.Interpolation.ACCURATE_RND | av.Interpolation.FULL_CHR_H_INT,
+            interpolation=smooth_scaling(self._av),
         )
         stamp = round(time / self._unit)
         if stamp <= self._last:

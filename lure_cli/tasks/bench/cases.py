@@ -1,4 +1,4 @@
-"""The protocol of degradation-aware fusion: fuse degraded pairs, score against the clean ones, case by case."""
+"""`lure bench fusion`: fuse degraded pairs, score them against the clean ones, case by case."""
 
 from __future__ import annotations
 
@@ -8,21 +8,32 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.bench.result import CLEAN, METRICS, SELF, UNPROMPTED, WRONG, Bench, BenchOptions, Case
+from lure_cli.tasks.bench.adherence import wrong_prompt
+from lure_cli.tasks.bench.result import (
+    CLEAN,
+    METRICS,
+    SELF,
+    UNPROMPTED,
+    WRONG,
+    Case,
+    FusionBench,
+    FusionBenchOptions,
+)
 from lure_cli.tasks.evaluate.evaluate import evaluate, plan_evaluation
 from lure_cli.tasks.evaluate.images import EvaluateOptions
 from lure_cli.tasks.paths.pairing import find_pairs
+from lure_cli.tasks.prompt import parse_prompt
 from lure_cli.tasks.weights.find import resolve_weights, weights_label
 
 if TYPE_CHECKING:
     from lure_cli.tasks.evaluate.summary import Evaluation
+    from lure_cli.tasks.inference.fuser import Fuser
 
-
-_LAYOUT = 'a folder of cases holds cases.json, such as {"vis_haze": "haze"}, and vis_haze/ir, vis_haze/vi'
+_EXPECTED_LAYOUT = 'a folder of cases holds cases.json, such as {"vis_haze": "haze"}, and vis_haze/ir, vis_haze/vi'
 
 
 def find_cases(folder: Path, only: Sequence[str] | None = None) -> tuple[Case, ...]:
@@ -35,34 +46,34 @@ def find_cases(folder: Path, only: Sequence[str] | None = None) -> tuple[Case, .
     try:
         prompts = json.loads(index.read_text(encoding="utf-8"))
     except OSError as error:
-        raise LureError(f"{index}: cannot be read ({error.strerror})", _LAYOUT) from error
+        raise LureError(f"{index}: cannot be read ({error.strerror})", _EXPECTED_LAYOUT) from error
     except ValueError as error:
-        raise LureError(f"{index}: is no JSON ({error})", _LAYOUT) from error
+        raise LureError(f"{index}: is no JSON ({error})", _EXPECTED_LAYOUT) from error
     if not isinstance(prompts, dict) or not prompts or not all(isinstance(p, str) for p in prompts.values()):
-        raise LureError(f"{index}: does not map cases to prompts", _LAYOUT)
+        raise LureError(f"{index}: does not map cases to prompts", _EXPECTED_LAYOUT)
     unknown = sorted(set(only or ()) - set(prompts))
     if unknown:
         raise LureError(f"{index}: has no case '{unknown[0]}'", f"there are {', '.join(prompts)}")
     cases = []
     for name, prompt in prompts.items():
         if name in ("", ".", "..") or Path(name).name != name:
-            raise LureError(f"{index}: '{name}' cannot be the name of a folder", _LAYOUT)
+            raise LureError(f"{index}: '{name}' cannot be the name of a folder", _EXPECTED_LAYOUT)
         if only and name not in only:
             continue
         vis = folder / name / "vi"
         case = Case(name, prompt, folder / name / "ir", vis if vis.is_dir() else folder / name / "vis")
         for side in (case.ir, case.vis):
             if not side.is_dir():
-                raise LureError(f"{side}: no such folder", _LAYOUT)
+                raise LureError(f"{side}: no such folder", _EXPECTED_LAYOUT)
         cases.append(case)
     return tuple(cases)
 
 
-def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) -> Bench:
+def bench_fusion(options: FusionBenchOptions, progress: Callable[[str], None] | None = None) -> FusionBench:
     """Fuse and score every case.
 
     Each weights file stands in the table twice: fused with the case's prompt, and (`-no-prompt`) without one; with
-    `wrong` also (`-wrong-prompt`) with a wrong one, see `adherence.py`. Other methods and the floors stand beside
+    `wrong` also (`-wrong-prompt`) with a wrong one, see `adherence.py`. Other methods and the baselines stand beside
     it. All are scored against the clean sources. self-PSNR is that of a method's fused image against its own fusion of
     the clean pair (of weights, with that case's own prompt), grey, peak 255, in dB.
 
@@ -74,21 +85,18 @@ def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) 
     Raises:
         LureError: cases, clean sources or weights that are missing, prompts that are not understood.
     """
-    from lure_cli.core.metrics.baselines import FLOORS
-    from lure_cli.tasks.bench.adherence import wrong_prompt
-    from lure_cli.tasks.prompt import parse_prompt
+    from lure_cli.core.metrics.baselines import BASELINES
 
     cases, clean = _with_clean(options)
-    for case in cases:
-        parse_prompt(case.prompt or None)
+    prompts = {case.name: parse_prompt(case.prompt or None) for case in cases}
     for name, path in options.fused:
         if not path.is_dir():
             raise LureError(f"{path}: no such folder", f"method {name} needs a folder with one folder a case")
     weights = label_weights(options.weights, progress)
-    wrong = {case.name: wrong_prompt(parse_prompt(case.prompt or None)) for case in cases} if options.wrong else {}
+    wrong = {case: wrong_prompt(prompt) for case, prompt in prompts.items()} if options.wrong else {}
     own = [name + suffix for name in weights for suffix in ("", UNPROMPTED, WRONG)[: 3 if wrong else 2]]
-    floors = list(FLOORS) if options.floors else []
-    methods = [*own, *(name for name, _ in options.fused), *floors]
+    baselines = list(BASELINES) if options.baselines else []
+    methods = [*own, *(name for name, _ in options.fused), *baselines]
     if not methods:
         raise LureError("there is nothing to score", "give --weights, --fused NAME=DIR or --floors")
     if len(set(methods)) < len(methods):
@@ -96,39 +104,52 @@ def bench(options: BenchOptions, progress: Callable[[str], None] | None = None) 
     say = progress or (lambda line: None)
     failed: list[LureError] = []
     with tempfile.TemporaryDirectory(prefix="lure-bench-") as scratch:
-        made = options.save or Path(scratch)
+        folder = options.save or Path(scratch)
         for name, path in weights.items():
-            _fuse_cases(name, path, cases, wrong, made, options, say, failed)
-        for name in floors:
+            fuser = _load_fuser(path, options)
+            for case in cases:
+                say(f"{case.name}: fusing with {name}")
+                runs = {"": prompts[case.name], UNPROMPTED: Prompt()}
+                if wrong:
+                    runs[WRONG] = wrong[case.name]
+                failed += _fuse_case(fuser, case, runs, folder / name)
+        for name in baselines:
             say(f"{name}: fusing")
-            _fuse_floor(name, cases, made / name, failed)
-        roots = {name: made / name for name in (*own, *floors)} | dict(options.fused)
+            for case in cases:
+                failed += _fuse_baseline(name, case, folder / name)
+        roots = {name: folder / name for name in (*own, *baselines)} | dict(options.fused)
         reference = {name + suffix: name for name in weights for suffix in (UNPROMPTED, WRONG)}
         clean_sources = (options.clean_ir or clean.ir, options.clean_vis or clean.vis)
-        values: dict[str, Any] = {}
+        values: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
         notes: list[str] = []
         for case in cases:
             say(f"{case.name}: scoring")
             common = options.common or bool(failed)  # a pair that could not be fused is left out for every method
             plan = _scoring(case, {m: roots[m] for m in methods}, clean_sources, options, common)
-            found = evaluate(plan_evaluation(plan))
-            failed += found.failed
-            notes += found.notes
-            values[case.name] = _values(found, {m: roots[reference.get(m, m)] / CLEAN for m in methods})
-    prompts = {case.name: case.prompt for case in cases}
-    notes = list(dict.fromkeys(notes))
-    return Bench(options.convention, prompts, tuple(methods), values, tuple(failed), tuple(notes), wrong)
+            evaluation = evaluate(plan_evaluation(plan))
+            failed += evaluation.failed
+            notes += evaluation.notes
+            values[case.name] = _values(evaluation, {m: roots[reference.get(m, m)] / CLEAN for m in methods})
+    return FusionBench(
+        convention=options.convention,
+        prompts={case.name: case.prompt for case in cases},
+        methods=tuple(methods),
+        values=values,
+        failed=tuple(failed),
+        notes=tuple(dict.fromkeys(notes)),
+        wrong=wrong,
+    )
 
 
 def label_weights(weights: Sequence[str], say: Callable[[str], None] | None = None) -> dict[str, Path]:
     """A name for each, and its file; LureError if two have the same, or one is missing."""
-    found = {weights_label(w): resolve_weights(w, say) for w in weights}
-    if len(found) < len(weights):
+    files = {weights_label(w): resolve_weights(w, say) for w in weights}
+    if len(files) < len(weights):
         raise LureError("two weight files have the same name", "rename one of them, or give copies")
-    return found
+    return files
 
 
-def _with_clean(options: BenchOptions) -> tuple[tuple[Case, ...], Case]:
+def _with_clean(options: FusionBenchOptions) -> tuple[tuple[Case, ...], Case]:
     """All cases, `clean` first, which is added if only others were asked for."""
     if (options.clean_ir is None) != (options.clean_vis is None):
         raise LureError("--clean-ir and --clean-vis belong together", "give both")
@@ -144,61 +165,57 @@ def _with_clean(options: BenchOptions) -> tuple[tuple[Case, ...], Case]:
     return (clean, *cases), clean
 
 
-def _fuse_cases(
-    name: str,
-    weights: Path,
-    cases: Sequence[Case],
-    wrong: Mapping[str, Prompt],
-    made: Path,
-    options: BenchOptions,
-    say: Callable[[str], None],
-    failed: list[LureError],
-) -> None:
+def _load_fuser(weights: Path, options: FusionBenchOptions) -> Fuser:
+    from lure_cli.tasks.inference.fuser import Fuser  # and torch, which baselines do without
+
+    return Fuser.from_pretrained(weights, options.device, options.dtype)
+
+
+def _fuse_case(fuser: Fuser, case: Case, runs: Mapping[str, Prompt], root: Path) -> list[LureError]:
+    """Fuse the pairs of a case with each prompt of `runs`; the images go to `<root><key of the run>/<case>`.
+
+    Returns:
+        What became of the pairs that could not be fused.
+    """
     from lure_cli.core.images.picture import write_image
-    from lure_cli.tasks.inference.fuser import Fuser
-    from lure_cli.tasks.prompt import parse_prompt
 
-    fuser = Fuser.from_pretrained(weights, options.device, options.dtype)
-    for case in cases:
-        say(f"{case.name}: fusing with {name}")
-        prompt = parse_prompt(case.prompt or None)
-        for pair in find_pairs(case.ir, case.vis, f"{made / name / case.name}{os.sep}")[0]:
-            try:
-                told = fuser.fuse(pair.ir, pair.vis, prompt)
-                plain = fuser.fuse(pair.ir, pair.vis, parse_prompt(None)) if case.prompt else told
-                write_image(pair.output, told)
-                write_image(made / (name + UNPROMPTED) / case.name / pair.output.name, plain)
-                if case.name in wrong:
-                    misled = fuser.fuse(pair.ir, pair.vis, wrong[case.name])
-                    write_image(made / (name + WRONG) / case.name / pair.output.name, misled)
-            except LureError as error:
-                failed.append(error)
+    failed = []
+    for pair in find_pairs(case.ir, case.vis, f"{root / case.name}{os.sep}")[0]:
+        try:
+            fused = {prompt: fuser.fuse(pair.ir, pair.vis, prompt) for prompt in dict.fromkeys(runs.values())}
+            for suffix, prompt in runs.items():
+                write_image(root.with_name(root.name + suffix) / case.name / pair.output.name, fused[prompt])
+        except LureError as error:
+            failed.append(error)
+    return failed
 
 
-def _fuse_floor(name: str, cases: Sequence[Case], root: Path, failed: list[LureError]) -> None:
+def _fuse_baseline(name: str, case: Case, root: Path) -> list[LureError]:
+    """As `_fuse_case`, with a baseline; the images go to `<root>/<case>`."""
     from lure_cli.core.images.picture import read_pixels, write_image
     from lure_cli.core.metrics import to_grey
-    from lure_cli.core.metrics.baselines import FLOORS
+    from lure_cli.core.metrics.baselines import BASELINES
 
-    for case in cases:
-        for pair in find_pairs(case.ir, case.vis, f"{root / case.name}{os.sep}")[0]:
-            try:
-                ir, vis = (to_grey(read_pixels(path)) for path in (pair.ir, pair.vis))
-                write_image(pair.output, FLOORS[name](ir, vis) / 255)
-            except LureError as error:
-                failed.append(error)
+    failed = []
+    for pair in find_pairs(case.ir, case.vis, f"{root / case.name}{os.sep}")[0]:
+        try:
+            ir, vis = (to_grey(read_pixels(path)) for path in (pair.ir, pair.vis))
+            write_image(pair.output, BASELINES[name](ir, vis) / 255)
+        except LureError as error:
+            failed.append(error)
+    return failed
 
 
 def _scoring(
-    case: Case, roots: Mapping[str, Path], clean: tuple[Path, Path], options: BenchOptions, common: bool
+    case: Case, roots: Mapping[str, Path], clean: tuple[Path, Path], options: FusionBenchOptions, common: bool
 ) -> EvaluateOptions:
     fused = tuple((method, root / case.name) for method, root in roots.items())
     return EvaluateOptions(
         fused,
         case.ir,
         case.vis,
-        METRICS,
-        options.convention,
+        metrics=METRICS,
+        convention=options.convention,
         clean_ir=clean[0],
         clean_vis=clean[1],
         common=common,
@@ -206,18 +223,18 @@ def _scoring(
     )
 
 
-def _values(found: Evaluation, clean: Mapping[str, Path]) -> dict[str, dict[str, dict[str, float]]]:
+def _values(evaluation: Evaluation, clean: Mapping[str, Path]) -> dict[str, dict[str, dict[str, float]]]:
     """method -> image -> metric -> value, with self-PSNR against the method's files in its clean folder."""
-    by_method: dict[str, Any] = {m.name: m for m in found.methods}
-    made: dict[str, dict[str, dict[str, float]]] = {}
+    by_name = {method.name: method for method in evaluation.methods}
+    values: dict[str, dict[str, dict[str, float]]] = {}
     for method, root in clean.items():
-        of = {}
-        for index, files in enumerate(found.images):
-            of[files.name] = {metric: float(by_method[method].values[metric][index]) for metric in METRICS}
+        values[method] = {}
+        for index, files in enumerate(evaluation.images):
             fused = files.fused[method]
-            of[files.name][SELF] = math.nan if fused.parent == root else _self_psnr(fused, root / fused.name)
-        made[method] = of
-    return made
+            of_image = {metric: float(by_name[method].values[metric][index]) for metric in METRICS}
+            of_image[SELF] = math.nan if fused.parent == root else _self_psnr(fused, root / fused.name)
+            values[method][files.name] = of_image
+    return values
 
 
 def _self_psnr(fused: Path, of_clean: Path) -> float:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lure_cli.core.pixels import MODALITY_NAMES, Modality
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench.adherence import wrong_prompt
 from lure_cli.tasks.bench.cases import label_weights
-from lure_cli.tasks.bench.result import UNPROMPTED, WRONG, defined
+from lure_cli.tasks.bench.result import UNPROMPTED, WRONG
 from lure_cli.tasks.paths.find import list_images
-from lure_cli.tasks.report.table import Cell, Table, format_number, markdown_table, marks_of
 from lure_cli.tasks.weights.find import DEFAULT
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from lure_cli.core.pixels import MODALITY_NAMES, Modality
     from lure_cli.tasks.inference.fuser import Fuser
 
 METRICS = ("PSNR", "SSIM")
 INPUT = "input"
-_LAYOUT = "it holds restoration/<visible|infrared>/<degradation>/<set>/test/{degraded,clean}, with equal names"
+_EXPECTED_LAYOUT = "it holds restoration/<visible|infrared>/<degradation>/<set>/test/{degraded,clean}, with equal names"
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class RestoreBenchOptions:
     """
 
     data: Path
+    _: KW_ONLY
     weights: tuple[str, ...] = (DEFAULT,)
     only: tuple[str, ...] = ()
     clean: tuple[tuple[str | None, Path], ...] = ()
@@ -77,22 +76,30 @@ class RestoreBench:
 
     def mean(self, name: str, method: str, metric: str) -> float:
         """The mean over the images of a set; those without a finite value are left out. NaN if that is all of them."""
-        found = [values[metric] for values in self.values[name].get(method, {}).values()]
-        found = [v for v in found if math.isfinite(v)]
-        return sum(found) / len(found) if found else math.nan
+        values = [of[metric] for of in self.values[name].get(method, {}).values() if math.isfinite(of[metric])]
+        return sum(values) / len(values) if values else math.nan
 
     def identical(self, name: str, method: str) -> int:
         """How many images of a set came out as their reference, to the last bit."""
         return sum(math.isinf(values["PSNR"]) for values in self.values[name].get(method, {}).values())
 
+    def count(self, name: str) -> int:
+        """How many images of a set were scored."""
+        return max(map(len, self.values[name].values()))
+
+    @property
+    def wrong(self) -> bool:
+        """Whether there are runs with wrong prompts."""
+        return self.methods[-1].endswith(WRONG)
+
 
 def parse_clean(values: Iterable[str]) -> tuple[tuple[str | None, Path], ...]:
     """`--clean`: DIR, vis=DIR or ir=DIR."""
-    made: list[tuple[str | None, Path]] = []
+    folders: list[tuple[str | None, Path]] = []
     for value in values:
         side, equals, rest = value.partition("=")
-        made.append((side, Path(rest)) if equals and side in MODALITY_NAMES else (None, Path(value)))
-    return tuple(made)
+        folders.append((side, Path(rest)) if equals and side in MODALITY_NAMES else (None, Path(value)))
+    return tuple(folders)
 
 
 def find_sets(options: RestoreBenchOptions) -> tuple[RestorationSet, ...]:
@@ -107,24 +114,23 @@ def find_sets(options: RestoreBenchOptions) -> tuple[RestorationSet, ...]:
     o = options
     if o.limit is not None and o.limit < 1:
         raise LureError(f"--limit {o.limit} leaves nothing to do", "give a number from 1 on")
-    found = [
+    test_sets = [
         RestorationSet(f"{MODALITY_NAMES[m]}/{degradation}/{name}", m, degradation, tuple((f[0], f[1]) for f in files))
         for (m, degradation), sets in restoration_pairs(read_layout(o.data), "never trained on").items()
         for name, files in sets.items()
     ]
     for wanted in o.only:
-        if not any(_is_called(each, wanted) for each in found):
-            raise LureError(
-                f"{o.data}: has no test set '{wanted}'", f"there are {', '.join(s.name for s in found) or 'none'}"
-            )
+        if not any(_is_called(each, wanted) for each in test_sets):
+            known = ", ".join(each.name for each in test_sets) or "none"
+            raise LureError(f"{o.data}: has no test set '{wanted}'", f"there are {known}")
     if o.only:
-        found = [each for each in found if any(_is_called(each, wanted) for wanted in o.only)]
-    if not found and not o.clean:
-        raise LureError(f"{o.data}: holds no test sets", _LAYOUT)
-    found += [_clean_set(side, folder) for side, folder in o.clean]
-    if len({each.name for each in found}) < len(found):
+        test_sets = [each for each in test_sets if any(_is_called(each, wanted) for wanted in o.only)]
+    if not test_sets and not o.clean:
+        raise LureError(f"{o.data}: holds no test sets", _EXPECTED_LAYOUT)
+    test_sets += [_clean_set(side, folder) for side, folder in o.clean]
+    if len({each.name for each in test_sets}) < len(test_sets):
         raise LureError("two folders of clean images have the same name", "give each once, or rename one")
-    return tuple(RestorationSet(each.name, each.modality, each.degradation, each.files[: o.limit]) for each in found)
+    return tuple(replace(each, files=each.files[: o.limit]) for each in test_sets)
 
 
 def _is_called(each: RestorationSet, wanted: str) -> bool:
@@ -157,7 +163,7 @@ def bench_restore(options: RestoreBenchOptions, progress: Callable[[str], None] 
     All is scored as 8-bit images, visible ones in colour, with `reference_psnr` and `reference_ssim` of
     `lure_cli.core.metrics` (the SSIM of scikit-image: 7x7 uniform window, mean over channels). Clean images are
     restored without a prompt, and scored against themselves. `no_prompt` and `wrong` add runs without a prompt
-    (`-no-prompt`) and with a wrong one (`-wrong-prompt`, see `honesty.wrong_prompt`).
+    (`-no-prompt`) and with a wrong one (`-wrong-prompt`, see `adherence.wrong_prompt`).
 
     Args:
         options: what to do. With `save`, restored images are kept as `<save>/<method>/<set>/<name>.png`; files that
@@ -188,8 +194,8 @@ def bench_restore(options: RestoreBenchOptions, progress: Callable[[str], None] 
             except LureError as error:
                 failed.append(error)
                 continue
-            for method, found in scores.items():
-                values[each.name][method][degraded.stem] = found
+            for method, of_method in scores.items():
+                values[each.name][method][degraded.stem] = of_method
     return RestoreBench(sets, tuple(methods), values, tuple(failed))
 
 
@@ -217,14 +223,14 @@ def _score_image(
     reference = quantised(y, 8)
     scores = {INPUT: _scores(quantised(x, 8), reference)} if each.degradation else {}
     for name, fuser in fusers.items():
-        made: dict[Prompt, np.ndarray] = {}
+        restored: dict[Prompt, np.ndarray] = {}
         for suffix, prompt in _runs(each.prompt, options).items():
             method = name + suffix
-            if prompt not in made:
-                made[prompt] = fuser.fulfil_one(x, each.modality, Request(prompt))[0]
-            scores[method] = _scores(quantised(made[prompt], 8), reference)
+            if prompt not in restored:
+                restored[prompt] = fuser.restore_request(x, each.modality, Request(prompt)).picture
+            scores[method] = _scores(quantised(restored[prompt], 8), reference)
             if options.save is not None:
-                write_image(options.save / method / each.name / f"{degraded.stem}.png", made[prompt])
+                write_image(options.save / method / each.name / f"{degraded.stem}.png", restored[prompt])
     return scores
 
 
@@ -235,88 +241,6 @@ def _scores(image: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     return {"PSNR": reference_psnr(image, reference), "SSIM": reference_ssim(image, reference)}
 
 
-def to_dict(found: RestoreBench) -> dict[str, Any]:
-    """JSON-ready: the means of each set, and the values of every image; undefined and infinite is null."""
-    return {
-        "methods": list(found.methods),
-        "sets": [
-            {
-                "set": each.name,
-                "modality": each.modality,
-                "prompt": each.degradation,
-                **({"wrong_prompt": _wrong(each)} if _has_wrong(found) else {}),
-                "images": _count(found, each),
-                "means": {m: {k: defined(found.mean(each.name, m, k)) for k in METRICS} for m in found.methods},
-                "identical": {m: found.identical(each.name, m) for m in found.methods},
-            }
-            for each in found.sets
-        ],
-        "images": {
-            name: {m: {i: {k: defined(v) for k, v in x.items()} for i, x in y.items()} for m, y in of.items()}
-            for name, of in found.values.items()
-        },
-    }
-
-
-def _has_wrong(found: RestoreBench) -> bool:
-    return found.methods[-1].endswith(WRONG)
-
-
-def _wrong(each: RestorationSet) -> str:
-    """The degradation that a wrong prompt names."""
+def named_wrongly(each: RestorationSet) -> str:
+    """The degradation that a set's wrong prompt names."""
     return str(getattr(wrong_prompt(each.prompt), each.modality)[0])
-
-
-def _count(found: RestoreBench, each: RestorationSet) -> int:
-    """How many images were scored."""
-    return max(map(len, found.values[each.name].values()))
-
-
-def tables(found: RestoreBench) -> list[Table]:
-    """One table a metric: sets x methods, the best one of each set marked."""
-    titles = {
-        "PSNR": "PSNR ↑ in dB against the clean images, 8 bits, all channels, mean over images",
-        "SSIM": "SSIM ↑ against the clean images, 8 bits, 7x7 uniform window, mean over channels and images",
-    }
-    notes = [
-        f"{each.name}, {method}: {count} of {_count(found, each)} images came out as their reference to the last bit; "
-        "they are not in the mean PSNR"
-        for each in found.sets
-        for method in found.methods
-        if (count := found.identical(each.name, method))
-    ]
-    if _has_wrong(found):
-        notes.append("wrong prompts: " + ", ".join(f"{each.name}: {_wrong(each)}" for each in found.sets))
-    made = []
-    for metric in METRICS:
-        rows = []
-        for each in found.sets:
-            means = [found.mean(each.name, method, metric) for method in found.methods]
-            ranks = [1.0 + sum(other > mean for other in means) if math.isfinite(mean) else math.nan for mean in means]
-            marks = marks_of(ranks if each.degradation else [math.nan] * len(means))
-            cells = [Cell(format_number(m, 2 if metric == "PSNR" else 3), k) for m, k in zip(means, marks, strict=True)]
-            rows.append((each.name, (Cell(str(_count(found, each))), *cells)))
-        made.append(
-            Table(
-                titles[metric], ("set", "images", *found.methods), tuple(rows), tuple(notes if metric == "PSNR" else ())
-            )
-        )
-    return made
-
-
-def to_markdown(found: RestoreBench) -> str:
-    """The tables, one below the other."""
-    return "\n".join(map(markdown_table, tables(found)))
-
-
-def to_csv(found: RestoreBench) -> str:
-    """One row an image and method: set, prompt, method, image, then the metrics; undefined and infinite is empty."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["set", "prompt", "method", "image", *METRICS])
-    for each in found.sets:
-        for method, images in found.values[each.name].items():
-            for image, values in images.items():
-                cells: Sequence[str] = [repr(values[k]) if math.isfinite(values[k]) else "" for k in METRICS]
-                table.writerow([each.name, each.degradation or "", method, image, *cells])
-    return text.getvalue()

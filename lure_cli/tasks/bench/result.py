@@ -1,11 +1,11 @@
-"""What a benchmark of degraded cases gave."""
+"""`lure bench fusion`: what is asked for, and what a benchmark of degraded cases gives."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 from lure_cli.core.text.vocabulary import Prompt
@@ -24,18 +24,19 @@ _DAY_OR_NIGHT = re.compile(r".*\d([DN])")
 
 
 @dataclass(frozen=True)
-class BenchOptions:
-    """What `lure bench` was asked to do; see the command's help.
+class FusionBenchOptions:
+    """What `lure bench fusion` was asked to do; see the command's help.
 
     `fused` holds (method, folder with one folder of fused images a case); `clean_ir` and `clean_vis` default to the
     sources of the case `clean`; `weights` may be empty, then only other methods are scored.
     """
 
     cases: Path
+    _: KW_ONLY
     fused: tuple[tuple[str, Path], ...] = ()
     weights: tuple[str, ...] = (DEFAULT,)
     only: tuple[str, ...] | None = None
-    floors: bool = False
+    baselines: bool = False
     clean_ir: Path | None = None
     clean_vis: Path | None = None
     convention: str = "cddfuse"
@@ -58,7 +59,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Bench:
+class FusionBench:
     """The outcome: `values` is case -> method -> image -> metric -> value, NaN where undefined; self-PSNR is infinite
     where nothing differs."""
 
@@ -84,28 +85,23 @@ class Bench:
 
     def mean(self, case: str, method: str, metric: str, split: str = "all") -> tuple[float, int]:
         """The mean over the images of a case, and how many it is of; undefined values are left out."""
-        found = [
-            values.get(metric, math.nan)
+        defined = [
+            v
             for name, values in self.values[case].get(method, {}).items()
             if split == "all" or name.endswith("D" if split == "day" else "N")
+            if math.isfinite(v := values.get(metric, math.nan))
         ]
-        found = [v for v in found if math.isfinite(v)]
-        return (sum(found) / len(found) if found else math.nan), len(found)
+        return (sum(defined) / len(defined) if defined else math.nan), len(defined)
 
     def rows(self, metric: str) -> list[tuple[str, list[float]]]:
         """The table of one metric: (label, a mean for each method), the cases first, then their means by split."""
-        made = [(case, [self.mean(case, m, metric)[0] for m in self.methods]) for case in self.values]
+        rows = [(case, [self.mean(case, m, metric)[0] for m in self.methods]) for case in self.values]
         for split in self.splits:
             label = MEAN if split == "all" else f"{MEAN}, {split}"
-            made.append((label, [self.mean_of_degraded(m, metric, split) for m in self.methods]))
-        return made if metric != SELF else made[1:]  # the clean case is its own reference
+            rows.append((label, [self.mean_of_degraded(m, metric, split) for m in self.methods]))
+        return rows if metric != SELF else rows[1:]  # the clean case is its own reference
 
     def mean_of_degraded(self, method: str, metric: str, split: str = "all") -> float:
         """The mean of the degraded cases' means; NaN if one of them is undefined or there is none."""
         means = [self.mean(case, method, metric, split)[0] for case in self.values if case != CLEAN]
         return sum(means) / len(means) if means else math.nan
-
-
-def defined(value: float) -> float | None:
-    """A number as JSON may hold it."""
-    return value if math.isfinite(value) else None

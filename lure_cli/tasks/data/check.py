@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from lure_cli.config import load_toml
 from lure_cli.core.files import sha256
-from lure_cli.core.images.header import Header, read_header
+from lure_cli.core.images.header import read_header
 from lure_cli.core.images.picture import read_pixels
+from lure_cli.core.images.stored import Header
 from lure_cli.core.pixels import MODALITY_NAMES, Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training.layout import DataFolder, Kind, Part, Side, Use, read_layout

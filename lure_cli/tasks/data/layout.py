@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lure_cli.config import nearest
-from lure_cli.core.images.picture import has_image_suffix
+from lure_cli.core.images.formats import has_image_suffix
 from lure_cli.core.training.layout import DataFolder, Part, Side, entries, subfolders
 
 Level = Literal["fault", "warning"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.errors import LureError
+from lure_cli.tasks.evaluate.columns import check_convention, find_columns
 from lure_cli.tasks.evaluate.images import EvaluateOptions, ImageFiles, find_images
 from lure_cli.tasks.evaluate.summary import Column, Evaluation, summarise
 
@@ -31,7 +30,7 @@ class Plan:
     columns: tuple[metrics.Column, ...]
     images: tuple[ImageFiles, ...]
     methods: tuple[str, ...]
-    floors: tuple[str, ...]
+    baselines: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -44,9 +43,9 @@ def plan_evaluation(options: EvaluateOptions) -> Plan:
         LureError: a missing path, an unknown metric or convention, a metric that needs a file that was not given, files
             that do not pair, or a method that lacks an image (unless `common`).
     """
-    from lure_cli.core.metrics.baselines import FLOORS
+    from lure_cli.core.metrics.baselines import BASELINES
 
-    _check_convention(options.convention)
+    check_convention(options.convention)
     if options.jobs < 0:
         raise LureError(f"{options.jobs} processes cannot be", "give --jobs 1 or more, or 0 for all cores")
     for one, other, names in (
@@ -56,86 +55,18 @@ def plan_evaluation(options: EvaluateOptions) -> Plan:
         if (one is None) != (other is None):
             raise LureError(f"{names} belong together", "give both")
     scored = options.clean_ir or options.ir
-    wanted = find_columns(options.metrics, sources=scored is not None, reference=options.reference is not None)
-    floors = tuple(FLOORS) if options.floors else ()
-    if floors and options.ir is None:
+    columns = find_columns(options.metrics, sources=scored is not None, reference=options.reference is not None)
+    baselines = tuple(BASELINES) if options.baselines else ()
+    if baselines and options.ir is None:
         raise LureError("--floors needs the sources, which it fuses", "give --ir and --vis")
-    clash = [name for name, _ in options.fused if name in (*floors, "infrared", "visible")]
+    clash = [name for name, _ in options.fused if name in (*baselines, "infrared", "visible")]
     if clash:
         raise LureError(f"a method cannot be called '{clash[0]}' here", "name it otherwise: --fused NAME=DIR")
-    if not options.fused and not floors:
+    if not options.fused and not baselines:
         raise LureError("there is nothing to evaluate", "give --fused DIR, or --floors")
     images, notes = find_images(options)
-    return Plan(options, wanted, images, tuple(name for name, _ in options.fused) + floors, floors, notes)
-
-
-def _check_convention(name: str) -> None:
-    from lure_cli.core.metrics import CONVENTIONS
-
-    if name not in CONVENTIONS:
-        raise LureError(f"unknown convention '{name}'", f"use one of {', '.join(CONVENTIONS)}")
-
-
-def explain(convention: str) -> Iterator[dict[str, Any]]:
-    """One entry a metric: name, title, better, range, unit, source, how the convention computes it, and its forms."""
-    from lure_cli.core.metrics import METRICS, columns
-
-    _check_convention(convention)
-    known = columns().values()
-    for m in METRICS.values():
-        entry = {"name": m.name, "title": m.title, "better": m.better, "range": m.bounds}
-        yield entry | {
-            "unit": m.unit(convention),  # type: ignore[arg-type]
-            "source": m.source,
-            "convention": m.conventions.get(convention, ""),
-            "forms": [c.name for c in known if c.metric is m and c.name != m.name],
-        }
-
-
-def find_columns(
-    names: Sequence[str] | None, sources: bool = True, reference: bool = False
-) -> tuple[metrics.Column, ...]:
-    """The columns behind the names (upper or lower case, '-' or '_'); None gives all that `lure eval` shows.
-
-    Args:
-        names: such as `VIF`, `VIF_ir`, `VIF_min`, `PSNR_ref`.
-        sources: whether there are sources to compare with.
-        reference: whether there is a reference; its metrics are then added unless one of them is among the names.
-
-    Raises:
-        LureError: an unknown name, or one that needs sources or a reference that are not there.
-    """
-    from lure_cli.core import metrics
-
-    known = metrics.columns()
-    of_reference = [n for n, c in known.items() if c.metric.kind == "reference"]
-    if names is None:
-        shown = [n for m in metrics.DEFAULT for n in (m, *([f"{m}_min"] if m in ("VIF", "SSIM") else []))]
-        wanted = [n for n in shown if sources or known[n].metric.kind == "fused"]
-    else:
-        by_key = {_key(n): n for n in known}
-        wanted = []
-        for name in names:
-            if _key(name) not in by_key:
-                base = by_key.get(_key(name.rpartition("_")[0]))
-                forms = [n for n, c in known.items() if base and c.metric is known[base].metric]
-                keys = difflib.get_close_matches(_key(name), by_key, 3, 0.4)
-                near = ", ".join(forms or [by_key[k] for k in keys] or metrics.DEFAULT)
-                raise LureError(f"there is no metric '{name}'", f"did you mean {near}? `lure eval --list` explains all")
-            wanted.append(by_key[_key(name)])
-    if reference and not set(wanted) & set(of_reference):
-        wanted += of_reference
-    for name in wanted:
-        kind = known[name].metric.kind
-        if kind == "sources" and not sources:
-            raise LureError(f"{name} compares with the sources", "give --ir and --vis, or --clean-ir and --clean-vis")
-        if kind == "reference" and not reference:
-            raise LureError(f"{name} compares with a reference", "give --reference")
-    return tuple(known[name] for name in dict.fromkeys(wanted))
-
-
-def _key(name: str) -> str:
-    return re.sub("[-_ ]", "", name).lower()
+    methods = tuple(name for name, _ in options.fused) + baselines
+    return Plan(options, columns, images, methods, baselines, notes)
 
 
 def evaluate(plan: Plan, progress: Callable[[], None] | None = None) -> Evaluation:
@@ -152,8 +83,8 @@ def evaluate(plan: Plan, progress: Callable[[], None] | None = None) -> Evaluati
         if isinstance(result, LureError):
             failed[name] = result
         else:
-            measured[name], found = result
-            deep += found
+            measured[name], of_16_bits = result
+            deep += of_16_bits
         if progress:
             progress()
     images = tuple(files for files in plan.images if files.name in measured)
@@ -172,13 +103,13 @@ def evaluate(plan: Plan, progress: Callable[[], None] | None = None) -> Evaluati
             " have 256 levels of that range"
         )
     return Evaluation(
-        plan.options.convention,
-        tuple(columns),
-        images,
-        summarise(values, columns, plan.floors),
-        plan.methods[0],
-        tuple(failed[files.name] for files in plan.images if files.name in failed),
-        tuple(notes),
+        convention=plan.options.convention,
+        columns=tuple(columns),
+        images=images,
+        methods=summarise(values, columns, plan.baselines),
+        first=plan.methods[0],
+        failed=tuple(failed[files.name] for files in plan.images if files.name in failed),
+        notes=tuple(notes),
     )
 
 
@@ -221,32 +152,32 @@ def _measure(files: ImageFiles, plan: Plan) -> tuple[dict[str, dict[str, float]]
         "ir": files.clean_ir or files.ir,
         "vis": files.clean_vis or files.vis,
         "reference": files.reference,
-        "floor_ir": files.ir if plan.floors else None,
-        "floor_vis": files.vis if plan.floors else None,
+        "baseline_ir": files.ir if plan.baselines else None,
+        "baseline_vis": files.vis if plan.baselines else None,
     }
     paths = {side: path for side, path in scored.items() if path is not None}
     pixels = {path: read_pixels(path) for path in {*paths.values(), *files.fused.values()}}
     _check_sizes(pixels, files)
     of = {side: pixels[path] for side, path in paths.items()}
     ir, vis = (metrics.to_grey(of[side], convention) if side in of else None for side in ("ir", "vis"))
-    made = {}
+    by_method = {}
     for method in plan.methods:
-        fused = pixels[files.fused[method]] if method in files.fused else _floor(method, of, convention)
+        fused = pixels[files.fused[method]] if method in files.fused else _baseline(method, of, convention)
         values = metrics.measure(metrics.to_grey(fused, convention), ir, vis, plan.columns, convention)
         for column in plan.columns:
             if column.metric.kind == "reference":
                 values[column.name] = column.metric.compute(fused, of["reference"])
-        made[method] = values
-    return made, [path for path, x in pixels.items() if x.dtype == "uint16"]
+        by_method[method] = values
+    return by_method, [path for path, x in pixels.items() if x.dtype == "uint16"]
 
 
-def _floor(method: str, of: Mapping[str, np.ndarray], convention: Any) -> np.ndarray:
+def _baseline(method: str, of: Mapping[str, np.ndarray], convention: Any) -> np.ndarray:
     """uint8 (H, W)"""
     from lure_cli.core import metrics
-    from lure_cli.core.metrics import baselines as floors
+    from lure_cli.core.metrics.baselines import BASELINES
 
-    ir, vis = (metrics.to_grey(of[side], convention) for side in ("floor_ir", "floor_vis"))
-    return floors.FLOORS[method](ir, vis).astype("uint8")
+    ir, vis = (metrics.to_grey(of[side], convention) for side in ("baseline_ir", "baseline_vis"))
+    return BASELINES[method](ir, vis).astype("uint8")
 
 
 def _check_sizes(pixels: Mapping[Path, np.ndarray], files: ImageFiles) -> None:
@@ -284,5 +215,5 @@ def picture(evaluation: Evaluation, index: int, which: str) -> np.ndarray | None
         return np.rint(read_image(path, channels=3) * 255).astype(np.uint8)
     if which in sides or files.ir is None or files.vis is None:
         return None
-    of = {"floor_ir": read_pixels(files.ir), "floor_vis": read_pixels(files.vis)}
-    return np.repeat(_floor(which, of, evaluation.convention)[..., None], 3, axis=2)
+    of = {"baseline_ir": read_pixels(files.ir), "baseline_vis": read_pixels(files.vis)}
+    return np.repeat(_baseline(which, of, evaluation.convention)[..., None], 3, axis=2)

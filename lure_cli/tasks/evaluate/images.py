@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from lure_cli.errors import LureError
@@ -17,7 +17,7 @@ _FUSED = re.compile(r"(.+)[-_. ](?:fused|fusion|fuse|result)", re.IGNORECASE | r
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The files of one image; `fused` by method, without the floors, which are computed from the sources."""
+    """The files of one image; `fused` by method, without the baselines, which are computed from the sources."""
 
     name: str
     fused: Mapping[str, Path]
@@ -38,9 +38,10 @@ class EvaluateOptions:
     fused: tuple[tuple[str, Path], ...]
     ir: Path | None = None
     vis: Path | None = None
+    _: KW_ONLY
     metrics: tuple[str, ...] | None = None
     convention: str = "cddfuse"
-    floors: bool = False
+    baselines: bool = False
     reference: Path | None = None
     clean_ir: Path | None = None
     clean_vis: Path | None = None
@@ -54,17 +55,17 @@ def parse_fused(values: Sequence[str]) -> tuple[tuple[str, Path], ...]:
     Raises:
         LureError: two methods of one name.
     """
-    found: dict[str, Path] = {}
+    methods: dict[str, Path] = {}
     for value in values:
         name, equals, path = value.partition("=")
         if not equals or os.sep in name or os.path.exists(value):
             name, path = Path(os.path.abspath(value)).stem or "fused", value
-        if name in found:
+        if name in methods:
             raise LureError(f"two methods are called '{name}'", "tell them apart: --fused NAME=DIR")
         if not name or not path:
             raise LureError(f"--fused {value} names no method or no folder", "give NAME=DIR")
-        found[name] = Path(path)
-    return tuple(found.items())
+        methods[name] = Path(path)
+    return tuple(methods.items())
 
 
 def find_images(options: EvaluateOptions) -> tuple[tuple[ImageFiles, ...], tuple[str, ...]]:
@@ -117,13 +118,13 @@ def find_images(options: EvaluateOptions) -> tuple[tuple[ImageFiles, ...], tuple
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in list_images(folder):
         match = _FUSED.fullmatch(path.stem)
         name = pair_stem(match[1] if match else path.stem)
-        if name in found:
-            raise LureError(f"{found[name]} and {path} both stand for '{name}'", "keep one of the two")
-        found[name] = path
-    if not found:
+        if name in files:
+            raise LureError(f"{files[name]} and {path} both stand for '{name}'", "keep one of the two")
+        files[name] = path
+    if not files:
         raise LureError(f"{folder}: holds no image files", "give the folder that holds the images themselves")
-    return found
+    return files

@@ -51,7 +51,7 @@ class Method:
     """A method's values: column name -> float64 (images,), NaN where undefined, and their summaries."""
 
     name: str
-    floor: bool
+    baseline: bool
     values: Mapping[str, np.ndarray]
     summary: Mapping[str, Summary]
     mean_rank: float | None
@@ -75,7 +75,7 @@ class Evaluation:
 
 
 def summarise(
-    values: Mapping[str, Mapping[str, Sequence[float]]], columns: Sequence[Column], floors: Sequence[str] = ()
+    values: Mapping[str, Mapping[str, Sequence[float]]], columns: Sequence[Column], baselines: Sequence[str] = ()
 ) -> tuple[Method, ...]:
     """Means, intervals, ranks and tests of several methods.
 
@@ -83,7 +83,7 @@ def summarise(
         values: method -> column -> one value an image, the images in the same order everywhere. The first method is
             the one that the others are tested against.
         columns: the columns to summarise; the mean rank runs over all of them.
-        floors: which methods are floors.
+        baselines: which methods are made from the sources, without weights.
 
     Returns:
         The methods, sorted by mean rank (in the order given if there is only one).
@@ -98,7 +98,7 @@ def summarise(
         for column in columns:
             for name, rank in zip(names, _ranks([means[m][column.name] for m in names], column.better), strict=True):
                 ranks[name][column.name] = rank
-    made = []
+    methods = []
     for name in names:
         summary: dict[str, Summary] = {}
         for column in columns:
@@ -109,8 +109,8 @@ def summarise(
             place = ranks[name].get(column.name)
             summary[column.name] = Summary(means[name][column.name], low, high, count, len(x) - count, place, p)
         mean_rank = float(np.mean(list(ranks[name].values()))) if ranks[name] else None
-        made.append(Method(name, name in floors, table[name], summary, mean_rank))
-    return tuple(sorted(made, key=lambda m: (m.mean_rank or 0.0, names.index(m.name))))
+        methods.append(Method(name, name in baselines, table[name], summary, mean_rank))
+    return tuple(sorted(methods, key=lambda m: (m.mean_rank or 0.0, names.index(m.name))))
 
 
 def _mean(x: np.ndarray) -> float:
@@ -133,12 +133,13 @@ def _ranks(means: list[float], better: str) -> list[float]:
 def _interval(x: np.ndarray) -> tuple[float, float]:
     """The 95 % percentile bootstrap interval of the mean."""
     import numpy as np
+    from scipy.stats import bootstrap
 
     if x.size < 2:
         return math.nan, math.nan
-    picks = np.random.default_rng(0).integers(0, x.size, (RESAMPLES, x.size))
-    low, high = np.percentile(x[picks].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
+    rng = np.random.default_rng(0)
+    interval = bootstrap((x,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=rng).confidence_interval
+    return float(interval.low), float(interval.high)
 
 
 def _p_value(x: np.ndarray, first: np.ndarray) -> float | None:

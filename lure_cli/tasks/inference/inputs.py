@@ -1,12 +1,12 @@
-"""Reading a pair for fusion: files or standard input in, two arrays of one size out, and notes on what was done."""
+"""Reading images for a job: files or standard input in, arrays out (of a pair: of one size), notes on what was done."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from lure_cli.core.images.picture import read_picture, to_channels
 from lure_cli.core.images.value_range import ValueRange, parse_range
@@ -25,7 +25,7 @@ STANDARD_BYTES = 1 << 30
 """Most that is read from standard input."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """How the sources are read.
 
@@ -62,7 +62,7 @@ class Note:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class Inputs:
     """What is read beside the pixels. Transparency and metadata, of a pair those of the visible image, go into the
     result; `seconds` is how long it took."""
 
@@ -74,7 +74,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Inputs(Kept):
+class PairInputs(Inputs):
     """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]."""
 
     ir: np.ndarray
@@ -83,13 +83,13 @@ class Inputs(Kept):
 
 
 @dataclass(frozen=True)
-class OneInput(Kept):
+class SingleInput(Inputs):
     """One image as it goes to the model: (H, W, 1) if infrared, (H, W, 3) if visible, float32 in [0, 1]."""
 
     x: np.ndarray
 
 
-def read_one(path: Path, modality: str, options: ReadOptions) -> OneInput:
+def read_single(path: Path, modality: str, options: ReadOptions) -> SingleInput:
     """Read and map one image.
 
     Args:
@@ -103,7 +103,7 @@ def read_one(path: Path, modality: str, options: ReadOptions) -> OneInput:
     infrared = modality == "ir"
     picture = _read(path, 1 if infrared else 3, options, options.check() if infrared else None)
     notes = _notes(picture, path) if infrared else ()
-    return OneInput(picture.x, alpha=picture.alpha, metadata=picture.metadata, notes=notes)
+    return SingleInput(picture.x, alpha=picture.alpha, metadata=picture.metadata, notes=notes)
 
 
 def _notes(ir: Picture, path: Path) -> tuple[Note, ...]:
@@ -116,7 +116,7 @@ def _notes(ir: Picture, path: Path) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-def read_inputs(pair: Pair, options: ReadOptions, alignment: Alignment | None = None) -> Inputs:
+def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = None) -> PairInputs:
     """Read, map, resize and align one pair.
 
     Args:
@@ -145,24 +145,33 @@ def read_inputs(pair: Pair, options: ReadOptions, alignment: Alignment | None = 
         x = resize(x, wv, hv)
         notes.append(Note("resized", f"{pair.ir}: {w}x{h} resized to {wv}x{hv}"))
     if options.align != "none":
-        from lure_cli.core.registration.alignment import describe, warp
-        from lure_cli.core.registration.estimate import estimate
+        x, alignment, note = _align(x, vis.x, pair, options, alignment)
+        notes.append(note)
+    return PairInputs(
+        x, vis.x, ir.bits, alpha=vis.alpha, metadata=vis.metadata, notes=tuple(notes), alignment=alignment
+    )
 
-        own = alignment is None
-        if alignment is None:
-            try:
-                alignment = estimate(x, to_channels(vis.x, 1), model=cast(Model, options.align))
-            except LureError as error:
-                raise LureError(f"{pair.ir}: {error.message}", error.hint) from error
-        elif alignment.size != (wv, hv):
-            raise LureError(
-                f"{pair.vis} is {wv}x{hv}, but the alignment was estimated for {alignment.size[0]}x{alignment.size[1]}",
-                "align folders with one size of images, or each pair on its own (without --align-once)",
-            )
-        x = warp(x, alignment)
-        notes.append(Note("aligned" if own else "rig", f"{pair.ir if own else 'all pairs'}: {describe(alignment)}"))
-    kept: dict[str, Any] = {"alpha": vis.alpha, "metadata": vis.metadata, "notes": tuple(notes)}
-    return Inputs(x, vis.x, ir.bits, alignment=alignment, **kept)
+
+def _align(
+    x: np.ndarray, vis: np.ndarray, pair: Pair, options: ReadOptions, common: Alignment | None
+) -> tuple[np.ndarray, Alignment, Note]:
+    """The infrared (H, W, 1) laid onto the visible image (H, W, 3), by the common transform or one of its own."""
+    from lure_cli.core.registration.alignment import describe, warp
+    from lure_cli.core.registration.estimate import estimate
+
+    if common is None:
+        try:
+            own = estimate(x, to_channels(vis, 1), model=cast(Model, options.align))
+        except LureError as error:
+            raise LureError(f"{pair.ir}: {error.message}", error.hint) from error
+        return warp(x, own), own, Note("aligned", f"{pair.ir}: {describe(own)}")
+    (h, w), (width, height) = vis.shape[:2], common.size
+    if (width, height) != (w, h):
+        raise LureError(
+            f"{pair.vis} is {w}x{h}, but the alignment was estimated for {width}x{height}",
+            "align folders with one size of images, or each pair on its own (without --align-once)",
+        )
+    return warp(x, common), common, Note("rig", f"all pairs: {describe(common)}")
 
 
 def common_alignment(
@@ -176,21 +185,21 @@ def common_alignment(
     """
     from lure_cli.core.registration.estimate import estimate_once, spread
 
-    plain = ReadOptions(options.ir_range, options.resize_ir, max_pixels=options.max_pixels)
-    read, last = [], None
+    plain = replace(options, align="none", align_once=False)
+    greys, last = [], None
     for pair in spread(pairs):
         if stop():
             return None
         try:
-            inputs = read_inputs(pair, plain)
+            inputs = read_pair(pair, plain)
         except LureError as error:
             last = error
             continue
-        read.append((inputs.ir, to_channels(inputs.vis, 1)))
-    if not read:
+        greys.append((inputs.ir, to_channels(inputs.vis, 1)))
+    if not greys:
         assert last is not None
         raise last
-    return estimate_once(read, model=cast(Model, options.align))
+    return estimate_once(greys, model=cast(Model, options.align))
 
 
 def _read(path: Path, channels: Literal[1, 3], options: ReadOptions, value_range: ValueRange | None) -> Picture:

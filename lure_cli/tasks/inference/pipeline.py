@@ -9,42 +9,49 @@ from typing import TypeVar
 
 Job = TypeVar("Job")
 Read = TypeVar("Read")
-Made = TypeVar("Made")
-Done = TypeVar("Done")
+Computed = TypeVar("Computed")
+Written = TypeVar("Written")
 
 AHEAD = 2
 """How many jobs may be read, and how many written, besides the one that is computed."""
 
 
-def overlap(
+def run_pipeline(
     jobs: Iterable[Job],
     read: Callable[[Job], Read],
-    compute: Callable[[Job, Read], Made],
-    write: Callable[[Job, Made], Done],
+    compute: Callable[[Job, Read], Computed],
+    write: Callable[[Job, Computed], Written],
     stop: Callable[[], bool] = lambda: False,
-) -> Generator[Done, None, None]:
+) -> Generator[Written, None, None]:
     """Put every job through read (one thread), compute (this thread) and write (one thread); results keep their order.
 
-    When `stop` says so, no further job is computed; what was computed is still written and yielded. The same happens
-    when the caller gives up the iterator. An exception in any step ends the job and reaches the caller.
+    `jobs` (none of them None) are asked for one by one, in the thread that reads. When `stop` says so, no further job
+    is computed; what was computed is still written and yielded. The same happens when the caller gives up the iterator.
+    An exception in any step ends the job and reaches the caller.
     """
     waiting = iter(jobs)
-    reading: deque[tuple[Job, Future[Read]]] = deque()
-    writing: deque[Future[Done]] = deque()
+
+    def read_next() -> tuple[Job, Read] | None:
+        job = next(waiting, None)
+        return None if job is None else (job, read(job))
+
+    reading: deque[Future[tuple[Job, Read] | None]] = deque()
+    writing: deque[Future[Written]] = deque()
     # The pools are left in reverse order: the writer, entered first, finishes last.
     with ThreadPoolExecutor(1, "lure-write") as writer, ThreadPoolExecutor(1, "lure-read") as reader:
         try:
             while not stop():
-                while len(reading) < AHEAD and (job := next(waiting, None)) is not None:
-                    reading.append((job, reader.submit(read, job)))
-                if not reading:
+                while len(reading) < AHEAD:
+                    reading.append(reader.submit(read_next))
+                ready = reading.popleft().result()
+                if ready is None:
                     break
-                job, future = reading.popleft()
-                writing.append(writer.submit(write, job, compute(job, future.result())))
+                job, inputs = ready
+                writing.append(writer.submit(write, job, compute(job, inputs)))
                 while writing and (len(writing) > AHEAD or writing[0].done()):
                     yield writing.popleft().result()
             while writing:
                 yield writing.popleft().result()
         finally:
-            for _, pending in reading:
+            for pending in reading:
                 pending.cancel()

@@ -1,39 +1,100 @@
-"""From what a user names to what is done: paths, options, prompts and weights of fusing and restoring."""
+"""From what a user names to what is done. `plan_job` checks paths, options, prompts, existing outputs and weights in
+one order for every kind of job; no torch is imported where something is refused.
+
+Fusing and restoring images are planned here, clips in `tasks.video.plan`; nothing is carried out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 from lure_cli.config import nearest
+from lure_cli.core.images.formats import check_output
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.fuser import pick_backend
 from lure_cli.tasks.inference.inputs import ReadOptions
-from lure_cli.tasks.inference.job import (
-    JobOptions,
-    check_options,
-    check_types,
-    part_of,
-    refuse_existing,
-)
-from lure_cli.tasks.inference.request import Request, request_of
+from lure_cli.tasks.inference.loading import pick_backend
+from lure_cli.tasks.inference.request import Request, request_of, request_of_one
+from lure_cli.tasks.paths.find import IMAGES, STANDARD, is_many, search
+from lure_cli.tasks.paths.outputs import Item, Names, Naming, check_outputs, folder_of_outputs, output_of
 from lure_cli.tasks.paths.pairing import Pair, Pairing, find_pairs
 from lure_cli.tasks.prompt import read_prompt_file
-from lure_cli.tasks.weights.find import detector_path, resolve_weights
+from lure_cli.tasks.weights.find import DEFAULT, detector_path, resolve_weights
 
-Job = tuple[Pair, Request]
+if TYPE_CHECKING:
+    from lure_cli.core.pixels import Modality
 
-
-AnyPair = TypeVar("AnyPair", bound="_Named")
 ENGINES = ("local", "ray")
+RESTORED = Naming("restored", "images", "known fields: {stem} (the file's name without suffix), {folder} (sub-folder)")
+Anything = TypeVar("Anything")
+AnyOptions = TypeVar("AnyOptions")
+AnyItem = TypeVar("AnyItem", bound="Named")
+Say = Callable[[str], None]
 
 
-class _Named(Protocol):
+class Named(Protocol):
+    """A piece of a job: a pair of images, a single image, a pair of clips."""
+
     @property
     def name(self) -> str: ...
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """How a job is read, computed and written; see the commands' help."""
+
+    read: ReadOptions = field(default_factory=ReadOptions)
+    bits: int = 8
+    weights: str = DEFAULT
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int | None = None
+    compiled: bool = False
+    backend: str = "auto"
+    tile: str = "auto"
+    overlap: int | None = None
+    overwrite: bool = False
+    skip_existing: bool = False
+    limit: int | None = None
+    shard: str | None = None
+    fail_fast: bool = False
+
+    def check(self) -> None:
+        """LureError on options that exclude each other or cannot be meant."""
+        if self.overwrite and self.skip_existing:
+            raise LureError("--overwrite and --skip-existing exclude each other", "give one of them")
+        if self.limit is not None and self.limit < 1:
+            raise LureError(f"--limit {self.limit} leaves nothing to do", "give a number from 1 on")
+        if self.threads is not None and self.threads < 1:
+            raise LureError(f"--threads {self.threads} cannot compute anything", "give a number from 1 on")
+        self.tile_size()
+        self.read.check()
+
+    def tile_size(self) -> int | Literal["auto"]:
+        """The tile size as the model takes it; LureError if it makes no sense."""
+        if self.overlap is not None and self.overlap < 0:
+            raise LureError(f"--overlap {self.overlap} is negative", "give pixels, from 0 on")
+        if self.tile == "auto":
+            return "auto"
+        if not self.tile.isascii() or not self.tile.isdigit() or 0 < int(self.tile) < 64:
+            raise LureError(f"--tile {self.tile} is no tile size", "give auto, 0 (one piece), or pixels from 64 on")
+        return int(self.tile)
+
+    def requests(self, names: Sequence[str]) -> Sequence[Request]:
+        """What is wanted of each item, by its name; LureError if that is not understood."""
+        raise NotImplementedError
+
+    def check_weights(self, path: Path) -> None:
+        """LureError if the weights cannot do such a job."""
+        pick_backend(self.backend, path)
 
 
 @dataclass(frozen=True)
@@ -43,6 +104,7 @@ class FuseOptions(JobOptions):
     ir: Path
     vis: Path
     output: str | None = None
+    _: KW_ONLY
     prompt: str | None = None
     prompt_ir: str | None = None
     prompt_vis: str | None = None
@@ -51,28 +113,152 @@ class FuseOptions(JobOptions):
     strength_ir: float | None = None
     strength_vis: float | None = None
     pairing: Pairing = field(default_factory=Pairing)
-    read: ReadOptions = field(default_factory=ReadOptions)
     engine: str = "local"
     workers: int | None = None
 
+    def check(self) -> None:
+        """See `JobOptions`."""
+        super().check()
+        if self.prompt_file is not None and (self.prompt, self.prompt_ir, self.prompt_vis) != (None, None, None):
+            raise LureError("--prompt-file excludes --prompt, --prompt-ir and --prompt-vis", "write all into the file")
+
+    def requests(self, names: Sequence[str]) -> Sequence[Request]:
+        """See `JobOptions`; a file of prompts has one for each pair, and no other."""
+        request = request_of(
+            self.prompt, self.prompt_ir, self.prompt_vis, self.strength, self.strength_ir, self.strength_vis
+        )
+        if self.prompt_file is None:
+            return [request] * len(names)
+        prompts = _prompts_of(names, read_prompt_file(self.prompt_file), self.prompt_file)
+        return [replace(request, prompt=prompt) for prompt in prompts]
+
+
+def _prompts_of(names: Sequence[str], prompts: Mapping[str, Prompt], file: Path) -> list[Prompt]:
+    """The prompt of each pair; every pair has one, and every one a pair."""
+    for name in names:
+        if name not in prompts:
+            raise LureError(
+                f"{file}: no prompt for '{name}'", "give every pair a line; an empty prompt is plain fusion"
+            )
+    known = set(names)
+    for stem in prompts:
+        if stem not in known:
+            raise LureError(f"{file}: there is no pair '{stem}'", f"pairs: {nearest(stem, list(names))}")
+    return [prompts[name] for name in names]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreOptions(JobOptions):
+    """What `lure restore` was asked to do; see the command's help. Exactly one of `ir` and `vis` is given."""
+
+    ir: Path | None = None
+    vis: Path | None = None
+    output: str | None = None
+    prompt: str | None = None
+    strength: float = 1.0
+    recursive: bool = False
+
+    def source(self) -> tuple[Modality, Path]:
+        """The one that is given; LureError if that is none or both, or if options do not fit it."""
+        if self.ir is not None and self.vis is not None:
+            raise LureError("--ir and --vis are two images, but one is restored", "give one; `lure fuse` takes pairs")
+        if self.ir is not None:
+            return "ir", self.ir
+        if self.vis is None:
+            raise LureError("no image is given", "name it by what it shows: --vis hazy.png, or --ir FOLDER")
+        if self.read != ReadOptions(max_pixels=self.read.max_pixels):
+            raise LureError("--ir-range is for infrared images", "leave it out, or give the image to --ir")
+        return "vis", self.vis
+
+    def requests(self, names: Sequence[str]) -> Sequence[Request]:
+        """See `JobOptions`."""
+        return [request_of_one(self.source()[0], self.prompt, self.strength)] * len(names)
+
+    def check_weights(self, path: Path) -> None:
+        """See `JobOptions`."""
+        if path.suffix.lower() == ".onnx":
+            raise LureError(f"{path}: ONNX files fuse, they cannot restore one image", "use the .safetensors weights")
+
+
+# --- plans -----------------------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
-class Plan:
-    """A job that has been checked as far as that goes without reading pixels."""
+class Plan(Generic[AnyOptions, AnyItem]):
+    """A job that has been checked as far as that goes without reading pixels: what is made, one request for each, the
+    weight file, and input files that have no partner."""
 
-    options: FuseOptions
-    requests: tuple[Request, ...]  # one a pair
-    pairs: tuple[Pair, ...]
-    unmatched: tuple[Path, ...]
+    options: AnyOptions
+    items: tuple[AnyItem, ...]
+    requests: tuple[Request, ...]
     weights: Path
+    unmatched: tuple[Path, ...] = ()
 
     @property
-    def jobs(self) -> Iterator[Job]:
-        """Each pair with what is wanted of it."""
-        return zip(self.pairs, self.requests, strict=True)
+    def jobs(self) -> Iterator[tuple[AnyItem, Request]]:
+        """Each item with what is wanted of it."""
+        return zip(self.items, self.requests, strict=True)
 
 
-def plan_fuse(options: FuseOptions, say: Callable[[str], None] | None = None) -> Plan:
+@dataclass(frozen=True)
+class RestoreItem:
+    """One image, its name (that of the file without suffix, with the sub-folder) and the file to write."""
+
+    name: str
+    modality: Modality
+    image: Path
+    output: Path
+
+    @property
+    def sources(self) -> Mapping[str, Path]:
+        """The one file."""
+        return {self.modality: self.image}
+
+
+FusePlan = Plan[FuseOptions, Pair]
+RestorePlan = Plan[RestoreOptions, RestoreItem]
+
+
+def plan_job(
+    options: JobOptions,
+    items: Sequence[AnyItem],
+    *,
+    existing: Callable[[AnyItem], Path | None],
+    limit: int | None = None,
+    say: Say | None = None,
+) -> tuple[tuple[AnyItem, ...], tuple[Request, ...], Path]:
+    """Check everything but the paths, which come first: the items stand for paths that have been checked.
+
+    Args:
+        options: what they share, of all kinds of jobs.
+        items: all that could be done.
+        existing: the output of an item that is there already.
+        limit: at most so many of this shard.
+        say: told if weights are downloaded.
+
+    Returns:
+        The items of this shard, what is wanted of each, and the weight file.
+
+    Raises:
+        LureError: options that exclude each other or cannot be meant, a prompt that is not understood or missing, an
+            output that exists (unless `overwrite` or `skip_existing` says what to do with it), weights that are missing
+            or cannot do this.
+    """
+    options.check()
+    requests = options.requests([item.name for item in items])
+    if any(request.auto for request in requests):
+        detector_path()
+    jobs = part_of(list(zip(items, requests, strict=True)), options.shard)[:limit]
+    if not (options.overwrite or options.skip_existing):
+        for item, _ in jobs:
+            if (path := existing(item)) is not None:
+                raise LureError(f"{path} exists already", "give --overwrite or --skip-existing, or another name")
+    weights = resolve_weights(options.weights, say)
+    options.check_weights(weights)
+    return tuple(item for item, _ in jobs), tuple(request for _, request in jobs), weights
+
+
+def plan_fuse(options: FuseOptions, say: Say | None = None) -> FusePlan:
     """Check everything that can be checked before the model loads; no torch is imported.
 
     Args:
@@ -80,8 +266,8 @@ def plan_fuse(options: FuseOptions, say: Callable[[str], None] | None = None) ->
         say: told if weights are downloaded.
 
     Raises:
-        LureError: a prompt that is not understood, inputs that do not pair, outputs that collide, cannot be written or
-            exist (unless `overwrite` or `skip_existing` says what to do with them), missing weights.
+        LureError: inputs that do not pair, outputs that collide or cannot be written, an engine that cannot be meant;
+            also as `plan_job`.
     """
     o = options
     if o.engine not in ENGINES:
@@ -89,46 +275,61 @@ def plan_fuse(options: FuseOptions, say: Callable[[str], None] | None = None) ->
     if o.workers is not None and (o.engine != "ray" or o.workers < 1):
         raise LureError("--workers needs --engine ray and a number from 1 on", "leave it out, or add --engine ray")
     pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing)
-    check_types(pairs, o.bits)
-    jobs = plan_requests(o, pairs)[: o.limit]
-    refuse_existing((pair for pair, _ in jobs), o)
-    weights = resolve_weights(o.weights, say)
-    pick_backend(o.backend, weights)
-    return Plan(o, tuple(r for _, r in jobs), tuple(p for p, _ in jobs), tuple(unmatched), weights)
+    if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
+        raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
+    _check_types(pairs, o.bits)
+    return Plan(o, *plan_job(o, pairs, existing=_existing, limit=o.limit, say=say), tuple(unmatched))
 
 
-def plan_requests(options: FuseOptions, pairs: list[AnyPair]) -> Sequence[tuple[AnyPair, Request]]:
-    """What is wanted of each pair of images or clips, for those of this shard; checks what both have in common.
+def plan_restore(options: RestoreOptions, say: Say | None = None) -> RestorePlan:
+    """As `plan_fuse`, for single images.
 
     Raises:
-        LureError: options that exclude each other or cannot be meant, a prompt that is not understood or missing.
+        LureError: a folder without images, outputs that collide or cannot be written; also as `plan_job`.
     """
     o = options
-    check_options(o)
-    said = (o.prompt, o.prompt_ir, o.prompt_vis)
-    if o.prompt_file is not None and any(s is not None for s in said):
-        raise LureError("--prompt-file excludes --prompt, --prompt-ir and --prompt-vis", "write all into the file")
-    o.read.check()
-    request = request_of(*said, o.strength, o.strength_ir, o.strength_vis)
-    if request.auto:
-        detector_path()
-    requests = [request] * len(pairs)
-    if o.prompt_file is not None:
-        prompts = read_prompt_file(o.prompt_file)
-        names = [pair.name for pair in pairs]
-        requests = [replace(request, prompt=p) for p in _prompts_of(names, prompts, str(o.prompt_file))]
-    return part_of(list(zip(pairs, requests, strict=True)), o.shard)
+    modality, source = o.source()
+    many = is_many(source)
+    if o.recursive and not many:
+        raise LureError("--recursive is for folders", "leave it out")
+    items = _restore_items(source, modality, many, o)
+    check_outputs(items, (), RESTORED)
+    _check_types(items, o.bits)
+    return Plan(o, *plan_job(o, items, existing=_existing, limit=o.limit, say=say))
 
 
-def _prompts_of(names: list[str], prompts: dict[str, Prompt], file: str) -> tuple[Prompt, ...]:
-    """The prompt of each pair; every pair has one, and every one a pair."""
-    known = set(names)
-    for name in names:
-        if name not in prompts:
-            raise LureError(
-                f"{file}: no prompt for '{name}'", "give every pair a line; an empty prompt is plain fusion"
-            )
-    for stem in prompts:
-        if stem not in known:
-            raise LureError(f"{file}: there is no pair '{stem}'", f"pairs: {nearest(stem, names)}")
-    return tuple(prompts[name] for name in names)
+def _restore_items(source: Path, modality: Modality, many: bool, o: RestoreOptions) -> list[RestoreItem]:
+    """The images that are meant, sorted by name. What lies in the output's folder is no input."""
+    if not many:
+        names = Names("image" if source == STANDARD else source.stem)
+        return [RestoreItem(names.name, modality, source, output_of(o.output, names, False, RESTORED))]
+    items = []
+    for file in search(source, o.recursive, folder_of_outputs(o.output, RESTORED), IMAGES):
+        names = Names(file.below.stem, file.below.parent.parts)
+        items.append(RestoreItem(names.name, modality, file.path, output_of(o.output, names, True, RESTORED)))
+    return sorted(items, key=lambda item: item.name)
+
+
+def part_of(items: Sequence[Anything], shard: str | None) -> Sequence[Anything]:
+    """'2/5': the second of five equal parts, by every fifth item; all without a shard."""
+    if shard is None:
+        return items
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard, re.ASCII)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise LureError(f"--shard {shard} is not i/n", "for example 1/4, 2/4, 3/4 and 4/4 on four machines")
+    return items[int(match[1]) - 1 :: int(match[2])]
+
+
+def _check_types(items: Sequence[Item], bits: int) -> None:
+    """LureError if a type of output cannot hold so many bits."""
+    for suffix in {item.output.suffix.lower() for item in items if item.output != STANDARD} or {".png"}:
+        check_output(suffix, bits, False)
+
+
+def _existing(item: Item) -> Path | None:
+    return item.output if item.output != STANDARD and os.path.lexists(item.output) else None
+
+
+def finished(item: Item, options: JobOptions) -> bool:
+    """Whether an item is left out since its output is there; files are written whole or not at all."""
+    return options.skip_existing and item.output != STANDARD and os.path.exists(item.output)

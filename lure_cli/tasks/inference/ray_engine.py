@@ -5,56 +5,58 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Generator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Generator, Sequence
+from copy import copy
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.fuse import Result, Worker
 from lure_cli.tasks.inference.inputs import Note
-from lure_cli.tasks.inference.plan import Plan
-from lure_cli.tasks.paths.find import STANDARD
+from lure_cli.tasks.inference.job import ImageWorker, Result
+from lure_cli.tasks.inference.request import Request
 from lure_cli.tasks.paths.pairing import Pair
 
-if TYPE_CHECKING:
-    from lure_cli.core.registration.alignment import Alignment
-
+Job = tuple[Pair, Request]
+PairWorker = ImageWorker[Pair, Any]
 _BLOCKS = 1000
 """A job is handed out in up to as many parts; each is known to be done when all of its pairs are."""
 
 
 class _Actor:
-    """One worker process: fuses the pairs whose numbers it is given."""
+    """One worker process: does the jobs whose numbers it is given."""
 
-    def __init__(self, plan: Plan, alignment: Alignment | None, threads: int) -> None:
+    def __init__(self, worker: PairWorker, jobs: Sequence[Job], threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)  # as in the local engine: sums in another order would differ in the last bit
-        self.jobs, self.worker = list(plan.jobs), Worker(plan.options, plan.weights, alignment)
+        self.worker, self.jobs = worker, jobs
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         try:
-            told = _tell(self.worker.run(self.jobs[row["number"]]))
+            record = to_json(self.worker.run(self.jobs[row["number"]]))
         except LureError as error:  # not of this pair: of the weights or the device
-            told = {"fatal": [error.message, error.hint]}
-        return {"number": row["number"], "told": json.dumps(told)}
+            record = {"fatal": [error.message, error.hint]}
+        return {"number": row["number"], "record": json.dumps(record)}
 
 
-def fuse_on_ray(
-    plan: Plan, alignment: Alignment | None = None, stop: Callable[[], bool] = lambda: False
-) -> Generator[Result, None, None]:
-    """Fuse the pairs of a plan on the Ray cluster that RAY_ADDRESS names, or on one started on this machine.
+def run_on_ray(
+    worker: PairWorker, jobs: Sequence[Job], workers: int | None = None, stop: Callable[[], bool] = lambda: False
+) -> Generator[Result[Pair], None, None]:
+    """Do every job on the Ray cluster that RAY_ADDRESS names, or on one started on this machine.
 
-    All machines must see the files under the same paths. Results come as they are finished. The number of workers is
-    `options.workers`, else one a CPU (with a GPU in the cluster: one a GPU).
+    All machines must see the files under the same paths. Results come as they are finished.
+
+    Args:
+        worker: does one job; goes to each process, where it loads its model.
+        jobs: what is to be done, none of it with standard input or output.
+        workers: how many processes; None: one a CPU (with a GPU in the cluster: one a GPU).
+        stop: asked after each result; once it says yes, the rest is left.
 
     Raises:
         LureError: Ray is not installed or cannot be reached, or the weights or the device cannot be used.
     """
-    if any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in plan.pairs):
-        raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its warnings are about its own inner workings
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -72,15 +74,15 @@ def fuse_on_ray(
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise LureError(f"no Ray cluster can be reached or started ({reason})", "check RAY_ADDRESS") from error
     try:
-        yield from _run(plan, alignment, stop, torch.get_num_threads())
+        yield from _run(worker, jobs, workers, stop, torch.get_num_threads())
     finally:
         if started:
             ray.shutdown()
 
 
 def _run(
-    plan: Plan, alignment: Alignment | None, stop: Callable[[], bool], threads: int
-) -> Generator[Result, None, None]:
+    worker: PairWorker, jobs: Sequence[Job], workers: int | None, stop: Callable[[], bool], threads: int
+) -> Generator[Result[Pair], None, None]:
     import ray
     import ray.data
 
@@ -91,43 +93,50 @@ def _run(
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     resources = cluster.cluster_resources()
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    workers = min(plan.options.workers or gpus or cpus, len(plan.pairs))
-    kind = {"num_gpus": 1} if gpus and plan.options.device in ("auto", "cuda") else {"num_cpus": 1}
-    numbers, count = [{"number": i} for i in range(len(plan.pairs))], len(plan.pairs)
-    rows = data.from_items(numbers, override_num_blocks=min(count, _BLOCKS))
-    done = rows.map(_Actor, fn_constructor_args=(_absolute(plan), alignment, threads), concurrency=workers, **kind)
-    jobs = list(plan.jobs)
+    count = len(jobs)
+    kind = {"num_gpus": 1} if gpus and worker.options.device in ("auto", "cuda") else {"num_cpus": 1}
+    rows = data.from_items([{"number": i} for i in range(count)], override_num_blocks=min(count, _BLOCKS))
+    done = rows.map(
+        _Actor,
+        fn_constructor_args=(*_absolute(worker, jobs), threads),
+        concurrency=min(workers or gpus or cpus, count),
+        **kind,
+    )
     for row in done.iter_rows():
-        told = json.loads(row["told"])
-        if "fatal" in told:
-            raise LureError(*told["fatal"])
-        yield _heard(told, jobs[row["number"]])
+        record = json.loads(row["record"])
+        if "fatal" in record:
+            raise LureError(*record["fatal"])
+        yield from_json(record, jobs[row["number"]])
         if stop():
             return
 
 
-def _absolute(plan: Plan) -> Plan:
-    """The plan with paths that hold in any working directory."""
-    pairs = tuple(Pair(p.name, *(Path(os.path.abspath(path)) for path in (p.ir, p.vis, p.output))) for p in plan.pairs)
-    return replace(plan, pairs=pairs, weights=Path(os.path.abspath(plan.weights)))
+def _absolute(worker: PairWorker, jobs: Sequence[Job]) -> tuple[PairWorker, list[Job]]:
+    """Both with paths that hold in any working directory."""
+    worker = copy(worker)
+    worker.weights = Path(os.path.abspath(worker.weights))
+    return worker, [
+        (Pair(p.name, *(Path(os.path.abspath(path)) for path in (p.ir, p.vis, p.output))), request)
+        for p, request in jobs
+    ]
 
 
-def _tell(result: Result) -> dict[str, Any]:
+def to_json(result: Result[Pair]) -> dict[str, Any]:
     """What a worker found out about a pair, as JSON can carry it."""
     return {
         "status": result.status,
         "seconds": result.seconds,
         "size": result.size,
         "prompt": asdict(result.prompt),
-        "found": {m: [asdict(f) for f in found] for m, found in result.found.items()},
+        "findings": {m: [asdict(f) for f in each] for m, each in result.findings.items()},
         "notes": [asdict(note) for note in result.notes],
         "alignment": None if result.alignment is None else result.alignment.record(),
         "error": None if result.error is None else [result.error.message, result.error.hint],
     }
 
 
-def _heard(told: dict[str, Any], job: tuple[Pair, Any]) -> Result:
-    """The result of a pair from what `_tell` said; paths in texts as the user gave them."""
+def from_json(record: dict[str, Any], job: Job) -> Result[Pair]:
+    """The result of a pair from what `to_json` gave; paths in texts as the user gave them."""
     from lure_cli.core.registration.alignment import Alignment
     from lure_cli.core.text.vocabulary import Finding
 
@@ -138,12 +147,12 @@ def _heard(told: dict[str, Any], job: tuple[Pair, Any]) -> Result:
 
     return Result(
         *job,
-        Prompt(*(tuple(told["prompt"][m]) for m in ("vis", "ir"))),
-        told["status"],
-        told["seconds"],
-        None if told["size"] is None else tuple(told["size"]),
-        None if told["error"] is None else LureError(*map(given, told["error"])),
-        {m: tuple(Finding(**f) for f in found) for m, found in told["found"].items()},
-        tuple(Note(note["kind"], given(note["text"])) for note in told["notes"]),
-        None if told["alignment"] is None else Alignment.from_record(told["alignment"]),
+        Prompt(*(tuple(record["prompt"][m]) for m in ("vis", "ir"))),
+        record["status"],
+        record["seconds"],
+        None if record["size"] is None else tuple(record["size"]),
+        None if record["error"] is None else LureError(*map(given, record["error"])),
+        {m: tuple(Finding(**f) for f in each) for m, each in record["findings"].items()},
+        tuple(Note(note["kind"], given(note["text"])) for note in record["notes"]),
+        None if record["alignment"] is None else Alignment.from_record(record["alignment"]),
     )

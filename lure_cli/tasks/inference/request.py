@@ -1,12 +1,13 @@
-"""What is asked for: prompts, what is to be examined instead, and strengths."""
+"""What is asked for and what comes back: prompts, what is to be examined instead, strengths; a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import NONE, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.prompt import parse_prompt
@@ -14,10 +15,13 @@ from lure_cli.tasks.prompt import parse_prompt
 if TYPE_CHECKING:
     import numpy as np
 
+    from lure_cli.core.pixels import Modality
     from lure_cli.core.text.vocabulary import Finding
 
     Source = str | Path | np.ndarray
     """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
+    Findings = Mapping[str, tuple[Finding, ...]]
+    """What was found in the images that were examined, by modality (`vis`, `ir`)."""
 
 
 AUTO = "auto"
@@ -30,9 +34,27 @@ class Request:
     """What is wanted of a pair: the prompt, the modalities (`vis`, `ir`) to be examined instead, and the strengths."""
 
     prompt: Prompt = field(default_factory=Prompt)
-    auto: tuple[str, ...] = ()
+    auto: tuple[Modality, ...] = ()
     strength_ir: float = 1.0
     strength_vis: float = 1.0
+
+
+class ModelOutput(NamedTuple):
+    """A picture, float32 (H, W, 1) or (H, W, 3) in [0, 1]; the prompt that was used, and what was found."""
+
+    picture: np.ndarray
+    prompt: Prompt
+    findings: Findings
+
+
+class FuserLike(Protocol):
+    """What jobs and streams ask of a model; see `Fuser`."""
+
+    def fuse_request(self, ir: Source, vis: Source, request: Request) -> ModelOutput: ...
+
+    def restore_request(self, image: Source, modality: Modality, request: Request) -> ModelOutput: ...
+
+    def detect(self, image: Source, modality: Modality) -> tuple[Finding, ...]: ...
 
 
 def request_of(
@@ -48,10 +70,10 @@ def request_of(
     Raises:
         LureError: a prompt that is not understood, or a strength outside 0 to 2.
     """
-    texts = {"vis": prompt_vis, "ir": prompt_ir}
+    texts: dict[Modality, str | None] = {"vis": prompt_vis, "ir": prompt_ir}
     auto = tuple(m for m, text in texts.items() if _is_auto(prompt if text is None else text))
     own = {m: NONE if m in auto else text for m, text in texts.items()}
-    parsed = parse_prompt(None if _is_auto(prompt) else prompt, **own)
+    parsed = parse_prompt(None if _is_auto(prompt) else prompt, ir=own["ir"], vis=own["vis"])
     strengths = {m: strength if s is None else s for m, s in (("ir", strength_ir), ("vis", strength_vis))}
     for s in (strength, *strengths.values()):
         if not 0 <= s <= STRONGEST:
@@ -61,14 +83,14 @@ def request_of(
     return Request(parsed, auto, strengths["ir"], strengths["vis"])
 
 
-def request_of_one(modality: Literal["ir", "vis"], prompt: str | None = None, strength: float = 1.0) -> Request:
+def request_of_one(modality: Modality, prompt: str | None = None, strength: float = 1.0) -> Request:
     """What is wanted of one image alone; as `request_of`, for a prompt that is about this image."""
     return request_of(**{f"prompt_{modality}": prompt}, strength=strength)  # type: ignore[arg-type]
 
 
-def with_findings(prompt: Prompt, found: Mapping[str, tuple[Finding, ...]]) -> Prompt:
+def with_findings(prompt: Prompt, findings: Findings) -> Prompt:
     """The prompt, saying of the images that were examined what was found there."""
-    return replace(prompt, **{m: tuple(f.degradation for f in each) for m, each in found.items()})
+    return replace(prompt, **{m: tuple(f.degradation for f in each) for m, each in findings.items()})
 
 
 def _is_auto(prompt: str | None) -> bool:

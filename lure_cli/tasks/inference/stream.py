@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain, count, islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lure_cli.core.images.picture import read_picture, read_raw, to_channels
-from lure_cli.core.images.value_range import ValueRange, apply_range, settle_range
-from lure_cli.core.text.vocabulary import Prompt
-from lure_cli.tasks.inference.pipeline import overlap
+from lure_cli.core.images.value_range import ValueRange, apply_range, resolve_range
+from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
+from lure_cli.tasks.inference.pipeline import run_pipeline
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.text.vocabulary import Finding
-    from lure_cli.tasks.inference.fuser import Source
-    from lure_cli.tasks.inference.request import Request
-
-    Findings = Mapping[str, tuple[Finding, ...]]
+    from lure_cli.tasks.inference.request import Findings, FuserLike, Request, Source
 
 CHECK_EVERY = 25
 """Pairs from one look for degradations to the next, under the prompt `auto`."""
@@ -30,21 +26,14 @@ START = 3
 """Pairs at the beginning of which the most decide."""
 FADE = 12
 """Pairs in which the picture goes over from one prompt to the next."""
-_END = object()
-Done = TypeVar("Done")
-
-
-class _Fuses(Protocol):
-    def fulfil(self, ir: Source, vis: Source, request: Request) -> tuple[np.ndarray, Prompt, Findings]: ...
-
-    def detect(self, image: Source, modality: Any) -> tuple[Finding, ...]: ...
+Written = TypeVar("Written")
 
 
 @dataclass(frozen=True)
 class Fused:
     """One picture of a stream: float32 (H, W, 3) in [0, 1].
 
-    `prompt` is the one that holds from here on, `found` what was found where this pair was examined; `changed`: the
+    `prompt` is the one that holds from here on, `findings` what was found where this pair was examined; `changed`: the
     prompt is another one than before (the picture goes over to it in `FADE` steps); `extra` is what came with the pair.
     """
 
@@ -52,7 +41,7 @@ class Fused:
     index: int
     prompt: Prompt
     changed: bool = False
-    found: Findings = field(default_factory=dict)
+    findings: Findings = field(default_factory=dict)
     extra: Any = None
 
 
@@ -80,69 +69,93 @@ class Watch:
         """Take one more look into account; whether the prompt changed."""
         before = self.prompt
         for m in self.auto:
-            now, found = set(getattr(self.prompt, m)), {f.degradation for f in look[m]}
-            for name in now ^ found:
+            now, seen = set(getattr(self.prompt, m)), {f.degradation for f in look[m]}
+            for name in now ^ seen:
                 self._against[m, name] = self._against.get((m, name), 0) + 1
                 if self._against[m, name] >= AGREE:
                     now ^= {name}
-            for key in [k for k in self._against if k[0] == m and (k[1] in now) == (k[1] in found)]:
+            for key in [k for k in self._against if k[0] == m and (k[1] in now) == (k[1] in seen)]:
                 del self._against[key]
             self.prompt = replace(self.prompt, **{m: _in_order(m, now)})
         return self.prompt != before
 
 
 def _in_order(modality: str, names: Iterable[str]) -> tuple[str, ...]:
-    from lure_cli.core.text.vocabulary import DEGRADATIONS
-
     wanted = set(names)
     return tuple(name for name in DEGRADATIONS[modality] if name in wanted)
 
 
-class _Painter:
+@dataclass(frozen=True)
+class _Turn:
+    """One pair of a stream, and the pairs to look for degradations in before it is fused: itself, the first ones at the
+    beginning, or none."""
+
+    index: int
+    ir: Source
+    vis: Source
+    extra: Any
+    looks: tuple[tuple[Source, Source], ...]
+
+
+def _turns(pairs: Iterable[tuple[Source, Source, Any]], examined: bool, every: int) -> Iterator[_Turn]:
+    """The pairs in their order; those at the beginning are all there before the first one's turn, if examined."""
+    pairs = iter(pairs)
+    head = list(islice(pairs, START)) if examined else []
+    looks = tuple((ir, vis) for ir, vis, _ in head)
+    pairs = chain(head, pairs)
+    del head  # or it would stay in memory to the end
+    for index, (ir, vis, extra) in enumerate(pairs):
+        if examined and index and index % every == 0:
+            looks = ((ir, vis),)
+        yield _Turn(index, ir, vis, extra, looks)
+        looks = ()
+
+
+class _StreamFuser:
     """Fuses the pairs in turn; under `auto` it also looks, and goes over smoothly where the prompt changes."""
 
-    def __init__(self, fuser: _Fuses, request: Request, check_every: int) -> None:
-        self.fuser, self.request, self.every = fuser, request, check_every
+    def __init__(self, fuser: FuserLike, request: Request) -> None:
+        self.fuser, self.request = fuser, request
         self.watch = Watch(request.prompt, request.auto)
-        self.head: list[tuple[Source, Source]] = []  # the first pairs, there before the first is fused
-        self._old, self._left = request.prompt, 0
+        self._old, self._left = request.prompt, 0  # the prompt before, and how many steps away from it are left
 
-    def __call__(self, index: int, ir: Source, vis: Source, extra: Any) -> Fused:
-        found, changed = self._look(index, ir, vis)
-        picture = self._fuse(ir, vis, self.watch.prompt)
+    def fuse(self, turn: _Turn) -> Fused:
+        findings, changed = self._look(turn)
+        picture = self._fuse(turn, self.watch.prompt)
         if self._left:
             part = self._left / (FADE + 1)
-            picture = picture + (self._fuse(ir, vis, self._old) - picture) * picture.dtype.type(part)
+            picture = picture + (self._fuse(turn, self._old) - picture) * picture.dtype.type(part)
             self._left -= 1
-        return Fused(picture, index, self.watch.prompt, changed, found, extra)
+        return Fused(picture, turn.index, self.watch.prompt, changed, findings, turn.extra)
 
-    def _look(self, index: int, ir: Source, vis: Source) -> tuple[Findings, bool]:
-        if not self.request.auto or index % self.every or self._left:
+    def _look(self, turn: _Turn) -> tuple[Findings, bool]:
+        if not turn.looks or self._left:
             return {}, False
-        if index == 0:
-            looks = [self._examine(*pair) for pair in self.head]
+        looks = [self._examine(ir, vis) for ir, vis in turn.looks]
+        if turn.index == 0:
             self.watch.begin(looks)
             return looks[0], True
-        look, self._old = self._examine(ir, vis), self.watch.prompt
-        if changed := self.watch.see(look):
+        self._old = self.watch.prompt
+        if changed := self.watch.see(looks[0]):
             self._left = FADE
-        return look, changed
+        return looks[0], changed
 
     def _examine(self, ir: Source, vis: Source) -> Findings:
-        return {m: self.fuser.detect(ir if m == "ir" else vis, m) for m in self.request.auto}
+        sources: dict[str, Source] = {"ir": ir, "vis": vis}
+        return {m: self.fuser.detect(sources[m], m) for m in self.request.auto}
 
-    def _fuse(self, ir: Source, vis: Source, prompt: Prompt) -> np.ndarray:
-        return self.fuser.fulfil(ir, vis, replace(self.request, prompt=prompt, auto=()))[0]
+    def _fuse(self, turn: _Turn, prompt: Prompt) -> np.ndarray:
+        return self.fuser.fuse_request(turn.ir, turn.vis, replace(self.request, prompt=prompt, auto=())).picture
 
 
 def fuse_stream(
-    fuser: _Fuses,
+    fuser: FuserLike,
     pairs: Iterable[tuple[Source, Source, Any]],
     request: Request,
     check_every: int = CHECK_EVERY,
-    write: Callable[[Fused], Done] = lambda fused: fused,  # type: ignore[assignment,return-value]
+    write: Callable[[Fused], Written] = lambda fused: fused,  # type: ignore[assignment,return-value]
     stop: Callable[[], bool] = lambda: False,
-) -> Generator[Done, None, None]:
+) -> Generator[Written, None, None]:
     """Fuse pairs in their order, lazily; getting the next pairs, computing and writing go on side by side.
 
     Args:
@@ -157,33 +170,14 @@ def fuse_stream(
     Raises:
         LureError: a pair that cannot be fused; whatever `pairs` and `write` raise.
     """
-    paint, ended = _Painter(fuser, request, check_every), False
-    waiting: Iterator[tuple[Source, Source, Any]] = iter(pairs)
-
-    def read(index: int) -> Any:
-        nonlocal waiting
-        if index == 0 and request.auto:
-            first = list(islice(waiting, START))
-            paint.head = [(ir, vis) for ir, vis, _ in first]
-            waiting = chain(first, waiting)
-        return next(waiting, _END)
-
-    def compute(index: int, pair: Any) -> Any:
-        nonlocal ended
-        if pair is _END:
-            ended = True
-            return _END
-        fused = paint(index, *pair)
-        paint.head = []
-        return fused
-
-    made = overlap(count(), read, compute, lambda _, f: f if f is _END else write(f), lambda: ended or stop())
-    try:
-        for done in made:
-            if done is not _END:
-                yield done
-    finally:
-        made.close()
+    stream = _StreamFuser(fuser, request)
+    yield from run_pipeline(
+        _turns(pairs, bool(request.auto), check_every),
+        read=lambda turn: turn,  # read by the one that asks for the next
+        compute=lambda _, turn: stream.fuse(turn),
+        write=lambda _, fused: write(fused),
+        stop=stop,
+    )
 
 
 def load_pairs(irs: Iterable[Source], viss: Iterable[Source]) -> Iterator[tuple[Source, Source, None]]:
@@ -192,13 +186,13 @@ def load_pairs(irs: Iterable[Source], viss: Iterable[Source]) -> Iterator[tuple[
     Infrared files are mapped as `ValueRange` says of `auto`, by the numbers of the first one: with a range of each
     file's own the pictures would flicker.
     """
-    settled: ValueRange | None = None
+    value_range: ValueRange | None = None
     for ir, vis in zip(irs, viss, strict=False):
         if isinstance(ir, (str, Path)):
             pixels = read_raw(Path(ir))
-            if settled is None:
-                settled = settle_range([pixels], ValueRange())[0]
-            ir = to_channels(apply_range(pixels, settled), 1)
+            if value_range is None:
+                value_range = resolve_range([pixels], ValueRange())[0]
+            ir = to_channels(apply_range(pixels, value_range), 1)
         if isinstance(vis, (str, Path)):
             vis = read_picture(vis, channels=3).x
         yield ir, vis, None

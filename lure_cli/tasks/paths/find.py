@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lure_cli.core.images.picture import SUFFIXES
+from lure_cli.core.images.formats import SUFFIXES
 from lure_cli.errors import LureError
 
 _WILD = re.compile(r"[*?\[]")
@@ -44,7 +44,7 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         LureError: the folder cannot be read.
     """
-    return sorted(found.path for found in _walk(folder, 1, None, SUFFIXES))
+    return sorted(file.path for file in _walk(folder, 1, None, SUFFIXES))
 
 
 def is_glob(path: Path) -> bool:
@@ -66,16 +66,16 @@ def is_many(path: Path) -> bool:
 def search(source: Path, recursive: bool, skip: str | None, kind: Kind) -> list[File]:
     """The files of that kind of a folder or of a glob pattern, sorted by path."""
     if not is_glob(source):
-        found = list(_walk(source, 99 if recursive else 1, skip, kind.read))
+        files = list(_walk(source, 99 if recursive else 1, skip, kind.read))
     else:
         parts = source.parts
         first = next(i for i, part in enumerate(parts) if _WILD.search(part))
         root, pattern = Path(*parts[:first]), (*parts[first:], *(("*",) if parts[-1] == "**" else ()))
         depth = 99 if "**" in pattern else len(pattern)
-        found = [f for f in _walk(root, depth, skip, kind.read) if _fits(f.below.parts, pattern)]
-    if not found:
+        files = [f for f in _walk(root, depth, skip, kind.read) if _fits(f.below.parts, pattern)]
+    if not files:
         raise LureError(f"{source}: holds no {kind.word} files", f"known suffixes: {', '.join(kind.read)}")
-    return sorted(found, key=lambda f: f.path)
+    return sorted(files, key=lambda f: f.path)
 
 
 def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

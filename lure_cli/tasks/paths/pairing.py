@@ -170,18 +170,18 @@ _NO_PAIR = {
 
 
 def _by_key(files: list[File], pairing: Pairing) -> dict[tuple[str, ...], File]:
-    found: dict[tuple[str, ...], File] = {}
+    keyed: dict[tuple[str, ...], File] = {}
     for file in files:
         key = _key(file, pairing)
         if key is None:
             continue
-        if key in found:
+        if key in keyed:
             raise LureError(
-                f"{found[key].path} and {file.path} both stand for '{'/'.join(key)}'",
+                f"{keyed[key].path} and {file.path} both stand for '{'/'.join(key)}'",
                 "keep one of the two; infrared and visible images belong in two separate folders",
             )
-        found[key] = file
-    return found
+        keyed[key] = file
+    return keyed
 
 
 def _key(file: File, pairing: Pairing) -> tuple[str, ...] | None:

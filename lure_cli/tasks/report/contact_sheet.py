@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lure_cli.core.images.picture import MAX_PIXELS, has_image_suffix, quantised, read_picture, write_image
+from lure_cli.core.images.formats import has_image_suffix
+from lure_cli.core.images.guards import MAX_PIXELS
+from lure_cli.core.images.picture import quantised, read_picture, write_image
 from lure_cli.core.images.value_range import ValueRange
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate.images import EvaluateOptions, ImageFiles, find_images
@@ -24,8 +26,8 @@ _WIDEST_NAME = 0.8
 _INK, _PAPER = (30, 30, 30), (255, 255, 255)
 
 
-@dataclass(frozen=True)
-class SheetOptions:
+@dataclass(frozen=True, kw_only=True)
+class ContactSheetOptions:
     """What `lure plot sheet` was asked to do; see the command's help. `fused` holds (name, file or folder)."""
 
     fused: tuple[tuple[str, Path], ...] = ()
@@ -40,7 +42,7 @@ class SheetOptions:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ContactSheet:
     """What was drawn: the pages, the names of the images on them, the columns, and what became of the others."""
 
     pages: tuple[Path, ...]
@@ -59,7 +61,7 @@ class Sheet:
         }
 
 
-def draw_sheet(options: SheetOptions) -> Sheet:
+def draw_contact_sheet(options: ContactSheetOptions) -> ContactSheet:
     """Draw and write the pages; an image that cannot be read costs its row.
 
     The infrared column is grey, 16-bit thermal images through their percentiles as `lure fuse` reads them; the others
@@ -100,10 +102,10 @@ def draw_sheet(options: SheetOptions) -> Sheet:
             drawn += [name for name, _ in rows]
     if not drawn:
         raise failed[0]
-    return Sheet(tuple(written), tuple(drawn), columns, tuple(failed), notes)
+    return ContactSheet(tuple(written), tuple(drawn), columns, tuple(failed), notes)
 
 
-def _check(options: SheetOptions) -> None:
+def _check(options: ContactSheetOptions) -> None:
     if not (options.fused or options.ir or options.vis or options.reference):
         raise LureError("there is nothing to draw", "give --ir, --vis and --fused NAME=DIR")
     for value, low, high, name in (

@@ -1,39 +1,37 @@
-"""What an evaluation looks like: JSON, CSV, Markdown, LaTeX, one HTML file, plots. Nothing here prints."""
+"""What an evaluation looks like: the table of means, JSON, CSV, Markdown and LaTeX. Nothing here prints."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 from lure_cli.tasks.evaluate.summary import Column, Evaluation, Method, Summary
 from lure_cli.tasks.report.table import (
-    ALPHA,
     Cell,
+    Results,
     Table,
     common_decimals,
     counted,
+    csv_text,
+    defined,
     format_number,
-    is_different,
-    markdown_table,
     marks_of,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    Picture = Callable[[int, str], np.ndarray | None]
-    """(index of the image, "infrared", "visible" or a method's name) -> uint8 (H, W, 3) or (H, W), or None."""
-
+ALPHA = 0.05
+"""A value gets a star where its p-value is below this."""
 
 ARROW = {"higher": "↑", "lower": "↓"}
 
 
 def table_of_means(evaluation: Evaluation) -> Table:
-    """Methods x columns, in the order of the evaluation."""
+    """Methods x columns, in the order of the evaluation; with several methods the last column is the mean rank.
+
+    The title names the convention and the number of images; the notes explain the signs and say where values are
+    undefined.
+    """
     methods = evaluation.methods
     several = len(methods) > 1
     columns = [_column_cells(methods, column) for column in evaluation.columns]
@@ -42,7 +40,7 @@ def table_of_means(evaluation: Evaluation) -> Table:
         head.append("mean rank ↓")
         ranks = [math.nan if m.mean_rank is None else m.mean_rank for m in methods]
         columns.append([Cell(f"{r:.2f}", mark) for r, mark in zip(ranks, marks_of(ranks), strict=True)])
-    names = [m.name + (" †" if m.floor else "") for m in methods]
+    names = [m.name + (" †" if m.baseline else "") for m in methods]
     rows = tuple((name, tuple(cells)) for name, *cells in zip(names, *columns, strict=True))
     title = f"Convention {evaluation.convention}, {'means over ' if len(evaluation.images) > 1 else ''}"
     return Table(title + counted(len(evaluation.images), "image"), tuple(head), rows, tuple(_notes(evaluation)))
@@ -53,7 +51,8 @@ def _column_cells(methods: Sequence[Method], column: Column) -> list[Cell]:
     decimals = common_decimals(s.mean for s in summaries)
     marks = marks_of([math.nan if s.rank is None or math.isnan(s.mean) else s.rank for s in summaries])
     return [
-        Cell(format_number(s.mean, decimals), mark, is_different(s)) for s, mark in zip(summaries, marks, strict=True)
+        Cell(format_number(s.mean, decimals), mark, s.p_value is not None and s.p_value < ALPHA)
+        for s, mark in zip(summaries, marks, strict=True)
     ]
 
 
@@ -63,111 +62,75 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
             f"* differs from {evaluation.first}: p < {ALPHA} in a paired, two-sided Wilcoxon signed-rank test over the "
             "images, not corrected for the number of tests."
         )
-    if any(m.floor for m in evaluation.methods):
+    if any(m.baseline for m in evaluation.methods):
         yield "† floor: made from the sources without trained weights."
     units: dict[str, list[str]] = {}
     for column in evaluation.columns:
         if column.unit:
             units.setdefault(column.unit, []).append(column.name)
     if units:
-        told = [f"{', '.join(names)} in {unit}" for unit, names in units.items()]
-        yield f"Units: {'; '.join(told)}."
+        named = [f"{', '.join(names)} in {unit}" for unit, names in units.items()]
+        yield f"Units: {'; '.join(named)}."
     undefined = {
         c.name: [f"{m.name} {m.summary[c.name].undefined}" for m in evaluation.methods if m.summary[c.name].undefined]
         for c in evaluation.columns
     }
     total = sum(s.undefined for m in evaluation.methods for s in m.summary.values())
     if total:
-        where = "; ".join(f"{name}: {', '.join(found)}" for name, found in undefined.items() if found)
+        where = "; ".join(f"{name}: {', '.join(counts)}" for name, counts in undefined.items() if counts)
         yield f"{counted(total, 'undefined value')}, left out of the means: {where}."
     else:
         yield "No value is undefined."
 
 
-def to_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """Ready for `json.dumps`: what is not a finite number is None; floats keep every bit."""
-    return {
+def evaluation_results(evaluation: Evaluation) -> Results:
+    """The means for people; one row an image and method for CSV. Record and rows keep every bit of a float."""
+    record = {
         "convention": evaluation.convention,
         "first": evaluation.first,
         "columns": [{"name": c.name, "better": c.better, "unit": c.unit} for c in evaluation.columns],
         "methods": [
             {
                 "name": m.name,
-                "floor": m.floor,
+                "floor": m.baseline,
                 "mean_rank": m.mean_rank,
-                "summary": {c.name: _summary_dict(m.summary[c.name]) for c in evaluation.columns},
+                "summary": {c.name: _summary_record(m.summary[c.name]) for c in evaluation.columns},
             }
             for m in evaluation.methods
         ],
         "images": {
             image.name: {
-                m.name: {c.name: _defined(m.values[c.name][i]) for c in evaluation.columns} for m in evaluation.methods
+                m.name: {c.name: defined(m.values[c.name][i]) for c in evaluation.columns} for m in evaluation.methods
             }
             for i, image in enumerate(evaluation.images)
         },
     }
-
-
-def _summary_dict(s: Summary) -> dict[str, float | int | None]:
-    return {
-        "mean": _defined(s.mean),
-        "low": _defined(s.low),
-        "high": _defined(s.high),
-        "count": s.count,
-        "undefined": s.undefined,
-        "rank": s.rank,
-        "p_value": s.p_value,
-    }
-
-
-def _defined(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
-def full_number(value: float | None) -> str:
-    """The shortest text that reads back as the same float; empty where undefined."""
-    defined = _defined(value)
-    return "" if defined is None else repr(defined)
-
-
-def image_csv(evaluation: Evaluation) -> str:
-    """One row an image and method; floats in full, undefined values as empty cells."""
-    head = ["convention", "method", "image", *(c.name for c in evaluation.columns)]
     rows = (
-        [evaluation.convention, m.name, image.name, *(full_number(m.values[c.name][i]) for c in evaluation.columns)]
+        (evaluation.convention, m.name, image.name, *(m.values[c.name][i] for c in evaluation.columns))
         for m in evaluation.methods
         for i, image in enumerate(evaluation.images)
     )
-    return _csv(head, rows)
+    head = ("convention", "method", "image", *(c.name for c in evaluation.columns))
+    return Results((table_of_means(evaluation),), record, head, tuple(rows))
+
+
+def _summary_record(summary: Summary) -> dict[str, float | int | None]:
+    return {k: defined(v) if isinstance(v, float) else v for k, v in asdict(summary).items()}
 
 
 def summary_csv(evaluation: Evaluation) -> str:
-    """One row a method and column; floats in full, empty where undefined or where there is nothing to compare."""
+    """One row a method and column; empty where undefined or where there is nothing to compare."""
     head = "convention method floor column unit better mean low high count undefined rank p_value mean_rank".split()
     rows = (
-        [
-            *(evaluation.convention, m.name, "true" if m.floor else "false", c.name, c.unit, c.better),
-            *(full_number(s.mean), full_number(s.low), full_number(s.high), str(s.count), str(s.undefined)),
-            *(full_number(s.rank), full_number(s.p_value), full_number(m.mean_rank)),
-        ]
+        (
+            *(evaluation.convention, m.name, "true" if m.baseline else "false", c.name, c.unit, c.better),
+            *(s.mean, s.low, s.high, s.count, s.undefined, s.rank, s.p_value, m.mean_rank),
+        )
         for m in evaluation.methods
         for c in evaluation.columns
         for s in [m.summary[c.name]]
     )
-    return _csv(head, rows)
-
-
-def _csv(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def to_markdown(evaluation: Evaluation) -> str:
-    """A GitHub-flavoured table of the means, lined up for reading as text too, and its notes below."""
-    return markdown_table(table_of_means(evaluation))
+    return csv_text(head, rows)
 
 
 def to_latex(evaluation: Evaluation) -> str:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lure_cli.core.files import write_file
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate.summary import Column, Evaluation
 from lure_cli.tasks.report.table import counted
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    Picture = Callable[[int, str], np.ndarray | None]
-    """(index of the image, "infrared", "visible" or a method's name) -> uint8 (H, W, 3) or (H, W), or None."""
 
 
 def check_plots(extra: str = "eval") -> None:

@@ -1,26 +1,17 @@
-"""Tables: cells, marks of the best, Markdown."""
+"""Results as tables: cells, marks of the best, Markdown, CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from lure_cli.core.files import write_file
-from lure_cli.tasks.evaluate.summary import Summary
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    Picture = Callable[[int, str], np.ndarray | None]
-    """(index of the image, "infrared", "visible" or a method's name) -> uint8 (H, W, 3) or (H, W), or None."""
-
-
-ALPHA = 0.05
-"""A value gets a star where its p-value is below this."""
 
 UNDEFINED = "n/a"
 """What tables show for a value that is not a finite number."""
@@ -52,7 +43,7 @@ def common_decimals(values: Iterable[float]) -> int:
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean as tables show it; `star`: differs from the first method (p < 0.05)."""
+    """A value as tables show it; `star`: differs from that of the first method (p < 0.05)."""
 
     text: str
     mark: Literal["", "best", "second"] = ""
@@ -61,10 +52,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """The table of means, before any output lays it out: plain text, nothing escaped.
+    """A table for people, before any output lays it out: plain text, nothing escaped.
 
-    `head` starts with the column of the names; with several methods the last column is the mean rank. `title` names
-    the convention and the number of images, `notes` explain the signs and tell where values are undefined.
+    Each row starts with its name, and `head` with what the names are of; `notes` stand below.
     """
 
     title: str
@@ -73,13 +63,55 @@ class Table:
     notes: tuple[str, ...]
 
 
-def is_different(summary: Summary) -> bool:
-    """Whether the value gets a star."""
-    return summary.p_value is not None and summary.p_value < ALPHA
+@dataclass(frozen=True)
+class Results:
+    """What was measured, in each form in which it can be shown or written.
+
+    Attributes:
+        tables: for people, one below the other.
+        record: all of it, ready for JSON.
+        head, rows: for CSV, floats as they are; mostly one row an image.
+    """
+
+    tables: tuple[Table, ...]
+    record: Mapping[str, Any]
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[object, ...], ...] = ()
+
+    def to_csv(self) -> str:
+        """`head` and `rows`; see `csv_text`."""
+        return csv_text(self.head, self.rows)
+
+    def to_markdown(self) -> str:
+        """The tables in GitHub's Markdown."""
+        return "\n".join(map(markdown_table, self.tables))
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV file: floats in full (see `full_number`), None and what is not a finite number as an empty cell."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows([full_number(v) if v is None or isinstance(v, float) else v for v in row] for row in rows)
+    return file.getvalue()
+
+
+def defined(value: float | None) -> float | None:
+    """A number as JSON may hold it: None for what is not a finite number."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def full_number(value: float | None) -> str:
+    """The shortest text that reads back as the same float; empty where undefined."""
+    number = defined(value)
+    return "" if number is None else repr(number)
 
 
 def marks_of(ranks: Sequence[float]) -> list[Literal["", "best", "second"]]:
-    """The best rank and the next one after it, ties included; NaN has no part in it."""
+    """The best rank and the next one after it, ties included; NaN has no part in it.
+
+    Any numbers will do of which the lowest is best: only their order counts.
+    """
     distinct = [*sorted({r for r in ranks if not math.isnan(r)}), math.nan, math.nan]
     return ["best" if r == distinct[0] else "second" if r == distinct[1] else "" for r in ranks]
 

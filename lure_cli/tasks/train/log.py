@@ -20,7 +20,7 @@ from lure_cli.core.files import sweep, write_file
 from lure_cli.core.pixels import psnr
 from lure_cli.tasks.train.stages import RestorationLoss
 from lure_cli.tasks.train.validation import Outcome
-from lure_cli.tasks.weights.hub import Say
+from lure_cli.tasks.weights.hub import Notify
 from lure_cli.version import __version__
 
 Record = dict[str, Any]
@@ -40,7 +40,7 @@ class TrainLog:
         say: told once if there is no TensorBoard.
     """
 
-    def __init__(self, out: Path, step: int, cfg: TrainConfig, say: Say) -> None:
+    def __init__(self, out: Path, step: int, cfg: TrainConfig, say: Notify) -> None:
         out.mkdir(parents=True, exist_ok=True)
         sweep(out)
         self._steps, self._pictured = cfg.steps, -1

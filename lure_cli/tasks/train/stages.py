@@ -67,7 +67,8 @@ def stage1_loss(model: Lure, text: TextEncoder, batch: Batch, cfg: TrainConfig, 
     device = model.pseudo_prompt.device
     crops = {m: _crops(samples, text, device) for m, samples in batch.items() if samples}
     with autocast(device, torch.bfloat16 if amp else torch.float32):
-        latents = {m: model.encode(c.x, c.t, m, edit=model.edit_of(c.whole, c.t, m)) for m, c in crops.items()}
+        conditions = {m: model.condition_from(c.whole, c.t, m) for m, c in crops.items()}
+        latents = {m: model.encode(c.x, c.t, m, condition=conditions[m]) for m, c in crops.items()}
         loss, parts = unified_loss(model, text, latents, crops, cfg) if cfg.unified else (torch.zeros(()), {})
         decoded = model.decode(stack(list(latents.values()))).float()  # (sum of B, 3, S, S)
     images = torch.split(decoded, [len(c.x) for c in crops.values()])

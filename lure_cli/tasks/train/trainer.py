@@ -39,7 +39,7 @@ from lure_cli.tasks.train.log import Record, TrainLog, checkout, gains, means, w
 from lure_cli.tasks.train.stages import batch_size, split_batch, stage1_loss, stage2_loss
 from lure_cli.tasks.train.validation import Outcome, Progress, restoration_cases, validate_fusion, validate_restoration
 from lure_cli.tasks.weights.find import resolve_weights
-from lure_cli.tasks.weights.hub import Say
+from lure_cli.tasks.weights.hub import Notify
 
 B = TypeVar("B")
 
@@ -124,7 +124,7 @@ class Trainer:
         on_log: Callable[[Record], None] | None = None,
         until: int | None = None,
         stop: Callable[[], object] = lambda: False,
-        say: Say = lambda _: None,
+        notify: Notify = lambda _: None,
     ) -> None:
         """Train up to `cfg.steps`, writing log and checkpoints.
 
@@ -132,7 +132,7 @@ class Trainer:
             on_log: gets every log record, in the main process.
             until: stop at this step.
             stop: asked after each step; once it says yes, a checkpoint is written and training ends.
-            say: told what a person may want to know.
+            notify: shows a line that a person may want to know.
         """
         cfg, main = self.cfg, self.group.main
         end = min(cfg.steps, until or cfg.steps)
@@ -140,13 +140,13 @@ class Trainer:
         mine = slice(self.group.rank, None, self.group.size)
         opened: AbstractContextManager[TrainLog | None] = nullcontext()
         if main:  # it alone writes
-            opened = TrainLog(self.out, self.step, cfg, say)
+            opened = TrainLog(self.out, self.step, cfg, notify)
         with opened as log:
             if log:
                 run = {"device": str(self.device), "processes": self.group.size}
                 run |= {"train": self.corpus.counts(), "held_out": self.held.counts()}
                 write_config(self.out / "config.json", cfg, run)
-                validate = self.prepare_validation(say)
+                validate = self.prepare_validation(notify)
                 if self.step == 0:
                     self._keep_and_validate(validate, log)
             saved = started = time.monotonic()
@@ -229,7 +229,7 @@ class Trainer:
         """Whether the last `cfg.patience` validations were no better than one before."""
         return 0 < self.cfg.patience <= self.progress.since
 
-    def prepare_validation(self, say: Say) -> Callable[[Lure], Outcome] | None:
+    def prepare_validation(self, notify: Notify) -> Callable[[Lure], Outcome] | None:
         """A function that validates a model; None where nothing is held out."""
         cfg, sampler = self.cfg, Sampler(self.held, self.cfg)
         if cfg.stage == 1 and (cases := restoration_cases(sampler, cfg.validation_crops)):
@@ -237,7 +237,7 @@ class Trainer:
         if cfg.stage == 2 and (pairs := sampler.fixed_pairs(4 * cfg.validation_crops)):
             return lambda model: validate_fusion(model, self.text, pairs, cfg)
         if cfg.holdout:
-            say(f"note: no validation: no set has the {ENOUGH} images from which on some are held out")
+            notify(f"note: no validation: no set has the {ENOUGH} images from which on some are held out")
         return None
 
     def _keep_and_validate(self, validate: Callable[[Lure], Outcome] | None, log: TrainLog) -> None:

@@ -12,7 +12,7 @@ from lure_cli.tasks.report.plots import figure_png
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.tasks.ulfs.result import Reading, Ulfs
+    from lure_cli.tasks.ulfs.result import LatentMeasurement, UlfsResult
 
 # Paul Tol's "muted" scheme, made to be told apart by colour-blind readers (https://personal.sron.nl/~pault), and black.
 _MUTED = ("#88CCEE", "#332288", "#117733", "#DDCC77", "#CC6677", "#AA4499", "#44AA99", "#999933", "#882255")
@@ -36,35 +36,35 @@ def embed(points: np.ndarray, seed: int) -> np.ndarray:
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(points) - 1) / 3)
-    made: np.ndarray = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
-    return made
+    embedded: np.ndarray = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
+    return embedded
 
 
-def draw_ulfs(found: Ulfs) -> bytes:
+def draw_ulfs(ulfs: UlfsResult) -> bytes:
     """The figure as a PNG file, 200 dots an inch."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    count = len(found.readings)
+    count = len(ulfs.measurements)
     columns, rows = min(count, _PER_ROW), math.ceil(count / _PER_ROW)
     width, legend = max(columns * (_SIDE + 0.1), 4.2), {1: 1.25, 2: 0.85}.get(columns, 0.7)
     layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.07, wspace=0.02)
     figure = Figure(figsize=(width, rows * (_SIDE + 0.55) + legend), layout=layout)
-    for i, reading in enumerate(found.readings):
-        _panel(figure.add_subplot(rows, columns, i + 1), found, reading)
-    _legend(figure, found, {1: 3, 2: 5}.get(columns, 7))
+    for i, measurement in enumerate(ulfs.measurements):
+        _panel(figure.add_subplot(rows, columns, i + 1), ulfs, measurement)
+    _legend(figure, ulfs, {1: 3, 2: 5}.get(columns, 7))
     return figure_png(figure, dpi=200)
 
 
-def _panel(axes: Any, found: Ulfs, reading: Reading) -> None:
+def _panel(axes: Any, ulfs: UlfsResult, measurement: LatentMeasurement) -> None:
     import numpy as np
 
-    at = embed(reading.points, found.options.seed)
-    starts = np.cumsum([0, *(len(g.x) for g in found.groups)])
+    at = embed(measurement.points, ulfs.options.seed)
+    starts = np.cumsum([0, *(len(g.x) for g in ulfs.groups)])
     # The clean ones last and smaller, so that both they and the others are seen where all fall together.
-    order = sorted(range(len(found.groups)), key=lambda i: found.groups[i].task == NONE)
+    order = sorted(range(len(ulfs.groups)), key=lambda i: ulfs.groups[i].task == NONE)
     for i in order:
-        group, xy = found.groups[i], at[starts[i] : starts[i + 1]]
+        group, xy = ulfs.groups[i], at[starts[i] : starts[i + 1]]
         colour = COLOURS[group.task]
         face = "none" if group.real else colour
         size = 6 if group.task == NONE else 11
@@ -78,18 +78,18 @@ def _panel(axes: Any, found: Ulfs, reading: Reading) -> None:
     axes.margins(0.04)
     for spine in axes.spines.values():
         spine.set(color="#999999", linewidth=0.6)
-    steps = f"stage {reading.stage}, {reading.steps:,} steps" if reading.steps else "untrained"
-    axes.set_title(f"{_plain(reading.name)} ({steps})", fontsize=9)
-    vis, ir = (reading.probe[m] for m in ("vis", "ir"))
-    told = (
+    steps = f"stage {measurement.stage}, {measurement.steps:,} steps" if measurement.steps else "untrained"
+    axes.set_title(f"{_plain(measurement.name)} ({steps})", fontsize=9)
+    vis, ir = (measurement.probe[m] for m in ("vis", "ir"))
+    summary = (
         f"probe: visible {100 * vis.accuracy:.0f} % (chance {100 * vis.chance:.0f}), "
         f"infrared {100 * ir.accuracy:.0f} % (chance {100 * ir.chance:.0f})\n"
-        f"distance left to clean: {reading.median():.2f}"
+        f"distance left to clean: {measurement.median():.2f}"
     )
-    axes.set_xlabel(told, fontsize=7.5, linespacing=1.4)
+    axes.set_xlabel(summary, fontsize=7.5, linespacing=1.4)
 
 
-def _legend(figure: Any, found: Ulfs, columns: int) -> None:
+def _legend(figure: Any, ulfs: UlfsResult, columns: int) -> None:
     from matplotlib.lines import Line2D
 
     def entry(label: str, colour: str, marker: str, filled: bool = True) -> Any:
@@ -98,11 +98,11 @@ def _legend(figure: Any, found: Ulfs, columns: int) -> None:
             [], [], linestyle="", marker=marker, markersize=5, markerfacecolor=face, markeredgecolor=colour, label=label
         )
 
-    tasks = {g.task for g in found.groups}
+    tasks = {g.task for g in ulfs.groups}
     handles = [entry(_SPOKEN.get(task, task), colour, "s") for task, colour in COLOURS.items() if task in tasks]
     grey = "#555555"
     handles += [entry(MODALITY_NAMES[m], grey, marker) for m, marker in _MARKERS.items()]  # type: ignore[index]
-    if any(g.real for g in found.groups):
+    if any(g.real for g in ulfs.groups):
         handles.append(entry("hollow: real pair", grey, "o", filled=False))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False, handletextpad=0.2

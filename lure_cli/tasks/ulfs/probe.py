@@ -23,7 +23,7 @@ from lure_cli.tasks.paths.outputs import check_folder
 from lure_cli.tasks.report.plots import check_plots
 from lure_cli.tasks.train.config import resolve_config
 from lure_cli.tasks.ulfs.figure import draw_ulfs
-from lure_cli.tasks.ulfs.result import INIT, SCOPES, Probe, Reading, Ulfs
+from lure_cli.tasks.ulfs.result import INIT, SCOPES, LatentMeasurement, Probe, UlfsResult
 from lure_cli.tasks.ulfs.samples import FOLDS, Group, UlfsOptions, draw_samples
 from lure_cli.tasks.weights.find import resolve_weights, weights_label
 
@@ -43,7 +43,7 @@ def require_sklearn() -> None:
         raise LureError(message, "pip install 'lure-cli[plot]'") from error
 
 
-def measure_ulfs(options: UlfsOptions, progress: Callable[[str], None] | None = None) -> Ulfs:
+def measure_ulfs(options: UlfsOptions, progress: Callable[[str], None] | None = None) -> UlfsResult:
     """Draw samples of every task, encode each with the right prompt by all weights, and measure.
 
     In each modality the same crops serve all tasks, each degraded in every way that the modality knows, and as they are
@@ -71,14 +71,14 @@ def measure_ulfs(options: UlfsOptions, progress: Callable[[str], None] | None = 
     exclude = resolve_config(1).exclude  # test sets among the clean images
     say("drawing samples")
     groups = tuple(draw_samples(read_layout(options.data, exclude), options))
-    readings = []
+    measurements = []
     for name, model, text, provenance in models:
         say(f"encoding with {name}")
-        readings.append(_read(name, place(model, device).eval(), text, provenance, groups))
-    return Ulfs(options, groups, tuple(readings))
+        measurements.append(_measure(name, place(model, device).eval(), text, provenance, groups))
+    return UlfsResult(options, groups, tuple(measurements))
 
 
-def plot_ulfs(options: UlfsOptions, output: Path, progress: Callable[[str], None] | None = None) -> Ulfs:
+def plot_ulfs(options: UlfsOptions, output: Path, progress: Callable[[str], None] | None = None) -> UlfsResult:
     """As `measure_ulfs`, and the figure, written to `output`, which is replaced if it exists.
 
     Raises:
@@ -88,30 +88,30 @@ def plot_ulfs(options: UlfsOptions, output: Path, progress: Callable[[str], None
     if output.suffix.lower() != ".png":
         raise LureError(f"{output}: the figure is a PNG file", "give a name that ends in .png")
     check_folder(output.parent)
-    found = measure_ulfs(options, progress)
+    ulfs = measure_ulfs(options, progress)
     if progress:
         progress("drawing")
-    write_file(output, draw_ulfs(found))
-    return found
+    write_file(output, draw_ulfs(ulfs))
+    return ulfs
 
 
 def _named(weights: Sequence[str]) -> dict[str, str]:
     """Labels and weights; labels are made different where two files have one name."""
-    found: dict[str, str] = {}
+    by_label: dict[str, str] = {}
     for given in weights:
         label, equals, spec = given.partition("=")
         if not equals or "/" in label or Path(given).exists():
             label, spec = given if _is_init(given) else weights_label(given), given
-            if label in found:
+            if label in by_label:
                 label = given
         if not label or not spec:
             raise LureError(f"'{given}' names no weights", "give WEIGHTS or LABEL=WEIGHTS")
-        if label in found:
+        if label in by_label:
             raise LureError(f"two weights are called '{label}'", "tell them apart: LABEL=WEIGHTS")
-        found[label] = spec
-    if not found:
+        by_label[label] = spec
+    if not by_label:
         raise LureError("there is nothing to plot", "name weights: init, a file, or shipped ones")
-    return found
+    return by_label
 
 
 def _is_init(spec: str) -> bool:
@@ -131,7 +131,9 @@ def _load(spec: str) -> tuple[Lure, TextEncoder, Provenance]:
 
 
 @torch.no_grad()
-def _read(name: str, model: Lure, text: TextEncoder, provenance: Provenance, groups: Sequence[Group]) -> Reading:
+def _measure(
+    name: str, model: Lure, text: TextEncoder, provenance: Provenance, groups: Sequence[Group]
+) -> LatentMeasurement:
     import numpy as np
 
     pooled: list[list[np.ndarray]] = [[], [], [], []]
@@ -154,8 +156,13 @@ def _read(name: str, model: Lure, text: TextEncoder, provenance: Provenance, gro
     centre, spread = points[-1].mean(0), points[-1].std(0)
     spread = np.maximum(spread, 1e-3 * spread.max() + 1e-12)
     scaled = [(p - centre) / spread for p in points]
-    return Reading(
-        name, provenance.stage, provenance.steps, scaled[0], _probes(scaled, groups, model.cfg.widths), distances
+    return LatentMeasurement(
+        name=name,
+        stage=provenance.stage,
+        steps=provenance.steps,
+        points=scaled[0],
+        probe=fit_probes(scaled, groups, model.cfg.widths),
+        distances=distances,
     )
 
 
@@ -163,11 +170,17 @@ def _device(model: Lure) -> torch.device:
     return model.pseudo_prompt.device
 
 
-def _probes(points: Sequence[np.ndarray], groups: Sequence[Group], widths: Sequence[int]) -> dict[str, Probe]:
-    """points: pooled F(x, t), F(x, p0), F(y, t) and F(y, p0), of all groups. widths: channels by scale."""
+def fit_probes(points: Sequence[np.ndarray], groups: Sequence[Group], widths: Sequence[int]) -> dict[str, Probe]:
+    """A linear probe for each scope, cross-validated over source images.
+
+    Args:
+        points: pooled F(x, t), F(x, p0), F(y, t) and F(y, p0), each (N, K), of all groups, one after the other.
+        groups: what the points are of.
+        widths: channels of the latent by scale, finest first; K is twice their sum.
+    """
     import numpy as np
 
-    found = {}
+    probes = {}
     labels = np.concatenate([np.full(len(g.x), i) for i, g in enumerate(groups)])
     sources = np.concatenate([np.array([f"{g.modality}/{s}" for s in g.sources]) for g in groups])
     for scope in SCOPES:
@@ -181,8 +194,17 @@ def _probes(points: Sequence[np.ndarray], groups: Sequence[Group], widths: Seque
         parts = np.split(points[0][rows], ends, axis=1)
         scales = tuple(float(_probe_hits(p, labels[rows], sources[rows]).mean()) for p in parts)
         _, counts = np.unique(labels[rows], return_counts=True)
-        found[scope] = Probe(right, error, raw, marked, clean, float(counts.max() / counts.sum()), len(wanted), scales)
-    return found
+        probes[scope] = Probe(
+            accuracy=right,
+            error=error,
+            nothing_done=raw,
+            prompt_alone=marked,
+            perfect=clean,
+            chance=float(counts.max() / counts.sum()),
+            tasks=len(wanted),
+            scales=scales,
+        )
+    return probes
 
 
 def _probe_hits(points: np.ndarray, labels: np.ndarray, sources: np.ndarray) -> np.ndarray:

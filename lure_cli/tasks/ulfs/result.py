@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import statistics
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lure_cli.core.pixels import MODALITY_NAMES
 from lure_cli.core.text.vocabulary import NONE
-from lure_cli.tasks.report.table import Cell, Table, format_number
+from lure_cli.tasks.report.table import Cell, Results, Table, defined, format_number
 from lure_cli.tasks.ulfs.samples import FOLDS, Group, UlfsOptions
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ INIT = "init"
 """Stands for an untrained network: `init`, or `init:MODEL`."""
 
 
-SCOPES: dict[Any, str] = {**MODALITY_NAMES, "all": "both"}
+SCOPES = {"vis": MODALITY_NAMES["vis"], "ir": MODALITY_NAMES["ir"], "all": "both"}
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One weights file.
+class LatentMeasurement:
+    """What was measured of one weights file.
 
     Attributes:
         name, stage, steps: of the weights.
@@ -74,25 +73,64 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Ulfs:
-    """All of it: the groups of samples, which are the same for all weights, and a reading of each."""
+class UlfsResult:
+    """All of it: the groups of samples, which are the same for all weights, and what was measured of each."""
 
     options: UlfsOptions
     groups: tuple[Group, ...]
-    readings: tuple[Reading, ...]
+    measurements: tuple[LatentMeasurement, ...]
 
 
-def tables(found: Ulfs) -> list[Table]:
+def ulfs_results(ulfs: UlfsResult) -> Results:
+    """The probe, one row for each weights and scope, and the distances, one row a task.
+
+    For CSV one row a number: weights, stage, steps, what (a field of `Probe`, or `distance`), of what, value.
+    """
+    options = ulfs.options
+    record = {
+        "data": str(options.data),
+        "split": options.split,
+        "size": options.size,
+        "seed": options.seed,
+        "images": {g.name: len(g.x) for g in ulfs.groups},
+        "weights": [
+            {
+                "name": m.name,
+                "stage": m.stage,
+                "steps": m.steps,
+                "probe": {scope: asdict(p) for scope, p in m.probe.items()},
+                "distance": {g: defined(m.median(g)) for g in m.distances} | {"all": defined(m.median())},
+            }
+            for m in ulfs.measurements
+        ],
+    }
+    head = ("weights", "stage", "steps", "measure", "of", "value")
+    return Results(_tables(ulfs), record, head, tuple(_rows(ulfs)))
+
+
+def _rows(ulfs: UlfsResult) -> Iterator[tuple[object, ...]]:
+    for m in ulfs.measurements:
+        weights = (m.name, m.stage, m.steps)
+        for scope, probe in m.probe.items():
+            numbers = asdict(probe)
+            numbers |= {f"scale_{i}": v for i, v in enumerate(numbers.pop("scales"))}
+            for key, value in numbers.items():
+                yield *weights, f"probe_{key}", SCOPES[scope], value
+        for group in (*m.distances, None):
+            yield *weights, "distance", group or "all", str(m.median(group))  # "nan" where x = y in all of a group
+
+
+def _tables(ulfs: UlfsResult) -> tuple[Table, ...]:
     """The probe, one row for each weights and scope; the distances, one row a task."""
     rows = []
-    for reading in found.readings:
+    for m in ulfs.measurements:
         for scope, word in SCOPES.items():
-            p = reading.probe[scope]
+            p = m.probe[scope]
             accuracy = f"{100 * p.accuracy:.1f} ± {100 * p.error:.1f}"
             others = (f"{100 * v:.1f}" for v in (p.nothing_done, p.prompt_alone, p.perfect, p.chance))
             scales = " / ".join(f"{100 * v:.0f}" for v in p.scales)
-            rows.append((f"{reading.name}: {word}", tuple(map(Cell, (str(p.tasks), accuracy, scales, *others)))))
-    per_task = next(g for g in found.groups if not g.real)
+            rows.append((f"{m.name}: {word}", tuple(map(Cell, (str(p.tasks), accuracy, scales, *others)))))
+    per_task = next(g for g in ulfs.groups if not g.real)
     title = f"Linear probe: tasks told apart, in % ({FOLDS} folds by source image, {len(per_task.x)} images a modality)"
     notes = (
         "by scale: on each scale of the latent alone, finest first. "
@@ -102,60 +140,17 @@ def tables(found: Ulfs) -> list[Table]:
     )
     head = ("weights", "tasks", "right prompt", "by scale", "nothing done", "prompt alone", "perfect", "chance")
     distances = []
-    for group in (g for g in found.groups if g.task != NONE):
-        cells = (Cell(format_number(r.median(group.name), 2)) for r in found.readings)
+    for group in (g for g in ulfs.groups if g.task != NONE):
+        cells = (Cell(format_number(m.median(group.name), 2)) for m in ulfs.measurements)
         distances.append((group.name, (Cell(str(len(group.x))), *cells)))
-    total = sum(len(g.x) for g in found.groups if g.task != NONE)
-    distances.append(("all", (Cell(str(total)), *(Cell(format_number(r.median(), 2)) for r in found.readings))))
-    return [
+    total = sum(len(g.x) for g in ulfs.groups if g.task != NONE)
+    distances.append(("all", (Cell(str(total)), *(Cell(format_number(m.median(), 2)) for m in ulfs.measurements))))
+    return (
         Table(title, head, tuple(rows), notes),
         Table(
             "Distance left to the clean image's latent, median: 1 nothing done, 0 reached",
-            ("task", "images", *(r.name for r in found.readings)),
+            ("task", "images", *(m.name for m in ulfs.measurements)),
             tuple(distances),
             (),
         ),
-    ]
-
-
-def to_dict(found: Ulfs) -> dict[str, Any]:
-    """For JSON."""
-    options = found.options
-    return {
-        "data": str(options.data),
-        "split": options.split,
-        "size": options.size,
-        "seed": options.seed,
-        "images": {g.name: len(g.x) for g in found.groups},
-        "weights": [
-            {
-                "name": r.name,
-                "stage": r.stage,
-                "steps": r.steps,
-                "probe": {scope: asdict(p) for scope, p in r.probe.items()},
-                "distance": {g: _number(r.median(g)) for g in r.distances} | {"all": _number(r.median())},
-            }
-            for r in found.readings
-        ],
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def to_csv(found: Ulfs) -> str:
-    """One row a number: weights, stage, steps, what (a field of `Probe`, or `distance`), of what, value."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("weights", "stage", "steps", "measure", "of", "value"))
-    for r in found.readings:
-        start = (r.name, r.stage, r.steps)
-        for scope, probe in r.probe.items():
-            numbers = asdict(probe)
-            numbers |= {f"scale_{i}": v for i, v in enumerate(numbers.pop("scales"))}
-            for key, value in numbers.items():
-                writer.writerow((*start, f"probe_{key}", SCOPES[scope], value))
-        for group in (*r.distances, None):
-            writer.writerow((*start, "distance", group or "all", r.median(group)))
-    return file.getvalue()
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import torch
@@ -34,6 +34,7 @@ class UlfsOptions:
 
     weights: tuple[str, ...]
     data: Path
+    _: KW_ONLY
     split: str = "train"
     samples: int = 60
     size: int = 128
@@ -85,11 +86,11 @@ def draw_samples(folder: DataFolder, options: UlfsOptions) -> Iterator[Group]:
         sources = tuple(path.relative_to(options.data).as_posix() for path, _ in crops)
         y = torch.stack([crop for _, crop in crops])
         for t, task in enumerate((NONE, *DEGRADATIONS[modality])):
-            made = [
+            degraded = [
                 degrade(crop, () if task == NONE else (task,), modality, _generator(options.seed, 1 + t, i))
                 for i, crop in enumerate(y)
             ]
-            yield Group(modality, task, False, torch.stack(made), y, sources)
+            yield Group(modality, task, False, torch.stack(degraded), y, sources)
         for t, task in enumerate(DEGRADATIONS[modality]):
             pairs = [
                 pair

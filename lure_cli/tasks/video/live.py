@@ -1,4 +1,4 @@
-"""Sources that do not wait: their newest frames, taken as they come, however slow the work on them is."""
+"""Live sources, which do not wait: their newest frames, taken as they come, however slow the work on them is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEEP = 8
 """Frames that wait; further ones push the oldest out."""
 
 
-class Newest:
+class LiveFrames:
     """An iterator over the frames of a camera that skips what there is no time for; sound is never skipped.
 
     Args:

@@ -1,30 +1,27 @@
-"""Fusing clips: planned first, then carried out frame by frame in flat memory."""
+"""From what a user names to which clips are fused to what; nothing is carried out. See `tasks.inference.plan`."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
 from pathlib import Path
 from string import Formatter
 
-from lure_cli.core.images.picture import check_output, has_image_suffix
-from lure_cli.core.video.clip import SUFFIXES as READ
-from lure_cli.core.video.clip import is_live, is_video
+from lure_cli.core.images.formats import check_output, has_image_suffix
+from lure_cli.core.video.source import SUFFIXES as READ
+from lure_cli.core.video.source import is_live, is_video
 from lure_cli.core.video.writer import SUFFIXES as WRITTEN
 from lure_cli.core.video.writer import check_clip
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.fuser import pick_backend
-from lure_cli.tasks.inference.plan import FuseOptions, plan_requests
-from lure_cli.tasks.inference.request import Request
+from lure_cli.tasks.inference.plan import FuseOptions, Plan, Say, plan_job
 from lure_cli.tasks.inference.stream import CHECK_EVERY
 from lure_cli.tasks.paths.find import Kind, is_many
 from lure_cli.tasks.paths.outputs import check_folder
 from lure_cli.tasks.paths.pairing import find_pairs, name_of_two
 from lure_cli.tasks.video.sync import SYNC
-from lure_cli.tasks.weights.find import resolve_weights
 
 CLIPS = Kind(READ, WRITTEN, ".mp4", "video")
 _FIELDS = "known fields: {frame} (its number, also {frame:06d}), {stem} (name of the pair), {ir} and {vis}"
@@ -34,18 +31,20 @@ _FIELDS = "known fields: {frame} (its number, also {frame:06d}), {stem} (name of
 class VideoOptions:
     """What `lure fuse` was asked to do with clips; see the command's help.
 
-    shared: what clips have in common with images; of its `ir` and `vis` only the names here count.
+    shared: what clips have in common with images; of its `ir` and `vis` only the names here count, and its `limit` is
+        that of the frames.
     ir, vis: a video file, a folder of numbered pictures, a camera, a URL; or, both, folders of video files or patterns.
     fps: frames a second of folders of pictures, such as 25 or 30000/1001.
     sync: see `FramePairs`.
     length: `shortest`, or `equal`: clips of unequal lengths are refused.
     check_every: frames from one look for degradations to the next, for prompts that say `auto`.
-    codec, crf: see `core.videowriter.check_clip`.
+    codec, crf: see `lure_cli.core.video.writer.check_clip`.
     """
 
     shared: FuseOptions
     ir: str
     vis: str
+    _: KW_ONLY
     fps: str | None = None
     sync: str = "auto"
     length: str = "shortest"
@@ -53,20 +52,54 @@ class VideoOptions:
     codec: str = "auto"
     crf: int | None = None
 
+    @property
+    def rate(self) -> Fraction | None:
+        """`fps` as a number; LureError if it is none."""
+        if self.fps is None:
+            return None
+        try:
+            rate = Fraction(self.fps)
+        except (ValueError, ZeroDivisionError):
+            rate = Fraction(0)
+        if not 0 < rate <= 1000:
+            raise LureError(f"--fps {self.fps} is no frame rate", "give frames a second, for example 25 or 30000/1001")
+        return rate.limit_denominator(1001)
+
+
+@dataclass(frozen=True)
+class ClipOutput:
+    """What `-o` says.
+
+    Attributes:
+        pictures: single pictures, as the template has the field {frame}.
+        file: one file, or one a frame; not a folder.
+        template: there are fields that tell several pairs apart, or that are not known.
+    """
+
+    pictures: bool = False
+    file: bool = False
+    template: bool = False
+
+    @classmethod
+    def parse(cls, output: str | None) -> ClipOutput:
+        """Read an output; whether its fields are known and well-formed is not looked at."""
+        if output is None:
+            return cls()
+        fields = set(re.findall(r"\{(\w*)", output))
+        pictures = "frame" in fields
+        file = pictures or Path(output).suffix.lower() in WRITTEN
+        return cls(pictures, file, template=bool(fields - {"frame"}))
+
 
 @dataclass(frozen=True)
 class ClipPair:
-    """Two sources, the name that they share, and what to write: a clip, or a template for pictures with {frame}."""
+    """Two sources, the name that they share, and what to write: a clip or, if `pictures`, files by a template."""
 
     name: str
     ir: str
     vis: str
     output: str
-
-    @property
-    def pictures(self) -> bool:
-        """Whether single pictures are written."""
-        return "{frame" in self.output
+    pictures: bool = False
 
     def picture(self, number: int) -> Path:
         """The file of one frame."""
@@ -74,23 +107,14 @@ class ClipPair:
         return Path(self.output.format(frame=number, **names))
 
 
-@dataclass(frozen=True)
-class ClipPlan:
-    """A job that has been checked as far as that goes without opening a clip."""
-
-    options: VideoOptions
-    pairs: tuple[ClipPair, ...]
-    requests: tuple[Request, ...]
-    unmatched: tuple[Path, ...]
-    weights: Path
-    rate: Fraction | None
+ClipPlan = Plan[VideoOptions, ClipPair]
 
 
 def wants_video(ir: str, vis: str, output: str | None) -> bool:
     """Whether `lure fuse` was given clips, not images."""
-    if output is not None and (Path(output).suffix.lower() in CLIPS.written or "{frame" in output):
-        return True
-    return any(is_video(source) or _holds(source) == (True, False) for source in (ir, vis))
+    return ClipOutput.parse(output).file or any(
+        is_video(source) or _holds(source) == (True, False) for source in (ir, vis)
+    )
 
 
 def _holds(folder: str) -> tuple[bool, bool]:
@@ -103,39 +127,42 @@ def _holds(folder: str) -> tuple[bool, bool]:
     return any(n.suffix.lower() in READ for n in names), any(map(has_image_suffix, names))
 
 
-def plan_video(options: VideoOptions, say: Callable[[str], None] | None = None) -> ClipPlan:
+def plan_video(options: VideoOptions, say: Say | None = None) -> ClipPlan:
     """Check everything that can be checked before a clip is opened or the model loads; `say` is told of downloads.
 
     Raises:
-        LureError: options that cannot be meant or that clips do not have, a prompt that is not understood, inputs that
-            are missing or do not pair, outputs that cannot be written or exist, missing weights or PyAV.
+        LureError: options that clips do not have, inputs that are missing or do not pair, outputs that cannot be
+            written, PyAV is missing; also as `plan_job`.
     """
-    o, s = options, options.shared
+    o = options
     _check(o)
-    rate = _parse_fps(o.fps)
-    many = all(not is_live(x) and Path(x) != Path("-") and _is_many(x) for x in (o.ir, o.vis))
-    folders = [not is_live(x) and Path(x).is_dir() for x in (o.ir, o.vis)]
-    single = s.output is not None and ("{frame" in s.output or Path(s.output).suffix.lower() in WRITTEN)
+    pairs, unmatched = _find_clips(o)
+    for pair in pairs:
+        _check_target(pair, o)
+    return Plan(o, *plan_job(o.shared, pairs, existing=_existing, say=say), tuple(unmatched))
+
+
+def _find_clips(o: VideoOptions) -> tuple[Sequence[ClipPair], list[Path]]:
+    """The pairs of clips that are meant, and files without a partner."""
+    s, output = o.shared, ClipOutput.parse(o.shared.output)
+    rate = o.rate
+    many = all(not is_live(source) and _is_many(source) for source in (o.ir, o.vis))
+    folders = [not is_live(source) and Path(source).is_dir() for source in (o.ir, o.vis)]
     unmatched: list[Path] = []
-    if many and not (single and "{" not in str(s.output).replace("{frame", "")):
-        found, unmatched = find_pairs(Path(o.ir), Path(o.vis), s.output, s.pairing, CLIPS)
-        pairs = [ClipPair(p.name, str(p.ir), str(p.vis), str(p.output)) for p in found]
+    if many and not (output.file and not output.template):
+        files, unmatched = find_pairs(Path(o.ir), Path(o.vis), s.output, s.pairing, CLIPS)
+        pairs = [ClipPair(p.name, str(p.ir), str(p.vis), str(p.output)) for p in files]
         if s.read.align_once:
             raise LureError("--align-once is for images", "every clip gets one transform of its own")
     else:
         if s.shard is not None or s.prompt_file is not None or s.pairing.recursive or s.pairing.by != "stem":
             raise LureError("--shard, --prompt-file and options of pairing are for folders", "leave them out")
-        pairs = [_one(o)]
+        pairs = [_one_pair(o, output)]
     if rate is not None and not any(folders):
         raise LureError("--fps is for folders of numbered pictures", "a video keeps its own frame rate")
     if rate is None and all(folders) and not many:
         raise LureError("folders of pictures have no frame rate", "say it, for example --fps 25")
-    jobs = plan_requests(s, pairs)
-    for pair, _ in jobs:
-        _check_target(pair, o)
-    weights = resolve_weights(s.weights, say)
-    pick_backend(s.backend, weights)
-    return ClipPlan(o, tuple(p for p, _ in jobs), tuple(r for _, r in jobs), tuple(unmatched), weights, rate)
+    return pairs, unmatched
 
 
 def _check(o: VideoOptions) -> None:
@@ -157,43 +184,32 @@ def _is_many(source: str) -> bool:
     return is_many(Path(source)) and _holds(source) != (False, True)
 
 
-def _parse_fps(text: str | None) -> Fraction | None:
-    if text is None:
-        return None
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not 0 < rate <= 1000:
-        raise LureError(f"--fps {text} is no frame rate", "give frames a second, for example 25 or 30000/1001")
-    return rate.limit_denominator(1001)
-
-
-def _one(o: VideoOptions) -> ClipPair:
+def _one_pair(o: VideoOptions, kind: ClipOutput) -> ClipPair:
     """The one pair of two sources that are not folders of clips."""
     for source in (o.ir, o.vis):
         if not is_live(source) and not os.path.exists(source):
             raise LureError(f"{source}: no such file or folder", "check the spelling of the path")
     if o.ir == o.vis:
         raise LureError(f"{o.ir} is given as both the infrared and the visible input", "give two different inputs")
-    live = [is_live(x) for x in (o.ir, o.vis)]
-    name = (
-        "live"
-        if all(live)
-        else name_of_two(*(Path(o.vis if lv else x) for x, lv in zip((o.ir, o.vis), live, strict=True)))
-    )
-    output = o.shared.output
+    name, output = _name_of(o), o.shared.output
     if output is None:
-        if any(live):
+        if is_live(o.ir) or is_live(o.vis):
             raise LureError("a live input has no name to make the output's from", "give -o, for example -o fused.mkv")
         output = f"{name}_fused{CLIPS.default}"
-    elif "{frame" in output:
-        return _check_template(ClipPair(name, o.ir, o.vis, output))
+    elif kind.pictures:
+        return _check_template(ClipPair(name, o.ir, o.vis, output, pictures=True))
     elif os.path.isdir(output) or output.endswith(("/", os.sep)) or not Path(output).suffix:
         output = str(Path(output) / f"{name}{CLIPS.default}")
-    elif "{" in output:
+    elif kind.template:
         output = str(_check_template(ClipPair(name, o.ir, o.vis, output)).picture(0))
     return ClipPair(name, o.ir, o.vis, output)
+
+
+def _name_of(o: VideoOptions) -> str:
+    """The name of two sources; of two live ones `live`."""
+    if is_live(o.ir) and is_live(o.vis):
+        return "live"
+    return name_of_two(Path(o.vis if is_live(o.ir) else o.ir), Path(o.vis))
 
 
 def _check_template(pair: ClipPair) -> ClipPair:
@@ -208,37 +224,34 @@ def _check_template(pair: ClipPair) -> ClipPair:
 
 
 def _check_target(pair: ClipPair, o: VideoOptions) -> None:
-    """Whether the output can hold what is asked for, can be written, is no input and does not exist."""
-    s = o.shared
+    """Whether the output can hold what is asked for, can be written and is no input."""
     if pair.pictures:
         if o.codec != "auto" or o.crf is not None:
             raise LureError("--codec and --crf are for clips", "leave them out")
-        check_output(pair.picture(0).suffix, s.bits, False)
+        check_output(pair.picture(0).suffix, o.shared.bits, False)
         check_folder(pair.picture(0).parent)
-        there = _existing_picture(pair) if not (s.overwrite or s.skip_existing) else None
-    else:
-        check_clip(Path(pair.output).suffix, o.codec, o.crf, s.bits)
-        check_folder(Path(pair.output).parent)
-        for source in (pair.ir, pair.vis):
-            if not is_live(source) and os.path.realpath(source) == os.path.realpath(pair.output):
-                raise LureError(f"the output {pair.output} is also an input", "write to another folder or name")
-        there = pair.output if os.path.lexists(pair.output) and not (s.overwrite or s.skip_existing) else None
-    if there is not None:
-        raise LureError(f"{there} exists already", "give --overwrite or --skip-existing, or another name")
+        return
+    check_clip(Path(pair.output).suffix, codec=o.codec, quality=o.crf, bits=o.shared.bits)
+    check_folder(Path(pair.output).parent)
+    for source in (pair.ir, pair.vis):
+        if not is_live(source) and os.path.realpath(source) == os.path.realpath(pair.output):
+            raise LureError(f"the output {pair.output} is also an input", "write to another folder or name")
 
 
-def _existing_picture(pair: ClipPair) -> str | None:
-    """A file that looks like a frame of an earlier run."""
-    example = str(pair.picture(0))
-    folder, name = os.path.split(example)
+def _existing(pair: ClipPair) -> Path | None:
+    """The clip that is there already, or a file that looks like a frame of an earlier run."""
+    if not pair.pictures:
+        return Path(pair.output) if os.path.lexists(pair.output) else None
+    folder, name = os.path.split(pair.picture(0))
     pattern = re.escape(os.path.split(pair.output)[1])
-    pattern = re.sub(r"\\\{frame[^}]*\\\}", lambda _: r"\\d+", pattern)
+    pattern = re.sub(r"\\\{frame[^}]*\\\}", lambda _: r"\d+", pattern)
     pattern = pattern.replace(r"\{stem\}", re.escape(pair.name))
     try:
         names = os.listdir(folder or ".")
     except OSError:
         return None
-    return next((os.path.join(folder, n) for n in sorted(names) if n == name or re.fullmatch(pattern, n)), None)
+    existing = (n for n in sorted(names) if n == name or re.fullmatch(pattern, n))
+    return next((Path(folder, n) for n in existing), None)
 
 
 def finished(pair: ClipPair, options: VideoOptions) -> bool:

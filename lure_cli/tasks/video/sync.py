@@ -10,25 +10,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lure_cli.core.images.picture import to_channels
-from lure_cli.core.images.value_range import ValueRange, apply_range, settle_range
+from lure_cli.core.images.value_range import ValueRange, apply_range, resolve_range
 from lure_cli.core.registration.alignment import Model
-from lure_cli.core.video.clip import Frame, is_coloured, is_live, is_realtime
+from lure_cli.core.video.clip import Frame
 from lure_cli.core.video.picture_folder import PictureFolder
+from lure_cli.core.video.pixels import is_coloured
 from lure_cli.core.video.reader import VideoFile
+from lure_cli.core.video.source import is_live, is_realtime
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
-from lure_cli.tasks.video.live import Newest
+from lure_cli.tasks.video.live import LiveFrames
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lure_cli.core.registration.alignment import Alignment
 
+    FramePair = tuple[np.ndarray, np.ndarray, Frame]
+    """Infrared float32 (H, W, 1) in [0, 1], visible (H, W, 3), and the visible frame."""
+
 Clip = VideoFile | PictureFolder
 Sync = Literal["auto", "index", "time"]
 SYNC = ("auto", "index", "time")
 SAMPLES = 7
-"""Frames of a clip, spread over it, by which its value range and its alignment are settled."""
+"""Frames of a clip, spread over it, by which its value range and its alignment are set."""
 _SAME_RATE = Fraction(1, 5000)
 """Rates that differ by less, relatively, are the same: what headers round."""
 
@@ -74,18 +79,18 @@ class FramePairs:
     options: ReadOptions
     sync: Sync = "auto"
     limit: int | None = None
-    notes: list[str] = field(default_factory=list)
-    taken: int = 0
-    left: dict[str, int] = field(default_factory=dict)
-    apart: str | None = None
-    alignment: Alignment | None = None
+    notes: list[str] = field(default_factory=list, init=False)
+    taken: int = field(default=0, init=False)
+    left: dict[str, int] = field(default_factory=dict, init=False)
+    apart: str | None = field(default=None, init=False)
+    alignment: Alignment | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        live = self.ir.about.live or self.vis.about.live
+        live = self.ir.info.live or self.vis.info.live
         self._sources = [
-            Newest(clip.frames()) if is_realtime(clip.source) else clip.frames() for clip in (self.ir, self.vis)
+            LiveFrames(clip.frames()) if is_realtime(clip.source) else clip.frames() for clip in (self.ir, self.vis)
         ]
-        rates = self.ir.about.rate, self.vis.about.rate
+        rates = self.ir.info.rate, self.vis.info.rate
         self._own_times = isinstance(self.ir, VideoFile) and isinstance(self.vis, VideoFile)
         self.how = self.sync if self.sync != "auto" else "time" if live else "index"
         if self.sync == "auto" and not live and None not in rates:
@@ -97,7 +102,7 @@ class FramePairs:
                 )
         self._check_numbers()
         if self.sync == "auto" and not live and self._own_times:
-            late = float(self.vis.about.start - self.ir.about.start)
+            late = float(self.vis.info.start - self.ir.info.start)
             if abs(late) > 1.5 / float(rates[1] or 25):
                 first, second = (self.vis, self.ir) if late > 0 else (self.ir, self.vis)
                 self.notes.append(
@@ -117,25 +122,25 @@ class FramePairs:
     @property
     def total(self) -> int | None:
         """How many pairs there will be, as far as the headers tell."""
-        counts = [c for c in (self.ir.about.count, self.vis.about.count) if c is not None]
+        counts = [c for c in (self.ir.info.count, self.vis.info.count) if c is not None]
         if self.how == "time":
-            counts = [self.vis.about.count] if self.vis.about.count is not None else []
-        if self.ir.about.live or self.vis.about.live:
+            counts = [self.vis.info.count] if self.vis.info.count is not None else []
+        if self.ir.info.live or self.vis.info.live:
             counts = []
         if self.limit is not None:
             counts.append(self.limit)
         return min(counts, default=None)
 
     def start(self) -> None:
-        """Read the first pairs and settle what holds for the whole clip: the infrared's range and the alignment.
+        """Read the first pairs and find what holds for the whole clip: the infrared's range and the alignment.
 
         Raises:
-            LureError: sizes that differ, a range that cannot be settled, an alignment that is not plausible.
+            LureError: sizes that differ, a range that cannot be found, an alignment that is not plausible.
         """
         pairs = self._by_time() if self.how == "time" else self._by_index()
         if self.limit is not None:
             pairs = islice(pairs, self.limit)
-        live = self.ir.about.live or self.vis.about.live
+        live = self.ir.info.live or self.vis.info.live
         head = list(islice(pairs, SAMPLES if live else 1))
         self._pairs = chain(head, pairs)
         if not head:
@@ -143,21 +148,21 @@ class FramePairs:
         self._check_sizes(head[0][0].pixels, head[0][1].pixels)
         wanted = self.options.check()
         deep = head[0][0].pixels.dtype != "uint8"
-        settle = wanted.kind == "percentile" or (wanted.kind == "auto" and deep)
+        by_content = wanted.kind == "percentile" or (wanted.kind == "auto" and deep)
         align = self.options.align != "none"
         irs = [pair[0].pixels for pair in head]
-        if not live and (settle or align):
+        if not live and (by_content or align):
             irs = self.ir.sample(SAMPLES) or irs
         try:
-            self._range, mapping = settle_range(irs, wanted)
+            self._range, mapping = resolve_range(irs, wanted)
         except LureError as error:
             raise LureError(f"{self.ir.source}: {error.message}", error.hint) from error
         if self.ir.coloured:
             first = head[0][1].pixels
             grey = first.shape[2] == 1 or (first.dtype == "uint8" and not is_coloured(first))
-            said = f"and {self.vis.source} is grey: were infrared and visible swapped?" if grey else ""
+            swapped = f" and {self.vis.source} is grey: were infrared and visible swapped?"
             self.notes.append(
-                f"{self.ir.source} is in colour{said and ' '}{said or ': its luma is taken for the infrared'}"
+                f"{self.ir.source} is in colour{swapped if grey else ': its luma is taken for the infrared'}"
             )
         if mapping is not None:
             self.notes.append(f"{self.ir.source}: {mapping}, for the whole clip")
@@ -199,8 +204,8 @@ class FramePairs:
             x = resize(x, size[0], size[1])
         return x if self.alignment is None else warp(x, self.alignment)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, Frame]]:
-        """After `start`: infrared float32 (H, W, 1) in [0, 1], visible (H, W, 3), and the visible frame."""
+    def __iter__(self) -> Iterator[FramePair]:
+        """The pairs, after `start`."""
         for ir, vis in self._pairs:
             try:
                 x = self._infrared(ir.pixels, vis.pixels.shape[1::-1])
@@ -233,7 +238,7 @@ class FramePairs:
     def _leave(self, side: str, clip: Clip, first: Frame) -> None:
         """Remember how many frames of the longer clip are left, from this one on."""
         place = first.number - (clip.first_number if isinstance(clip, PictureFolder) else 0)
-        count = clip.about.count
+        count = clip.info.count
         self.left[side] = count - place if count is not None and count > place else -1
 
     def _by_time(self) -> Iterator[tuple[Frame, Frame]]:
@@ -251,7 +256,7 @@ class FramePairs:
                 self.left["vis"] = before
                 continue
             if following is None and vis.time > now.time + now.duration:
-                count = self.vis.about.count
+                count = self.vis.info.count
                 self.left["vis"] = before + count - vis.number if count is not None and count > vis.number else -1
                 return
             yield now, replace(vis, packets=sound + vis.packets) if sound else vis
@@ -268,17 +273,17 @@ class FramePairs:
     @property
     def dropped(self) -> int:
         """How many frames of cameras were skipped, as there was no time for them."""
-        return sum(source.dropped for source in self._sources if isinstance(source, Newest))
+        return sum(source.dropped for source in self._sources if isinstance(source, LiveFrames))
 
     def damages(self) -> list[str]:
         """What cut the stream short, if anything did; a live source that broke off has just ended."""
-        found = [f"{clip.source}: {clip.damage}" for clip in (self.ir, self.vis) if clip.damage is not None]
-        return found + ([self.apart] if self.apart is not None else [])
+        damages = [f"{clip.source}: {clip.damage}" for clip in (self.ir, self.vis) if clip.damage is not None]
+        return damages + ([self.apart] if self.apart is not None else [])
 
     def close(self) -> None:
         """Give both clips back."""
         for source in self._sources:
-            if isinstance(source, Newest):
+            if isinstance(source, LiveFrames):
                 source.close()
         self.ir.close()
         self.vis.close()

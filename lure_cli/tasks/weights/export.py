@@ -120,13 +120,13 @@ def compare(model: Lure, text: TextEncoder, exported: OnnxLure) -> Comparison:
 
     largest, least, count = torch.zeros(()), torch.tensor(float("inf")), 0
     with torch.inference_mode():
-        for args, edits in _cases(text):
-            expected, found = (
-                m(*args, edits=edits and (m.edit(edits[0], args[2], "ir"), m.edit(edits[1], args[3], "vis")))
+        for args, whole in _cases(text):
+            expected, actual = (
+                m(*args, whole and (m.condition(whole[0], args[2], "ir"), m.condition(whole[1], args[3], "vis")))
                 for m in (model, exported)
             )
-            largest = torch.maximum(largest, (found - expected).abs().max())  # these two keep NaN
-            least = torch.minimum(least, psnr(found, expected).min())
+            largest = torch.maximum(largest, (actual - expected).abs().max())  # these two keep NaN
+            least = torch.minimum(least, psnr(actual, expected).min())
             count += len(expected)
     return Comparison(float(largest), float(least), count)
 

@@ -9,62 +9,50 @@ from pathlib import Path
 from lure_cli.config import MODELS, nearest
 from lure_cli.core.files import PACKAGE, sha256
 from lure_cli.errors import LureError
-from lure_cli.tasks.weights.hub import (
-    MODEL,
-    RECORD,
-    Repo,
-    Say,
-    cached,
-    check_weights,
-    download,
-    list_cached,
-    parse_repo,
-)
+from lure_cli.tasks.weights.hub import Notify, cached, download, list_cached
+from lure_cli.tasks.weights.record import MODEL, RECORD, check_weights
+from lure_cli.tasks.weights.repo import Repo, parse_repo
 
 DEFAULT = "lure-small"
 
 
 @dataclass(frozen=True)
-class Record:
-    """What is known of a weight file that ships with the package."""
+class ShippedFile:
+    """A weight file that ships with the package, and its checksum."""
 
-    file: str
+    name: str
     sha256: str
 
 
-SHIPPED: dict[str, Record] = {
-    "lure-small": Record(
-        file="lure-small.safetensors",
+SHIPPED: dict[str, ShippedFile] = {
+    "lure-small": ShippedFile(
+        name="lure-small.safetensors",
         sha256="5256ae3c9f7c91c69ac63a6519172493bd9ce398e98c61976b5cdfc2cb0951e8",
     ),
 }
 
-DETECTOR = Record(
-    file="lure-detect.safetensors",
+DETECTOR = ShippedFile(
+    name="lure-detect.safetensors",
     sha256="a15d07a33f57727124d078861f71b678230041c17aadbfdfad99ae87ede80464",
 )
 """The network behind `--prompt auto` and `lure detect`."""
-
-
-TEXT = Record(
-    file="lure-text.safetensors",
+TEXT = ShippedFile(
+    name="lure-text.safetensors",
     sha256="42e13bfad8102858977ebe13d05e09ba7fd3072f543eee055a1c010adab3dcfa",
 )
 """The parser that understands prompts."""
-
-
 PARTS = {"lure-text": "text encoder", "lure-detect": "detector"}
 """The shipped files that are no fusion models: name -> kind."""
 
 
 def shipped_path(name: str) -> Path | None:
     """The file of shipped weights: inside the installed package, or in the checkout's `weights` folder."""
-    return _find(SHIPPED[name].file)
+    return _locate(SHIPPED[name].name)
 
 
 def text_weights() -> Path:
     """The file of the shipped prompt parser, its bytes checked; LureError as `detector_path`."""
-    return _checked(TEXT)
+    return _verified(TEXT)
 
 
 def detector_path() -> Path:
@@ -73,19 +61,20 @@ def detector_path() -> Path:
     Raises:
         LureError: it is missing or not the recorded one.
     """
-    return _checked(DETECTOR)
+    return _verified(DETECTOR)
 
 
-def _checked(record: Record) -> Path:
-    path = _find(record.file)
+def _verified(shipped: ShippedFile) -> Path:
+    path = _locate(shipped.name)
     if path is None:
-        raise LureError(f"{record.file} is missing from this installation", "install lure-cli again")
-    if sha256(path) != record.sha256:
+        raise LureError(f"{shipped.name} is missing from this installation", "install lure-cli again")
+    if sha256(path) != shipped.sha256:
         raise LureError(f"{path}: its checksum differs from the recorded one", "install lure-cli again")
     return path
 
 
-def _find(file: str) -> Path | None:
+def _locate(file: str) -> Path | None:
+    """In the installed package, or in the checkout."""
     for folder in (PACKAGE / "weights", PACKAGE.parent / "weights"):
         path = folder / file
         if path.is_file():
@@ -93,20 +82,18 @@ def _find(file: str) -> Path | None:
     return None
 
 
-def resolve_weights(weights: str, say: Say | None = None) -> Path:
+def resolve_weights(weights: str, notify: Notify | None = None) -> Path:
     """Weights as users name them -> an existing file, downloaded if need be.
 
     Args:
         weights: see `find_weights`.
-        say: told what is downloaded; the client shows a progress bar besides.
+        notify: is given what is downloaded; the client shows a progress bar besides.
 
     Raises:
         LureError: as `find_weights` and `lure_cli.tasks.weights.hub.download`.
     """
-    found = find_weights(weights)
-    if isinstance(found, Path):
-        return found
-    return cached(found) or download(found, say)
+    place = find_weights(weights)
+    return place if isinstance(place, Path) else cached(place) or download(place, notify)
 
 
 def find_weights(weights: str) -> Path | Repo:
@@ -131,7 +118,7 @@ def find_weights(weights: str) -> Path | Repo:
     if path.suffix in (".safetensors", ".onnx"):
         raise LureError(f"{weights}: no such weight file", f"shipped: {', '.join(SHIPPED)}")
     if weights in SHIPPED:
-        return _checked(SHIPPED[weights])
+        return _verified(SHIPPED[weights])
     if weights in MODELS:
         raise LureError(f"there are no weights of '{weights}' yet", "train them with `lure train`, or use lure-small")
     repo = parse_repo(weights)
@@ -154,20 +141,20 @@ def local_weights(weights: str) -> tuple[Path, str]:
     """
     if weights in PARTS and not os.path.exists(weights):
         return (text_weights() if PARTS[weights] == "text encoder" else detector_path()), "ok"
-    found = find_weights(weights)
-    if isinstance(found, Path):
-        recorded = weights in SHIPPED or (found.name == MODEL and found.with_name(RECORD).is_file())
-        return found, "ok" if recorded else "no record"
-    path = cached(found)
+    place = find_weights(weights)
+    if isinstance(place, Path):
+        recorded = weights in SHIPPED or (place.name == MODEL and place.with_name(RECORD).is_file())
+        return place, "ok" if recorded else "no record"
+    path = cached(place)
     if path is None:
-        raise LureError(f"{weights}: not in the cache, and no such file here", f"run: lure weights download {found}")
+        raise LureError(f"{weights}: not in the cache, and no such file here", f"run: lure weights download {place}")
     return path, "ok"
 
 
-def update_weights(weights: str, say: Say | None = None, force: bool = False) -> Path:
+def update_weights(weights: str, notify: Notify | None = None, force: bool = False) -> Path:
     """As `resolve_weights`, but the hub is asked for a newer commit, or with `force` for the same files again."""
-    found = find_weights(weights)
-    return found if isinstance(found, Path) else download(found, say, force)
+    place = find_weights(weights)
+    return place if isinstance(place, Path) else download(place, notify, force)
 
 
 @dataclass(frozen=True)
@@ -183,11 +170,11 @@ class Entry:
 
 def list_weights() -> tuple[Entry, ...]:
     """Shipped weights, then models in the hub client's cache; sizes are read, contents are not."""
-    shipped = {name: ("model", record) for name, record in SHIPPED.items()}
-    shipped |= {name: (PARTS[name], record) for name, record in zip(PARTS, (TEXT, DETECTOR), strict=True)}
+    shipped = {name: ("model", file) for name, file in SHIPPED.items()}
+    shipped |= {name: (PARTS[name], file) for name, file in zip(PARTS, (TEXT, DETECTOR), strict=True)}
     entries = []
-    for name, (kind, record) in shipped.items():
-        path = _find(record.file)
+    for name, (kind, file) in shipped.items():
+        path = _locate(file.name)
         entries.append(Entry(name, kind, path.stat().st_size if path else 0, str(path or "missing")))
     for c in list_cached():
         size = c.path.stat().st_size if c.path.exists() else 0

@@ -23,6 +23,7 @@ class WeightsInfo:
     size: int = 0
     """Of the file, in bytes."""
     parameters: int = 0
+    """How many numbers it holds."""
     text_encoder: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -45,21 +46,21 @@ def inspect_weights(weights: str) -> WeightsInfo:
 
     path, checksum = local_weights(weights)
     kind = PARTS.get(weights, "model")
-    made = WeightsInfo(weights, str(path), checksum, kind, sha256(path), path.stat().st_size)
+    info = WeightsInfo(weights, str(path), checksum, kind, sha256(path), path.stat().st_size)
     if kind == "text encoder":
-        text = PromptParser.load(path)
-        return replace(made, parameters=text.parameters, provenance=text.metadata["provenance"])
+        parser = PromptParser.load(path)
+        return replace(info, parameters=parser.parameters, provenance=parser.metadata["provenance"])
     if kind == "detector":
         detector = load_detector(path)
         values = sum(a.size for layers in detector.layers.values() for a in layers.values())
-        return replace(made, parameters=values, provenance=dict(detector.provenance))
-    model, encoder, whence = load_model(path)
-    made = replace(made, parameters=parameter_count(model), text_encoder=encoder.spec)
-    return replace(made, config=asdict(model.cfg), provenance=asdict(whence))
+        return replace(info, parameters=values, provenance=dict(detector.provenance))
+    model, encoder, provenance = load_model(path)
+    info = replace(info, parameters=parameter_count(model), text_encoder=encoder.spec)
+    return replace(info, config=asdict(model.cfg), provenance=asdict(provenance))
 
 
 def try_weights(weights: str) -> WeightsInfo:
-    """As `inspect_weights`; what is wrong is told in `checksum`."""
+    """As `inspect_weights`; `checksum` says what is wrong."""
     try:
         return inspect_weights(weights)
     except LureError as error:

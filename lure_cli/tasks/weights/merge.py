@@ -12,11 +12,11 @@ from lure_cli.core.model.checkpoint import load_model, save_model, with_tone
 from lure_cli.core.model.lure import ANCHORED, Lure
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights.find import resolve_weights
-from lure_cli.tasks.weights.hub import Say
+from lure_cli.tasks.weights.hub import Notify
 
 
 @dataclass(frozen=True)
-class JoinOptions:
+class MergeOptions:
     """Weights as users name them: where the visible encoder, the infrared encoder, and fusion module with decoder come
     from; and the file to write."""
 
@@ -27,7 +27,7 @@ class JoinOptions:
     overwrite: bool = False
 
 
-def join(options: JoinOptions, say: Say | None = None) -> Path:
+def merge(options: MergeOptions, notify: Notify | None = None) -> Path:
     """Write a model with the encoders of two runs and the fusion module of a third; all from one start.
 
     A fusion module knows the latents of clean images, which stem and downsampling alone shape. Stage I leaves those as
@@ -42,7 +42,7 @@ def join(options: JoinOptions, say: Say | None = None) -> Path:
     if options.output.exists() and not options.overwrite:
         raise LureError(f"{options.output}: exists already", "give another name, or --overwrite")
     named = {"vis": options.vis, "ir": options.ir, "fusion": options.fusion}
-    loaded = {part: load_model(resolve_weights(name, say)) for part, name in named.items()}
+    loaded = {part: load_model(resolve_weights(name, notify)) for part, name in named.items()}
     if any(model.cfg.tone for model, *_ in loaded.values()):
         loaded = {part: (with_tone(model), text, record) for part, (model, text, record) in loaded.items()}
     model, text, record = loaded["fusion"]
@@ -52,9 +52,9 @@ def join(options: JoinOptions, say: Say | None = None) -> Path:
             raise LureError(f"{named[part]} and {named['fusion']} are of different models", "join parts of one model")
         if its_text.spec != text.spec or not torch.equal(other.pseudo_prompt, model.pseudo_prompt):
             raise LureError(f"{named[part]} and {named['fusion']} differ in their text encoders", "join parts with one")
-        _same(model, other, f"encoders.{part}.", named["fusion"], named[part])
+        _require_same(model, other, f"encoders.{part}.", named["fusion"], named[part])
     if all(loaded[part][2].stage == 1 for part in ("vis", "ir")):  # stage II moves it from where both started
-        _same(loaded["vis"][0], loaded["ir"][0], "decoder.", named["vis"], named["ir"])
+        _require_same(loaded["vis"][0], loaded["ir"][0], "decoder.", named["vis"], named["ir"])
     state = model.state_dict()
     for part in ("vis", "ir"):
         theirs = loaded[part][0].state_dict()
@@ -68,17 +68,18 @@ def join(options: JoinOptions, say: Say | None = None) -> Path:
         data=tuple(sorted({s for r in records.values() for s in r.data})),
         revision=record.revision,
         licence="; ".join(dict.fromkeys(r.licence for r in records.values() if r.licence)),
-        parts=tuple(_told(part, r) for part, r in records.items()),
+        parts=tuple(_describe(part, r) for part, r in records.items()),
     )
     save_model(options.output, model, text, provenance, torch.float16)
     return options.output
 
 
-def _told(part: str, r: Provenance) -> str:
+def _describe(part: str, r: Provenance) -> str:
+    """Where a part comes from, in a line."""
     return f"{part}: stage {r.stage}, {r.steps} steps, seed {r.seed}, revision {r.revision or 'unknown'}"
 
 
-def _same(a: Lure, b: Lure, part: str, a_name: str, b_name: str) -> None:
+def _require_same(a: Lure, b: Lure, part: str, a_name: str, b_name: str) -> None:
     """Check that what must not differ does not, among the parameters that begin with `part`."""
     theirs = b.state_dict()
     for key, value in a.state_dict().items():

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lure_cli.errors import LureError
+from lure_cli.tasks.weights.client import CLIENT, TIMEOUT, client_errors
 from lure_cli.tasks.weights.find import PARTS, find_weights
-from lure_cli.tasks.weights.hub import CARD, CLIENT, FORMAT, MODEL, RECORD, TIMEOUT, Repo, Say, explained, parse_repo
+from lure_cli.tasks.weights.hub import Notify
 from lure_cli.tasks.weights.inspect import WeightsInfo, inspect_weights
+from lure_cli.tasks.weights.record import CARD, FORMAT, MODEL, RECORD
+from lure_cli.tasks.weights.repo import Repo, parse_repo
 from lure_cli.version import __version__
 
 LICENCES = {
@@ -35,7 +38,7 @@ class PushOptions:
 
 
 @dataclass(frozen=True)
-class Publication:
+class PushPlan:
     """What is to be uploaded, complete: the weight file, and the content of its record and card."""
 
     repo: Repo
@@ -46,7 +49,7 @@ class Publication:
     """Whether the weights state a licence."""
 
 
-def plan_push(options: PushOptions) -> Publication:
+def plan_push(options: PushOptions) -> PushPlan:
     """Check the weights and write record and card; asks no server.
 
     Raises:
@@ -59,23 +62,21 @@ def plan_push(options: PushOptions) -> Publication:
         repo = parse_repo(f"{repo.id}@{options.branch}") or repo
     if options.weights not in PARTS and isinstance(find_weights(options.weights), Repo):
         raise LureError(f"{options.weights}: no such weight file", "give the file that `lure train` wrote")
-    found = inspect_weights(options.weights)
-    if found.kind != "model":
-        raise LureError(f"{options.weights}: no fusion model, but a {found.kind}", "give the file of a model")
-    record = {"format": FORMAT, "name": found.config["name"], "bytes": found.size, "sha256": found.sha256}
-    record |= {"lure": __version__, "parameters": found.parameters, "text_encoder": found.text_encoder}
-    record |= {"provenance": found.provenance}
+    info = inspect_weights(options.weights)
+    if info.kind != "model":
+        raise LureError(f"{options.weights}: no fusion model, but a {info.kind}", "give the file of a model")
+    record = {"format": FORMAT, "name": info.config["name"], "bytes": info.size, "sha256": info.sha256}
+    record |= {"lure": __version__, "parameters": info.parameters, "text_encoder": info.text_encoder}
+    record |= {"provenance": info.provenance}
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    return Publication(
-        repo, Path(found.path), text, model_card(found, repo), found.provenance["licence"] not in UNSTATED
-    )
+    return PushPlan(repo, Path(info.path), text, model_card(info, repo), info.provenance["licence"] not in UNSTATED)
 
 
-def model_card(found: WeightsInfo, repo: Repo) -> str:
+def model_card(info: WeightsInfo, repo: Repo) -> str:
     """The README.md of a repository: front matter as the hub knows it, what the weights are, how to use them."""
     from huggingface_hub import ModelCardData
 
-    whence, licence = found.provenance, found.provenance["licence"]
+    provenance, licence = info.provenance, info.provenance["licence"]
     front = ModelCardData(library_name="lure-cli", pipeline_tag="image-to-image", tags=TAGS)
     if licence not in UNSTATED:
         known = licence.lower() in LICENCES
@@ -83,19 +84,19 @@ def model_card(found: WeightsInfo, repo: Repo) -> str:
         if not known:
             front.license_name = "as-stated-below"
     rows = {
-        "model": found.config["name"],
-        "parameters": f"{found.parameters / 1e6:.2f} M",
-        "file": f"{MODEL}, {found.size / 1e6:.1f} MB, sha256 {found.sha256}",
-        "text encoder": found.text_encoder,
-        "training": f"stage {whence['stage']}, {whence['steps']} steps, seed {whence['seed']}",
-        "training data": ", ".join(whence["data"]) or "not stated",
-        "code": f"lure-cli {__version__}, trained at revision {whence['revision'] or 'not stated'}",
+        "model": info.config["name"],
+        "parameters": f"{info.parameters / 1e6:.2f} M",
+        "file": f"{MODEL}, {info.size / 1e6:.1f} MB, sha256 {info.sha256}",
+        "text encoder": info.text_encoder,
+        "training": f"stage {provenance['stage']}, {provenance['steps']} steps, seed {provenance['seed']}",
+        "training data": ", ".join(provenance["data"]) or "not stated",
+        "code": f"lure-cli {__version__}, trained at revision {provenance['revision'] or 'not stated'}",
         "licence": licence or "not stated",
     }
     table = "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items())
     stage = (
         "Fuses an infrared and a visible image into one picture and removes what a text prompt says is wrong with them."
-        if whence["stage"] == 2
+        if provenance["stage"] == 2
         else "Weights of stage I: they restore single images, told by a text prompt; they were not trained to fuse."
     )
     return f"""---
@@ -130,7 +131,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def push(plan: Publication, options: PushOptions, say: Say | None = None) -> Repo:
+def push(plan: PushPlan, options: PushOptions, notify: Notify | None = None) -> Repo:
     """Upload in one commit; the repository and the branch are made if they are not there.
 
     A model card that is there stays, unless `new_card` says otherwise.
@@ -141,8 +142,8 @@ def push(plan: Publication, options: PushOptions, say: Say | None = None) -> Rep
     Raises:
         LureError: no token, one without the right to write, offline, or a hub or network that fails.
     """
-    repo, say = plan.repo, say or (lambda line: None)
-    with explained(repo, "push"):
+    repo, notify = plan.repo, notify or (lambda line: None)
+    with client_errors(repo, "push"):
         from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
         token = get_token()
@@ -164,12 +165,12 @@ def push(plan: Publication, options: PushOptions, say: Say | None = None) -> Rep
         if options.new_card or not api.file_exists(repo.id, CARD, revision=repo.revision):
             parts[CARD] = plan.card.encode()
         else:
-            say(f"note: the {CARD} of {repo} stays as it is; --new-card replaces it")
-        say(f"uploading {', '.join(sorted(parts))} to {url}")
-        made = api.create_commit(
+            notify(f"note: the {CARD} of {repo} stays as it is; --new-card replaces it")
+        notify(f"uploading {', '.join(sorted(parts))} to {url}")
+        commit = api.create_commit(
             repo.id,
             [CommitOperationAdd(path_in_repo=name, path_or_fileobj=content) for name, content in parts.items()],
             commit_message=options.message or f"Weights of {json.loads(plan.record)['name']}",
             revision=repo.revision,
         )
-    return Repo(repo.id, made.oid)
+    return Repo(repo.id, commit.oid)

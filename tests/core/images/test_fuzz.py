@@ -48,10 +48,10 @@ ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def exif() -> bytes:
-    made = Image.Exif()
-    made[271], made[274] = "Camera", 6
-    made[34665], made[34853] = {33434: (1, 50)}, {1: "N"}
-    return made.tobytes()
+    notes = Image.Exif()
+    notes[271], notes[274] = "Camera", 6
+    notes[34665], notes[34853] = {33434: (1, 50)}, {1: "N"}
+    return notes.tobytes()
 
 
 NOTES: dict[str, Any] = {"icc_profile": ICC, "exif": exif()}
@@ -75,7 +75,7 @@ def frames(kind: str) -> bytes:
 
 def whole_images() -> dict[str, bytes]:
     bilevel, cmyk = Image.fromarray(GREY).convert("1"), Image.fromarray(RGB).convert("CMYK")
-    made = {
+    images = {
         "png": pillow(RGB, "PNG", **NOTES),
         "png alpha": pillow(RGBA, "PNG"),
         "png key": pillow(GREY, "PNG", transparency=7),
@@ -118,9 +118,9 @@ def whole_images() -> dict[str, bytes]:
         "tiff associated": tiff(RGBA, photometric="rgb", extrasamples=["assocalpha"]),
         "tiff float predicted": tiff(GREY16.astype(np.float32) / 65535, compression="zlib", predictor=3),
     }
-    made |= {f"tiff {c}": tiff(RGB16, photometric="rgb", compression=c) for c in ("lzw", "zstd", "packbits", "lzma")}
+    images |= {f"tiff {c}": tiff(RGB16, photometric="rgb", compression=c) for c in ("lzw", "zstd", "packbits", "lzma")}
     kinds = (np.uint16, np.int8, np.int16, np.int32, np.uint32, np.float16, np.float32, np.float64)
-    return made | {f"tiff {np.dtype(k)}": tiff(GREY.astype(k)) for k in kinds}
+    return images | {f"tiff {np.dtype(k)}": tiff(GREY.astype(k)) for k in kinds}
 
 
 # --- damage --------------------------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lure_cli.core import metrics
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.metrics.baselines import (
-    FLOORS,
+    BASELINES,
     copy_ir,
     copy_vis,
     guided_filter_fusion,
@@ -38,7 +39,7 @@ def row(*values: float) -> np.ndarray:
 
 
 def test_names_in_table_order() -> None:
-    assert list(FLOORS) == ["mean", "maximum", "laplacian", "guided-filter", "copy-ir", "copy-vis"]
+    assert list(BASELINES) == ["mean", "maximum", "laplacian", "guided-filter", "copy-ir", "copy-vis"]
 
 
 def test_worked_by_hand() -> None:
@@ -108,11 +109,11 @@ def test_guided_filter_gives_equals_to_the_infrared() -> None:
 
 
 @pytest.mark.parametrize("shape", SIZES)
-@pytest.mark.parametrize("name", FLOORS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_whole_numbers_of_the_sources_shape(name: str, shape: tuple[int, int]) -> None:
     ir, vis = noise(shape), noise(shape, 1)
     before = ir.copy(), vis.copy()
-    fused = FLOORS[name](ir, vis)
+    fused = BASELINES[name](ir, vis)
     assert fused.shape == shape
     assert fused.dtype == np.float64
     assert np.isin(fused, np.arange(256)).all()
@@ -120,25 +121,25 @@ def test_whole_numbers_of_the_sources_shape(name: str, shape: tuple[int, int]) -
 
 
 @pytest.mark.parametrize("shape", SIZES)
-@pytest.mark.parametrize("name", FLOORS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_an_image_with_itself_gives_it_back(name: str, shape: tuple[int, int]) -> None:
     x = noise(shape)
     within = 1 if name in ("laplacian", "guided-filter") else 0
-    assert np.abs(FLOORS[name](x, x) - x).max() <= within
+    assert np.abs(BASELINES[name](x, x) - x).max() <= within
 
 
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("name", ["mean", "maximum", "laplacian"])
 def test_sources_swapped(name: str, shape: tuple[int, int]) -> None:
     ir, vis = noise(shape), noise(shape, 1)
-    np.testing.assert_array_equal(FLOORS[name](ir, vis), FLOORS[name](vis, ir))
+    np.testing.assert_array_equal(BASELINES[name](ir, vis), BASELINES[name](vis, ir))
 
 
 @pytest.mark.parametrize("level", [0, 77, 255])
-@pytest.mark.parametrize("name", FLOORS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_constant_images(name: str, level: int) -> None:
     x = np.full((19, 30), float(level))
-    np.testing.assert_array_equal(FLOORS[name](x, x), x)
+    np.testing.assert_array_equal(BASELINES[name](x, x), x)
 
 
 @pytest.mark.parametrize(
@@ -154,28 +155,33 @@ def test_constant_images(name: str, level: int) -> None:
 )
 def test_an_example_as_when_compared_with_the_peers(name: str, level: float, deviation: float, step: float) -> None:
     """Holds radii, epsilons and levels where the data folder is missing; the values are those of this code."""
-    fused = FLOORS[name](*(grey(EXAMPLES / "pairs" / side / "gate.png") for side in ("ir", "vis")))
+    fused = BASELINES[name](*(grey(EXAMPLES / "pairs" / side / "gate.png") for side in ("ir", "vis")))
     values = fused.mean(), fused.std(), np.abs(np.diff(fused)).mean()
     assert values == pytest.approx((level, deviation, step), abs=1e-3)
 
 
-@pytest.mark.parametrize("name", FLOORS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_turning_the_pair_turns_the_result(name: str) -> None:
     ir, vis = (grey(EXAMPLES / "pairs" / side / "gate.png") for side in ("ir", "vis"))
-    assert np.abs(FLOORS[name](ir, vis) - FLOORS[name](ir.T, vis.T).T).max() <= 1
+    assert np.abs(BASELINES[name](ir, vis) - BASELINES[name](ir.T, vis.T).T).max() <= 1
 
 
 @pytest.mark.shared
 @pytest.mark.parametrize(("folder", "name"), PEERS)
 def test_agrees_with_the_measured_peers(folder: str, name: str) -> None:
+    """Against what an independent evaluator measured of other programs' results, which round single pixels otherwise.
+
+    `lure eval` is held to the same numbers more closely, on pairs without such pixels: see its tests.
+    """
     test, peers = SHARED / "data" / "fusion" / folder / "test", SHARED / "peers"
     ir, vis = (grey(next((test / side).glob(f"{name}.*"))) for side in ("ir", "vi"))
-    for peer, fuse in (("maximum", maximum), ("gff", guided_filter_fusion)):
-        difference = np.abs(fuse(ir, vis) - grey(peers / peer / folder / f"{name}.png"))
-        assert difference.max() <= 1
-        assert difference.mean() < 1e-4
-    fused = laplacian_pyramid(ir, vis)
-    values = json.loads((peers / "tables.json").read_text())["clean"][folder]["per_image"]["laplacian"][name]
-    assert fused.std() == pytest.approx(values["SD"], rel=5e-5)
-    squares = [np.mean(np.diff(fused, axis=axis) ** 2) for axis in (0, 1)]
-    assert np.sqrt(sum(squares)) == pytest.approx(values["SF"], rel=5e-5)
+    tables = json.loads((peers / "tables.json").read_text())["clean"][folder]["per_image"]
+    for peer, fuse in (("maximum", maximum), ("gff", guided_filter_fusion), ("laplacian", laplacian_pyramid)):
+        fused = fuse(ir, vis)
+        for column, measure in (
+            ("EN", metrics.entropy),
+            ("SD", metrics.standard_deviation),
+            ("SF", metrics.spatial_frequency),
+            ("AG", metrics.average_gradient),
+        ):
+            assert measure(fused) == pytest.approx(tables[peer][name][column], rel=1e-5), (peer, column)

@@ -10,16 +10,16 @@ from PIL import Image
 
 from lure_cli.core import metrics
 from lure_cli.core.metrics import CONVENTIONS, METRICS
-from lure_cli.core.metrics.baselines import FLOORS
+from lure_cli.core.metrics.baselines import BASELINES
 from tests.helpers.files import EXAMPLES
 
 Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def triple(name: str = "gate", floor: str = "laplacian") -> Triple:
+def triple(name: str = "gate", baseline: str = "laplacian") -> Triple:
     """fused, ir, vis of an example pair, 320x240."""
     ir, vis = (metrics.to_grey(np.asarray(Image.open(EXAMPLES / "pairs" / s / f"{name}.png"))) for s in ("ir", "vis"))
-    return FLOORS[floor](ir, vis), ir, vis
+    return BASELINES[baseline](ir, vis), ir, vis
 
 
 @pytest.mark.parametrize(

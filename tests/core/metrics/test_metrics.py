@@ -17,7 +17,7 @@ from PIL import Image
 
 from lure_cli.core import metrics
 from lure_cli.core.metrics import CONVENTIONS, METRICS, Convention, Scores
-from lure_cli.core.metrics.baselines import FLOORS
+from lure_cli.core.metrics.baselines import BASELINES
 from tests.helpers import naive_metrics
 from tests.helpers.files import EXAMPLES, ROOT, SHARED
 
@@ -30,13 +30,13 @@ Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @functools.cache
-def triple(name: str = "gate", floor: str = "laplacian") -> Triple:
+def triple(name: str = "gate", baseline: str = "laplacian") -> Triple:
     """fused, ir, vis of an example pair, 320x240; not to be written to."""
     ir, vis = (metrics.to_grey(np.asarray(Image.open(EXAMPLES / "pairs" / s / f"{name}.png"))) for s in ("ir", "vis"))
-    made = FLOORS[floor](ir, vis), ir, vis
-    for x in made:
+    images = BASELINES[baseline](ir, vis), ir, vis
+    for x in images:
         x.flags.writeable = False
-    return made
+    return images
 
 
 def measured(images: Triple, convention: Convention = "cddfuse") -> dict[str, float]:

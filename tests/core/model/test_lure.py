@@ -19,7 +19,8 @@ from lure_cli.core.model.checkpoint import (
     save_tensors,
     with_tone,
 )
-from lure_cli.core.model.layers import TextGuidedAttention
+from lure_cli.core.model.context import Condition
+from lure_cli.core.model.layers import TextGuidedAttention, attention
 from lure_cli.core.model.lure import parameter_count
 from lure_cli.core.model.tone_curve import ToneCurve, local_darkness
 from lure_cli.core.pixels import luma, pad_to_multiple, psnr
@@ -100,11 +101,11 @@ def test_attention_is_a_map_in_the_unit_interval_and_vanishes_without_condition(
     for p in tga.parameters():
         torch.nn.init.normal_(p)
     x, y = torch.randn(2, 8, 5, 6), torch.randn(2, 8, 5, 6)
-    a = tga.attention(y.permute(0, 2, 3, 1).flatten(1, 2), tga.key(torch.randn(2, 4)))
-    assert a.shape == (2, 30, 1)
+    a = attention(y, tga.key(torch.randn(2, 4))[:, :, None, None])
+    assert a.shape == (2, 1, 5, 6)
     assert 0 <= a.min() < a.max() <= 1
-    assert torch.equal(tga(x, y, torch.zeros(2, 4)), x)
-    assert not torch.allclose(tga(x, y, torch.ones(2, 4)), x, atol=1e-2)
+    assert torch.equal(tga(x, y, Condition(torch.zeros(2, 4))), x)
+    assert not torch.allclose(tga(x, y, Condition(torch.ones(2, 4))), x, atol=1e-2)
 
 
 @torch.inference_mode()
@@ -134,19 +135,19 @@ def test_tone_curves_are_added_as_the_identity() -> None:
 @torch.inference_mode()
 def test_a_tone_curve_can_undo_lost_contrast_and_darkness() -> None:
     tone = ToneCurve(3, 8, 8)
-    edit, between = torch.ones(1, 8), torch.tensor([[0.3] * 3 + [0.5] * 3])
+    condition = Condition(torch.ones(1, 8), torch.full((1, 3), 0.3), torch.full((1, 3), 0.5))
     x = torch.rand(1, 3, 16, 16)
 
     def draw(*parts: float) -> None:  # b', g', s, m, n, the same for all planes
         tone.out.bias.copy_(torch.tensor((*parts, 0.0, 0.0)).repeat_interleave(3))
 
     draw(0.3, math.log(5), 0.0, 0.0, 0.0)
-    torch.testing.assert_close(tone(0.3 + x / 5, edit, between), x, atol=1e-3, rtol=0)
+    torch.testing.assert_close(tone(0.3 + x / 5, condition), x, atol=1e-3, rtol=0)
     draw(0.0, 0.0, 0.0, 1.0, 1.0)  # by what there is
-    torch.testing.assert_close(tone(0.3 + x / 5, edit, between), x, atol=1e-3, rtol=0)
+    torch.testing.assert_close(tone(0.3 + x / 5, condition), x, atol=1e-3, rtol=0)
     draw(0.0, math.log(4), -math.log(2), 0.0, 0.0)
-    torch.testing.assert_close(tone(x**2 / 4, edit, between), x, atol=1e-2, rtol=0)
-    assert torch.equal(tone(x, torch.zeros(1, 8), between), x)
+    torch.testing.assert_close(tone(x**2 / 4, condition), x, atol=1e-2, rtol=0)
+    assert torch.equal(tone(x, condition._replace(vector=torch.zeros(1, 8))), x)
 
 
 @torch.inference_mode()
@@ -162,8 +163,8 @@ def test_local_darkness_takes_haze_away_and_keeps_to_edges() -> None:
     torch.testing.assert_close(dark[..., -24:], torch.full((1, 1, 64, 24), 0.54), atol=0.03, rtol=0)
     tone = ToneCurve(3, 8, 8)
     tone.out.bias[-6:] = 1.0  # q, r
-    found = tone(hazy, torch.ones(1, 8), torch.tensor([[0.0] * 3 + [0.9] * 3]))
-    assert psnr(found, scene) > psnr(hazy, scene) + 8
+    restored = tone(hazy, Condition(torch.ones(1, 8), torch.zeros(1, 3), torch.full((1, 3), 0.9)))
+    assert psnr(restored, scene) > psnr(hazy, scene) + 8
     step = torch.zeros(1, 3, 64, 128)
     step[..., 64:] = 0.8
     dark = local_darkness(step, 8)

@@ -29,9 +29,9 @@ def scene(height: int, width: int, channels: int, seed: int = 0) -> torch.Tensor
 @pytest.mark.parametrize("tile", [64, 100, 512])
 @pytest.mark.parametrize("overlap", [0, 5, 96])
 def test_spans_cover_every_pixel_once(length: int, tile: int, overlap: int) -> None:
-    found = spans(length, tile, overlap, 8)
+    parts = spans(length, tile, overlap, 8)
     kept = np.zeros(length, int)
-    for first, last, a, b in found:
+    for first, last, a, b in parts:
         kept[a:b] += 1
         assert 0 <= first <= a < b <= last <= length
         assert a == 0 or a - first >= overlap or first == 0
@@ -67,19 +67,19 @@ def test_tiles_give_the_whole_picture(fuser: Fuser, prompt_ir: tuple, prompt_vis
     assert psnr(rough, whole).item() > 40
 
 
-def test_reach_is_not_larger_than_it_must_be(fuser: Fuser) -> None:
-    """A change at one pixel is felt within `reach`, and nearly as far as that."""
+def test_halo_is_not_larger_than_it_must_be(fuser: Fuser) -> None:
+    """A change at one pixel is felt within `halo`, and nearly as far as that."""
     ir, vis = scene(320, 320, 1), scene(320, 320, 3, 1)
     t_ir, t_vis = fuser._text(("noise",)), fuser._text(("haze",))
     model = fuser.model
     with torch.inference_mode():
-        edits = model.edit(ir, t_ir, "ir"), model.edit(vis, t_vis, "vis")
-        before = model(ir, vis, t_ir, t_vis, edits=edits)
+        conditions = model.condition(ir, t_ir, "ir"), model.condition(vis, t_vis, "vis")
+        before = model(ir, vis, t_ir, t_vis, conditions=conditions)
         changed = vis.clone()
         changed[..., 160, 160] = 1 - changed[..., 160, 160]
-        moved = (model(ir, changed, t_ir, t_vis, edits=edits) - before).abs().amax((0, 1)).nonzero()
+        moved = (model(ir, changed, t_ir, t_vis, conditions=conditions) - before).abs().amax((0, 1)).nonzero()
     radius = int((moved - 160).abs().max())
-    assert model.reach / 4 < radius <= model.reach
+    assert model.halo / 4 < radius <= model.halo
 
 
 def test_grey_stays_grey_in_tiles(fuser: Fuser) -> None:

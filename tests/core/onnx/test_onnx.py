@@ -136,9 +136,9 @@ def test_any_size_and_batch(size: tuple[int, int, int], model: Lure, exported: O
 def test_every_switch_of_the_model(changes: dict[str, Any]) -> None:
     """All that `lure export onnx` compares: prompts, strengths, batches, grey, parts of larger images."""
     model = tiny(**changes)
-    found = compare(model, TEXT, run_onnx(model))
-    assert found.difference < 1e-5
-    assert found.pictures == 3 * 5 + 2
+    comparison = compare(model, TEXT, run_onnx(model))
+    assert comparison.difference < 1e-5
+    assert comparison.pictures == 3 * 5 + 2
 
 
 @torch.inference_mode()
@@ -176,11 +176,11 @@ def test_a_view_from_outside_is_the_same_as_the_own_one(
 ) -> None:
     ir, vis = pair(1, height, width)
     t_ir, t_vis = texts("lowcontrast"), texts("lowlight")
-    views = model.view(ir), model.view(vis)
+    views = model.context_view(ir), model.context_view(vis)
     own = exported(ir, vis, t_ir, t_vis)
-    torch.testing.assert_close(exported(ir, vis, t_ir, t_vis, edits=views), own, atol=1e-6, rtol=0)
+    torch.testing.assert_close(exported(ir, vis, t_ir, t_vis, conditions=views), own, atol=1e-6, rtol=0)
     other = views[0], torch.zeros_like(views[1])
-    assert not torch.equal(exported(ir, vis, t_ir, t_vis, edits=other), own)
+    assert not torch.equal(exported(ir, vis, t_ir, t_vis, conditions=other), own)
 
 
 @torch.inference_mode()
@@ -190,7 +190,7 @@ def test_tiles_give_the_whole_picture(model: Lure, exported: OnnxLure) -> None:
     whole = exported(*args)
     torch.testing.assert_close(fuse_tiled(exported, *args, tile=64), whole, atol=1e-5, rtol=0)
     torch.testing.assert_close(fuse_tiled(model, *args, tile=0), whole, atol=1e-5, rtol=0)
-    assert exported.reach == model.reach
+    assert exported.halo == model.halo
 
 
 @torch.inference_mode()

@@ -58,34 +58,34 @@ def test_scores_are_those_of_scikit_image(lure: Run, here: Path) -> None:
     command = ["bench", "restore", "data", "--no-prompt", "--clean", "clean/visible/C", "--json", "--save", "kept"]
     done = lure(*command, "--csv", "b.csv", "--markdown", "b.md")
     assert done.code == 0, done.err
-    found = json.loads(done.out)
-    assert found["methods"] == ["input", "lure-small", "lure-small-no-prompt"]
-    assert [s["set"] for s in found["sets"]] == ["visible/haze/A", "infrared/noise/B", "clean/C"]
+    record = json.loads(done.out)
+    assert record["methods"] == ["input", "lure-small", "lure-small-no-prompt"]
+    assert [s["set"] for s in record["sets"]] == ["visible/haze/A", "infrared/noise/B", "clean/C"]
     fuser = Fuser.from_pretrained("lure-small")
     for root, name, modality, prompt in (
         (HAZE, "visible/haze/A", "vis", "haze"),
         (NOISE, "infrared/noise/B", "ir", "noise"),
     ):
-        means = next(s for s in found["sets"] if s["set"] == name)["means"]
+        means = next(s for s in record["sets"] if s["set"] == name)["means"]
         for image in ("0", "1"):
             x, y = (pixels(root / side / f"{image}.png") for side in ("degraded", "clean"))
-            made = {"input": x}
-            for method, said in (("lure-small", prompt), ("lure-small-no-prompt", None)):
-                made[method] = quantised(fuser.restore(x, modality, said), 8).squeeze()  # type: ignore[arg-type]
-                assert np.array_equal(pixels(Path("kept", method, name, f"{image}.png")), made[method])
-            for method, z in made.items():
-                assert found["images"][name][method][image] == pytest.approx(expected(z, y), rel=1e-6)
-        values = [found["images"][name]["lure-small"][image]["PSNR"] for image in ("0", "1")]
+            images = {"input": x}
+            for method, words in (("lure-small", prompt), ("lure-small-no-prompt", None)):
+                images[method] = quantised(fuser.restore(x, modality, words), 8).squeeze()  # type: ignore[arg-type]
+                assert np.array_equal(pixels(Path("kept", method, name, f"{image}.png")), images[method])
+            for method, z in images.items():
+                assert record["images"][name][method][image] == pytest.approx(expected(z, y), rel=1e-6)
+        values = [record["images"][name]["lure-small"][image]["PSNR"] for image in ("0", "1")]
         assert means["lure-small"]["PSNR"] == pytest.approx(np.mean(values))
         assert means["lure-small"]["PSNR"] > means["input"]["PSNR"] + 1
         assert means["lure-small"]["PSNR"] > means["lure-small-no-prompt"]["PSNR"] + 1
-    clean = found["sets"][2]
+    clean = record["sets"][2]
     assert (clean["prompt"], clean["images"], clean["means"]["input"]["PSNR"]) == (None, 2, None)
     assert clean["means"]["lure-small"]["PSNR"] > 40
     assert clean["means"]["lure-small"] == clean["means"]["lure-small-no-prompt"]
     rows = list(csv.DictReader(Path("b.csv").read_text().splitlines()))
     assert len(rows) == 2 * 2 * 3 + 2 * 2
-    assert float(rows[0]["SSIM"]) == found["images"]["visible/haze/A"]["input"]["0"]["SSIM"]
+    assert float(rows[0]["SSIM"]) == record["images"]["visible/haze/A"]["input"]["0"]["SSIM"]
     assert "| visible/haze/A" in Path("b.md").read_text()
 
 
@@ -101,11 +101,11 @@ def test_sets_limit_and_the_table(lure: Run, here: Path) -> None:
 
 def test_equal_images_are_counted_and_not_in_the_mean(here: Path) -> None:
     shutil.copy(HAZE / "clean" / "0.png", HAZE / "degraded" / "0.png")
-    found = bench_restore(RestoreBenchOptions(Path("data"), only=("haze",), weights=()))
-    values = found.values["visible/haze/A"]["input"]
+    result = bench_restore(RestoreBenchOptions(Path("data"), only=("haze",), weights=()))
+    values = result.values["visible/haze/A"]["input"]
     assert math.isinf(values["0"]["PSNR"])
-    assert found.mean("visible/haze/A", "input", "PSNR") == values["1"]["PSNR"]
-    assert found.identical("visible/haze/A", "input") == 1
+    assert result.mean("visible/haze/A", "input", "PSNR") == values["1"]["PSNR"]
+    assert result.identical("visible/haze/A", "input") == 1
 
 
 def test_a_bad_image_does_not_stop_the_others(lure: Run, here: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_bad_image_does_not_stop_the_others(lure: Run, here: Path) -> None:
     assert done.code == 1
     assert done.err.count("error:") == done.err.count("hint:") == 2
     assert "degraded/0.png" in done.err and "64x48" in done.err and "30x20" in done.err
-    found = json.loads(done.out)
-    assert [(s["set"], s["images"]) for s in found["sets"]] == [("visible/haze/A", 1), ("infrared/noise/B", 1)]
+    record = json.loads(done.out)
+    assert [(s["set"], s["images"]) for s in record["sets"]] == [("visible/haze/A", 1), ("infrared/noise/B", 1)]
 
 
 @pytest.mark.parametrize(
@@ -151,11 +151,6 @@ def test_unpaired_images_and_unknown_degradations_are_named(here: Path) -> None:
         bench_restore(RestoreBenchOptions(Path("data"), weights=()))
 
 
-def test_a_folder_of_cases_may_be_called_restore(lure: Run, here: Path) -> None:
-    assert "restore/cases.json: cannot be read" in lure("bench", "./restore").err
-    assert "Missing argument" in lure("bench", "restore").err
-
-
 def test_clean_folders_say_what_they_show() -> None:
     assert parse_clean(["vis=a", "ir=b=c", "x=y", "d"]) == (
         ("vis", Path("a")),
@@ -167,11 +162,11 @@ def test_clean_folders_say_what_they_show() -> None:
 
 @pytest.mark.shared
 def test_real_inputs_score_as_measured_elsewhere() -> None:
-    found = bench_restore(RestoreBenchOptions(SHARED / "data", only=("haze", "rain", "LOL"), weights=()))
+    result = bench_restore(RestoreBenchOptions(SHARED / "data", only=("haze", "rain", "LOL"), weights=()))
     for name, psnr, ssim in (
         ("visible/haze/RESIDE-SOTS-indoor", 14.25, 0.789),
         ("visible/rain/SSIRR-val", 26.09, 0.896),
         ("visible/lowlight/LOL", 7.78, 0.184),
     ):
-        assert found.mean(name, "input", "PSNR") == pytest.approx(psnr, abs=0.005)
-        assert found.mean(name, "input", "SSIM") == pytest.approx(ssim, abs=0.0005)
+        assert result.mean(name, "input", "PSNR") == pytest.approx(psnr, abs=0.005)
+        assert result.mean(name, "input", "SSIM") == pytest.approx(ssim, abs=0.0005)

@@ -19,7 +19,8 @@ from lure_cli.core import devices
 from lure_cli.core.model import layers, precision
 from lure_cli.core.model.layers import EncoderLayer, pixelwise
 from lure_cli.errors import LureError
-from lure_cli.tasks.bench import speed
+from lure_cli.tasks.bench import speed, speed_row
+from lure_cli.tasks.bench.speed_result import Row, Speed, SpeedOptions
 from tests.helpers.files import Outcome
 from tests.helpers.models import TEXT, texts, tiny
 
@@ -42,22 +43,22 @@ def test_bands_do_not_change_the_picture(band: int, monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(net(*args), whole, atol=1e-6, rtol=1e-5)
 
 
-def test_pixelwise_takes_bands_of_the_size_that_it_is_told() -> None:
+def test_pixelwise_takes_bands_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def f(x: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-        seen.append(x.shape[1])
-        return torch.mul(x, 2, out=out)
+    def f(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        seen.append(x.shape[2])
+        return x * y
 
-    x = torch.rand(2, 4, 64, 64)
+    x, y = torch.rand(2, 4, 30, 64), torch.rand(2, 1, 30, 64)
+    monkeypatch.setattr(layers, "BAND", 8 * 2 * 5 * 64)  # rows, images, channels, columns
     with torch.no_grad():
-        assert torch.equal(pixelwise(f, x, width=1024), 2 * x)
-    assert len(seen) == 32
-    assert set(seen) == {128}
+        assert torch.equal(pixelwise(f, x, y), x * y)
+    assert seen == [8, 8, 8, 6]
     seen.clear()
     with torch.enable_grad():
-        pixelwise(f, x, width=1024)
-    assert seen == [64 * 64]
+        pixelwise(f, x, y)
+    assert seen == [30]
 
 
 @torch.no_grad()
@@ -93,10 +94,10 @@ def test_auto_dtype_takes_what_is_native_and_agrees(monkeypatch: pytest.MonkeyPa
     assert 20 < measured < 90
     for needed, taken in ((measured - 1, torch.bfloat16), (measured + 1, torch.float32)):
         monkeypatch.setattr(precision, "LEAST", needed)
-        assert precision.settle_dtype("auto", net, TEXT) == taken
-        assert precision.settle_dtype("bf16", net, TEXT) == torch.bfloat16  # asked for by name
+        assert precision.resolve_dtype("auto", net, TEXT) == taken
+        assert precision.resolve_dtype("bf16", net, TEXT) == torch.bfloat16  # asked for by name
     monkeypatch.setattr(devices, "native_bf16", lambda device: False)
-    assert precision.settle_dtype("auto", net, TEXT) == torch.float32
+    assert precision.resolve_dtype("auto", net, TEXT) == torch.float32
 
 
 @pytest.mark.parametrize(
@@ -152,8 +153,9 @@ def test_a_batch_in_tiles_knows_grey_from_colour(fuser: Fuser) -> None:
 
 
 def test_a_batch_is_examined_pair_by_pair(fuser: Fuser, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = iter([("haze",), ()])
-    monkeypatch.setattr(Fuser, "_examine", lambda *_: [SimpleNamespace(degradation=n) for n in next(found)])
+    names = iter([("haze",), ()])
+    detector = SimpleNamespace(detect=lambda *_: [SimpleNamespace(degradation=n) for n in next(names)])
+    monkeypatch.setattr("lure_cli.tasks.detect.shipped_detector", lambda: detector)
     made = fuser.batch(*PAIR, prompt_vis="auto")
     torch.testing.assert_close(made, fuser.batch(*PAIR, prompt_vis=["haze", None]))
 
@@ -221,7 +223,7 @@ def test_no_compiler_is_said_at_once(lure: Run, examples: Path, monkeypatch: pyt
 
 def test_parts_that_are_compiled_are_traced_whole_and_make_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the C++ compiler's minute: what is traced is run as it is."""
-    from lure_cli.tasks.inference.fuser import compile_parts
+    from lure_cli.tasks.inference.loading import compile_parts
 
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", lambda f: compiler(f, backend="eager", fullgraph=True))
@@ -252,12 +254,12 @@ def test_bench_speed_rows_and_figures(lure: Run, tmp_path: Path) -> None:
 
 
 def test_bench_speed_goes_on_after_a_row_that_fails(lure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured(options: object, rows: tuple[speed.Row, ...], stop: object) -> Iterator[speed.Speed]:
+    def measured(options: object, rows: tuple[Row, ...], stop: object) -> Iterator[Speed]:
         for row in rows:
             error = LureError("it is broken", "mend it") if row.prompt == "vis" else None
-            yield speed.Speed(row, 0.5, 0.75, 20.0, 100.0, 0.4, 300.0, 120.0, error)
+            yield Speed(row, 0.5, 0.75, 20.0, 100.0, 0.4, 300.0, 120.0, error)
 
-    monkeypatch.setattr(speed, "speed", measured)
+    monkeypatch.setattr(speed, "measure_speed", measured)
     monkeypatch.setenv("COLUMNS", "150")  # one grid
     done = lure("bench", "speed", "--sizes", "64x64", "-q")
     assert done.code == 1
@@ -268,9 +270,9 @@ def test_bench_speed_goes_on_after_a_row_that_fails(lure: Run, monkeypatch: pyte
 
 
 def test_a_process_that_dies_is_a_row_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = speed.SpeedOptions(("64x64",), prompts=("none",), runs=1)
-    monkeypatch.setattr(speed, "_measure_into", math.exp)  # a function that cannot take the arguments
-    (row,) = speed.speed(options, speed.plan_speed(options))
+    options = SpeedOptions(sizes=("64x64",), prompts=("none",), runs=1)
+    monkeypatch.setattr(speed_row, "measure_into", math.exp)  # a function that cannot take the arguments
+    (row,) = speed.measure_speed(options, speed.plan_speed(options))
     assert row.error is not None
     assert "ended early" in row.error.message
 
@@ -294,9 +296,10 @@ def test_bench_speed_bad_usage(args: tuple[str, ...], text: str, lure: Run) -> N
     assert text in done.err
 
 
-def test_bench_takes_a_folder_or_speed(lure: Run, examples: Path) -> None:
-    assert "speed" in lure("bench", "--help").out
-    assert "cases.json" in lure("bench", "none").err
-    Path("speed").mkdir()
-    assert "speed/cases.json" in lure("bench", "./speed").err
+def test_bench_is_a_group_of_three(lure: Run) -> None:
+    listed = lure("bench", "--help").out
+    assert all(name in listed for name in ("fusion", "restore", "speed"))
     assert lure("bench").code == 2
+    done = lure("bench", "cases")  # once the folder of `fusion`
+    assert done.code == 2
+    assert "No such command 'cases'" in done.err

@@ -112,9 +112,9 @@ def test_every_fault_is_named_and_the_rest_is_done(lure: Run, folders: Path) -> 
     assert len(errors) == len(hints) == len(FAULTS)
     for name, (_, text) in FAULTS.items():
         assert any(f"v/{name}" in line and text in line for line in errors), (name, errors)
-    made = {p.name: p for p in Path("out").iterdir()}
-    assert set(made) == {f"{Path(name).stem}.png" for name in GOOD}
-    for path in made.values():
+    written = {p.name: p for p in Path("out").iterdir()}
+    assert set(written) == {f"{Path(name).stem}.png" for name in GOOD}
+    for path in written.values():
         with Image.open(path) as image:
             image.load()
             assert image.size == (W, H)

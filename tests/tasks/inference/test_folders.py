@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lure_cli import Fuser
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuse import fuse
 from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
+from lure_cli.tasks.inference.request import ModelOutput, Request
+from lure_cli.tasks.paths.pairing import Pairing
 from tests.helpers.files import ROOT, Outcome, save_png
 from tests.helpers.folders import FOLDERS, make_folder
 
@@ -215,26 +218,21 @@ def test_no_torch_for_a_finished_job(lure: Run, here: Path) -> None:
     assert "0 done, 3 skipped" in done.stderr
 
 
-def test_memory_stays_flat(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_stays_flat(here: Path) -> None:
     """1,500 pairs through reading, computing and writing, the model replaced by a plain mean."""
     import tracemalloc
 
-    from lure_cli.tasks.inference.fuse import Worker
-
     class Mean:
-        def fulfil(self, ir, vis, request):  # type: ignore[no-untyped-def]
-            return (vis + ir) / 2, request.prompt, {}
+        def fuse_request(self, ir: np.ndarray, vis: np.ndarray, request: Request) -> ModelOutput:
+            return ModelOutput((vis + ir) / 2, request.prompt, {})
 
-    monkeypatch.setattr(Worker, "fuser", Mean())
     make_folder(1, (24, 24))
     rows = "\n".join(f"p0000.png,p0000.png,n{n:04}" for n in range(1500))
     Path("t.csv").write_text(f"ir,vis,name\n{rows}\n")
-    from lure_cli.tasks.paths.pairing import Pairing
-
     plan = plan_fuse(FuseOptions(Path("i"), Path("v"), "out", pairing=Pairing("csv", table=Path("t.csv"))))
     tracemalloc.start()
     levels = []
-    for number, result in enumerate(fuse(plan)):
+    for number, result in enumerate(fuse(plan, fuser=Mean())):
         assert result.status == "done"
         if number in (500, 1499):
             levels.append(tracemalloc.get_traced_memory()[0])
@@ -359,19 +357,19 @@ def test_a_read_only_folder(lure: Run, here: Path) -> None:
         subprocess.run(["umount", "locked"], check=True)
 
 
-def test_out_of_memory_says_to_tile(lure: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lure_cli.core.model.lure import Lure
-
+def test_out_of_memory_says_to_tile(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_folder(1)
+    fuser = Fuser.from_pretrained("lure-small")
+    plan = plan_fuse(FuseOptions(Path("i/p0000.png"), Path("v/p0000.png"), "x.png"))
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
 
         def fail(*_args: object, error: Exception = error, **_more: object) -> None:
             raise error
 
-        monkeypatch.setattr(Lure, "forward", fail)
-        done = lure("fuse", "--ir", "i/p0000.png", "--vis", "v/p0000.png", "-o", "x.png")
-        assert done.code == 1
-        assert "v/p0000.png: not enough memory" in done.err and "--tile" in done.err
+        monkeypatch.setattr(fuser.model, "forward", fail)
+        (result,) = fuse(plan, fuser=fuser)
+        assert result.status == "failed" and result.error is not None
+        assert "v/p0000.png: not enough memory" in result.error.message and "--tile" in result.error.hint
 
 
 def test_a_closed_pipe_is_no_traceback(here: Path, warm: list[str]) -> None:

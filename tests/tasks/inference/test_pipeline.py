@@ -1,4 +1,4 @@
-"""The overlapped pipeline: order, bounds, stopping, errors; and that the three steps do run side by side."""
+"""The pipeline: order, bounds, stopping, errors; and that the three steps do run side by side."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import threading
 
 import pytest
 
-from lure_cli.tasks.inference.pipeline import AHEAD, overlap
+from lure_cli.tasks.inference.pipeline import AHEAD, run_pipeline
 
 
 def test_order_and_results() -> None:
-    made = overlap(range(50), lambda j: j + 1, lambda j, x: (j, x * 2), lambda j, m: (j, m))
-    assert list(made) == [(j, (j, (j + 1) * 2)) for j in range(50)]
+    results = run_pipeline(range(50), lambda j: j + 1, lambda j, x: (j, x * 2), lambda j, m: (j, m))
+    assert list(results) == [(j, (j, (j + 1) * 2)) for j in range(50)]
 
 
 def test_no_jobs() -> None:
-    assert list(overlap([], lambda j: j, lambda j, x: x, lambda j, m: m)) == []
+    assert list(run_pipeline([], lambda j: j, lambda j, x: x, lambda j, m: m)) == []
 
 
 def test_steps_run_side_by_side() -> None:
@@ -37,7 +37,7 @@ def test_steps_run_side_by_side() -> None:
             together.wait()
         return job
 
-    assert list(overlap(range(3), read, compute, write)) == [0, 1, 2]
+    assert list(run_pipeline(range(3), read, compute, write)) == [0, 1, 2]
 
 
 def test_never_more_than_a_few_jobs_in_flight() -> None:
@@ -56,14 +56,14 @@ def test_never_more_than_a_few_jobs_in_flight() -> None:
             flying -= 1
         return job
 
-    assert len(list(overlap(range(500), read, lambda j, x: x, write))) == 500
+    assert len(list(run_pipeline(range(500), read, lambda j, x: x, write))) == 500
     assert most <= 2 * AHEAD + 2
 
 
 def test_stop_finishes_what_was_computed_and_no_more() -> None:
     computed: list[int] = []
     written: list[int] = []
-    results = overlap(
+    results = run_pipeline(
         range(100),
         lambda j: j,
         lambda j, x: computed.append(j),
@@ -76,7 +76,7 @@ def test_stop_finishes_what_was_computed_and_no_more() -> None:
 
 def test_giving_up_the_iterator_lets_writes_finish() -> None:
     written: list[int] = []
-    results = overlap(range(100), lambda j: j, lambda j, x: x, lambda j, m: written.append(j))
+    results = run_pipeline(range(100), lambda j: j, lambda j, x: x, lambda j, m: written.append(j))
     next(results)
     results.close()
     assert written == list(range(len(written)))
@@ -90,7 +90,7 @@ def test_an_error_reaches_the_caller(step: str) -> None:
             raise ValueError(step)
         return job
 
-    results = overlap(
+    results = run_pipeline(
         range(9), lambda j: fail("read", j), lambda j, x: fail("compute", j), lambda j, m: fail("write", j)
     )
     with pytest.raises(ValueError, match=step):

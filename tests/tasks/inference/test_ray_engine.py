@@ -36,9 +36,9 @@ def test_the_same_files_byte_for_byte(lure: Run, tmp_path: Path, monkeypatch: py
             ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
             done = Outcome(ended.returncode, ended.stdout, ended.stderr)
         assert done.code == 1, done.err
-        said = [line for line in done.err.splitlines() if "ray" not in line]  # it greets on stderr
-        assert [line.split(":")[0] for line in said] == ["error", "hint"], done.err
-        assert said[0].startswith("error: i/p0004.png: ")
+        lines = [line for line in done.err.splitlines() if "ray" not in line]  # it greets on stderr
+        assert [line.split(":")[0] for line in lines] == ["error", "hint"], done.err
+        assert lines[0].startswith("error: i/p0004.png: ")
         records[engine] = {r["name"]: r for r in map(json.loads, done.out.splitlines())}
     written = sorted(os.listdir("ray"))
     assert written == sorted(os.listdir("local")) == [f"{n}.png" for n in names if n != "p0004"]

@@ -12,20 +12,20 @@ import pytest
 from lure_cli import Fuser
 from lure_cli.core.text.vocabulary import Finding, Prompt
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.request import Request
+from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.inference.stream import AGREE, FADE, START, Fused, Watch, fuse_stream
 from tests.helpers.files import save_png
 
 
 class Levels:
-    """In the place of the model: a flat picture of the number of degradations in the prompt; finds what it is told."""
+    """In the place of the model: a flat picture of the number of degradations in the prompt; finds what it is given."""
 
     def __init__(self, findings: dict[int, tuple[str, ...]]) -> None:
         self.findings, self.looked = findings, []
 
-    def fulfil(self, ir: np.ndarray, vis: np.ndarray, request: Any) -> Any:
+    def fuse_request(self, ir: np.ndarray, vis: np.ndarray, request: Request) -> ModelOutput:
         assert not request.auto
-        return np.full((2, 2, 3), len(request.prompt.vis), np.float32), request.prompt, {}
+        return ModelOutput(np.full((2, 2, 3), len(request.prompt.vis), np.float32), request.prompt, {})
 
     def detect(self, image: np.ndarray, modality: str) -> tuple[Finding, ...]:
         at = int(image[0, 0])
@@ -44,23 +44,23 @@ def run(fuser: Levels, count: int, every: int = 5) -> list[Fused]:
 
 def test_prompt_comes_in_when_looks_agree_and_holds() -> None:
     fuser = Levels({0: (), 10: ("haze",)})
-    made = run(fuser, 60)
-    changes = [f.index for f in made if f.changed]
+    frames = run(fuser, 60)
+    changes = [f.index for f in frames if f.changed]
     assert changes == [0, 10 + 5 * (AGREE - 1)]
-    assert made[-1].prompt == Prompt(vis=("haze",))
+    assert frames[-1].prompt == Prompt(vis=("haze",))
     assert fuser.looked[:START] == [0, 1, 2]
     assert set(fuser.looked[START:]) <= set(range(0, 60, 5))
 
 
 def test_one_odd_look_changes_nothing() -> None:
-    made = run(Levels({0: ("haze",), 10: (), 15: ("haze",), 25: ("haze", "rain"), 30: ("haze",)}), 60)
-    assert [f.index for f in made if f.changed] == [0]
-    assert {f.prompt for f in made} == {Prompt(vis=("haze",))}
+    frames = run(Levels({0: ("haze",), 10: (), 15: ("haze",), 25: ("haze", "rain"), 30: ("haze",)}), 60)
+    assert [f.index for f in frames if f.changed] == [0]
+    assert {f.prompt for f in frames} == {Prompt(vis=("haze",))}
 
 
 def test_the_picture_goes_over_in_small_steps() -> None:
-    made = run(Levels({0: (), 10: ("haze",)}), 60)
-    levels = np.array([f.picture.mean() for f in made])
+    frames = run(Levels({0: (), 10: ("haze",)}), 60)
+    levels = np.array([f.picture.mean() for f in frames])
     steps = np.diff(levels)
     assert levels[0] == 0
     assert levels[-1] == 1
@@ -95,11 +95,11 @@ def test_streams_are_lazy_and_end_when_given_up() -> None:
             taken += 1
             yield np.zeros((2, 2)), np.zeros((2, 2)), None
 
-    made = fuse_stream(Levels({}), endless(), Request())
+    frames = fuse_stream(Levels({}), endless(), Request())
     assert taken == 0
     for _ in range(10):
-        next(made)
-    made.close()
+        next(frames)
+    frames.close()
     before = taken
     assert before <= 10 + 8
     assert taken == before

@@ -39,23 +39,23 @@ def _colours(path: Path) -> list[tuple[int, ...]]:
     with Image.open(path) as image:
         x = np.asarray(image.convert("RGB")).astype(int)
     line = x[x.shape[0] - HEIGHT // 2]  # through the middle of the last row
-    found: list[tuple[int, ...]] = []
+    colours: list[tuple[int, ...]] = []
     for start in range(len(line) - 20):
         window = line[start : start + 20]
         if (np.ptp(window, axis=0) <= 2).all() and window[0].min() < 200:
             colour = tuple(int(v) for v in window[0])
-            if not found or np.abs(np.subtract(found[-1], colour)).max() > 40:
-                found.append(colour)
-    return found
+            if not colours or np.abs(np.subtract(colours[-1], colour)).max() > 40:
+                colours.append(colour)
+    return colours
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_columns_stand_in_order_and_keep_their_colours(lure: Run, folders: Path, suffix: str) -> None:
     done = lure(*_args(folders), "-o", folders / f"sheet{suffix}", "--json")
     assert done.code == 0, done.err
-    found = json.loads(done.out)
-    assert found["images"] == ["0", "1", "2", "3", "4"]
-    assert found["columns"] == ["infrared", "visible", "ours", "theirs"]
+    record = json.loads(done.out)
+    assert record["images"] == ["0", "1", "2", "3", "4"]
+    assert record["columns"] == ["infrared", "visible", "ours", "theirs"]
     seen = _colours(folders / f"sheet{suffix}")
     assert len(seen) == 4
     assert all(np.abs(np.subtract(a, b)).max() <= 4 for a, b in zip(seen, SIDES.values(), strict=True))
@@ -63,9 +63,9 @@ def test_columns_stand_in_order_and_keep_their_colours(lure: Run, folders: Path,
 
 def test_limit_is_evenly_spaced_and_pages_are_numbered(lure: Run, folders: Path) -> None:
     done = lure(*_args(folders), "-o", folders / "s.png", "--limit", "3", "--rows", "2", "--json")
-    found = json.loads(done.out)
-    assert found["images"] == ["0", "2", "4"]
-    assert [Path(p).name for p in found["pages"]] == ["s-1.png", "s-2.png"]
+    record = json.loads(done.out)
+    assert record["images"] == ["0", "2", "4"]
+    assert [Path(p).name for p in record["pages"]] == ["s-1.png", "s-2.png"]
     assert not (folders / "s.png").exists()
     with Image.open(folders / "s-1.png") as first, Image.open(folders / "s-2.png") as second:
         assert first.width == second.width and first.height == second.height + HEIGHT + 4
@@ -87,17 +87,17 @@ def test_a_method_that_lacks_images(lure: Run, folders: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["-o", "sheet.gif"], "no known image suffix"),
         (["--limit", "0"], "--limit 0"),
         (["--height", "9999"], "--height 9999"),
     ],
 )
-def test_bad_options(lure: Run, folders: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], told: str) -> None:
+def test_bad_options(lure: Run, folders: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], message: str) -> None:
     monkeypatch.chdir(folders)
     done = lure(*_args(folders), *more)
-    assert done.code == 2 and told in done.err and "hint:" in done.err
+    assert done.code == 2 and message in done.err and "hint:" in done.err
     assert not list(folders.glob("sheet*"))
 
 

@@ -20,7 +20,7 @@ from lure_cli.tasks.evaluate.summary import Column, Evaluation, summarise
 from lure_cli.tasks.report import means as report
 from lure_cli.tasks.report.html import to_html
 from lure_cli.tasks.report.plots import write_plots
-from lure_cli.tasks.report.table import common_decimals, format_number, write_text
+from lure_cli.tasks.report.table import common_decimals, csv_text, format_number, write_text
 
 COLUMNS = (
     Column("VIF", "higher", ""),
@@ -31,15 +31,15 @@ COLUMNS = (
 ODD = "a_b&<c>"
 
 
-def make(methods: dict[str, dict[str, list[float]]], floors: tuple[str, ...] = ()) -> Evaluation:
+def make(methods: dict[str, dict[str, list[float]]], baselines: tuple[str, ...] = ()) -> Evaluation:
     count = len(next(iter(methods.values()))["VIF"])
     images = tuple(ImageFiles(f"img_{i}", {}) for i in range(count))
-    return Evaluation("zoo", COLUMNS, images, summarise(methods, COLUMNS, floors), next(iter(methods)))
+    return Evaluation("zoo", COLUMNS, images, summarise(methods, COLUMNS, baselines), next(iter(methods)))
 
 
 @pytest.fixture(scope="module")
 def three() -> Evaluation:
-    """`good` is best in VIF and MSE, the odd one second; CC is undefined once; `flat` is a floor."""
+    """`good` is best in VIF and MSE, the odd one second; CC is undefined once; `flat` is a baseline."""
     rng = np.random.default_rng(0)
     noise = rng.uniform(0, 0.01, 12)
     odd, flat = 0.99 * noise, 1.01 * noise  # no two differences are equal, so that the rank test needs no permutations
@@ -63,6 +63,10 @@ def three() -> Evaluation:
 @pytest.fixture
 def one() -> Evaluation:
     return make({"only": {"VIF": [0.5, 0.7], "MSE": [1.0, 3.0], "CC": [0.1, 0.2], "MI": [2.0, 3.0]}})
+
+
+def markdown(evaluation: Evaluation) -> str:
+    return report.evaluation_results(evaluation).to_markdown()
 
 
 def picture(index: int, which: str) -> np.ndarray | None:
@@ -90,7 +94,7 @@ def test_numbers_of_a_column_line_up() -> None:
 
 
 def test_image_csv_keeps_every_bit(three: Evaluation) -> None:
-    rows = list(csv.DictReader(io.StringIO(report.image_csv(three))))
+    rows = list(csv.DictReader(io.StringIO(report.evaluation_results(three).to_csv())))
     assert len(rows) == 36
     for method in three.methods:
         for i, row in enumerate(r for r in rows if r["method"] == method.name):
@@ -118,12 +122,17 @@ def test_summary_csv(three: Evaluation) -> None:
 def test_dict_has_no_nan(three: Evaluation) -> None:
     import json
 
-    found = json.loads(json.dumps(report.to_dict(three), allow_nan=False))
-    assert found["images"]["img_0"]["good"]["CC"] is None
-    good = next(m for m in found["methods"] if m["name"] == "good")
+    record = json.loads(json.dumps(report.evaluation_results(three).record, allow_nan=False))
+    assert record["images"]["img_0"]["good"]["CC"] is None
+    good = next(m for m in record["methods"] if m["name"] == "good")
     assert good["summary"]["CC"]["undefined"] == 1
     assert good["summary"]["VIF"]["mean"] == three.methods[0].summary["VIF"].mean
-    assert found["columns"][3] == {"name": "MI", "better": "higher", "unit": "nats"}
+    assert record["columns"][3] == {"name": "MI", "better": "higher", "unit": "nats"}
+
+
+def test_csv_holds_what_is_there_and_nothing_else() -> None:
+    row = ("a,b", 1, 0.1, np.float64(1e-9), math.nan, math.inf, None)
+    assert csv_text("uvwxyz!", [row]) == 'u,v,w,x,y,z,!\n"a,b",1,0.1,1e-09,,,\n'
 
 
 # --- Markdown and LaTeX ----------------------------------------------------------------------------------------------
@@ -135,7 +144,7 @@ def cells(markdown: str) -> dict[str, list[str]]:
 
 
 def test_markdown_marks_best_and_second_both_ways(three: Evaluation) -> None:
-    text = report.to_markdown(three)
+    text = markdown(three)
     table = cells(text)
     assert table["method"] == ["VIF ↑", "MSE ↓", "CC ↑", "MI ↑", "mean rank ↓"]
     odd = r"a_b\&\<c\>"
@@ -173,7 +182,7 @@ def test_quotes_need_no_font_encoding() -> None:
 
 
 def test_one_method_has_no_ranks(one: Evaluation) -> None:
-    for text in (report.to_markdown(one), report.to_latex(one)):
+    for text in (markdown(one), report.to_latex(one)):
         assert "rank" not in text
         assert "Wilcoxon" not in text
         assert "**" not in text
@@ -192,20 +201,20 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
+        attributes = dict(attrs)
         if tag == "table":
-            self.table = found["id"] or ""
+            self.table = attributes["id"] or ""
         if tag == "img":
-            self.images.append(found["src"])
+            self.images.append(attributes["src"])
         self.links += [v for k, v in attrs if k in ("src", "href") and v and not v.startswith("data:")]
-        if tag in ("td", "span") and found.get("data-value"):
-            self.values.setdefault(self.table, []).append(found["data-value"])
+        if tag in ("td", "span") and attributes.get("data-value"):
+            self.values.setdefault(self.table, []).append(attributes["data-value"])
 
 
 def test_every_number_of_the_page_is_one_of_the_csv(three: Evaluation) -> None:
     text = to_html(three, picture)
     page = Page(text)
-    image_rows = list(csv.reader(io.StringIO(report.image_csv(three))))[1:]
+    image_rows = list(csv.reader(io.StringIO(report.evaluation_results(three).to_csv())))[1:]
     summary = list(csv.DictReader(io.StringIO(report.summary_csv(three))))
     assert sorted(page.values["images"]) == sorted(v for row in image_rows for v in row[3:] if v)
     expected = [row[k] for row in summary for k in ("mean", "low", "high")]
@@ -224,6 +233,21 @@ def test_the_page_stands_alone_and_is_escaped(three: Evaluation) -> None:
     assert text.count("no picture") == 12
 
 
+def test_names_stay_inside_their_attributes() -> None:
+    name = """x" onclick='a()'><b>"""
+    values = {"VIF": [1.0, 2.0], "MSE": [1.0, 2.0], "CC": [0.1, 0.2], "MI": [1.0, 2.0]}
+    seen: list[tuple[str, dict[str, str | None]]] = []
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            seen.append((tag, dict(attrs)))
+
+    Tags().feed(to_html(make({name: values, "other": values}), picture))
+    assert "b" not in {tag for tag, _ in seen}
+    assert not any("onclick" in attributes for _, attributes in seen)
+    assert any(attributes.get("data-value") == name for _, attributes in seen)
+
+
 def test_thumbnails_are_small(three: Evaluation) -> None:
     import base64
 
@@ -233,8 +257,8 @@ def test_thumbnails_are_small(three: Evaluation) -> None:
 
 
 def test_worst_and_best_of_one_method_follow_the_first_column_against_sources() -> None:
-    found = make({"m": {"VIF": [0.3, 0.9, 0.1, 0.5], "MSE": [1, 2, 3, 4], "CC": [1, 1, 1, 1], "MI": [1, 1, 1, 1]}})
-    captions = re.findall(r"<figcaption>(.*?)</figcaption>", to_html(found, picture, extremes=1))
+    evaluation = make({"m": {"VIF": [0.3, 0.9, 0.1, 0.5], "MSE": [1, 2, 3, 4], "CC": [1, 1, 1, 1], "MI": [1, 1, 1, 1]}})
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", to_html(evaluation, picture, extremes=1))
     assert captions == ["worst: img_2 (0.1000)", "best: img_1 (0.9000)"]
 
 

@@ -19,7 +19,7 @@ from lure_cli.core.model.checkpoint import new_model, save_model
 from lure_cli.core.model.latents import pool, remaining_distance
 from lure_cli.core.text.encoders import build_text_encoder
 from lure_cli.core.training.layout import read_layout
-from lure_cli.tasks.ulfs import probe as ulfs
+from lure_cli.tasks.ulfs.probe import fit_probes
 from lure_cli.tasks.ulfs.samples import UlfsOptions, draw_samples
 from tests.helpers.files import Outcome, save_png
 
@@ -125,13 +125,13 @@ def test_probe_finds_what_is_there_and_nothing_else(folder: Path) -> None:
             scene = scenes.setdefault(f"{g.modality}{source}", rng.normal(size=20))
             together.append(scene)
             apart.append(np.concatenate([scene, 5 * np.eye(len(groups))[i]]))
-    found = ulfs._probes([np.array(p) for p in (apart, together, together, together)], groups, (10, 8))
+    probes = fit_probes([np.array(p) for p in (apart, together, together, together)], groups, (10, 8))
     for scope, tasks in (("vis", 8), ("ir", 6), ("all", 14)):
-        probe = found[scope]
+        probe = probes[scope]
         assert probe.tasks == tasks and probe.chance == pytest.approx(1 / tasks)
         assert probe.accuracy == 1 and probe.error == 0 and probe.scales[1] == 1
-    assert found["vis"].scales[0] == pytest.approx(1 / 8)  # the first 20 numbers say only which scene it is
-    assert found["vis"].perfect == pytest.approx(1 / 8) and found["ir"].perfect == pytest.approx(1 / 6)
+    assert probes["vis"].scales[0] == pytest.approx(1 / 8)  # the first 20 numbers say only which scene it is
+    assert probes["vis"].perfect == pytest.approx(1 / 8) and probes["ir"].perfect == pytest.approx(1 / 6)
 
 
 def test_untrained_against_random(lure: Run, folder: Path, weights: Path, tmp_path: Path) -> None:
@@ -140,11 +140,11 @@ def test_untrained_against_random(lure: Run, folder: Path, weights: Path, tmp_pa
     args = ["plot", "ulfs", "init", f"later={weights}", "--data", folder, "--samples", "10", "--size", "32"]
     done = lure(*args, "-o", figure, "--csv", table, "--json")
     assert done.code == 0, done.err
-    found = json.loads(done.out)
-    init, later = found["weights"]
+    record = json.loads(done.out)
+    init, later = record["weights"]
     assert (init["name"], init["steps"], later["name"], later["steps"]) == ("init", 0, "later", 1234)
     assert set(init["distance"].values()) == {1.0} and "infrared stripe" in init["distance"]
-    assert found["images"]["visible haze (real)"] == 2
+    assert record["images"]["visible haze (real)"] == 2
     for scope, tasks in (("vis", 8), ("ir", 6)):
         probe = init["probe"][scope]
         assert probe["accuracy"] == probe["nothing_done"] > 1.5 / tasks
@@ -162,7 +162,7 @@ def test_untrained_against_random(lure: Run, folder: Path, weights: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["init:lure-huge"], "model 'lure-huge' is not known"),
         (["init", "--split", "val"], "split 'val'"),
@@ -175,11 +175,11 @@ def test_untrained_against_random(lure: Run, folder: Path, weights: Path, tmp_pa
     ],
 )
 def test_bad_options(
-    lure: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], told: str
+    lure: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = lure("plot", "ulfs", "--data", folder, *(["--size", "32"] if "--size" not in more else []), *more)
-    assert done.code == 2 and told in done.err and "hint:" in done.err
+    assert done.code == 2 and message in done.err and "hint:" in done.err
     assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,108 @@
+"""From a weight file to a model that is ready to run: which backend, device and number type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from lure_cli.errors import LureError
+from lure_cli.tasks.weights.find import resolve_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from lure_cli.config import Provenance
+    from lure_cli.core.model.lure import Lure
+    from lure_cli.core.onnx.runtime import OnnxLure
+    from lure_cli.core.text.encoders import TextEncoder
+
+BACKENDS = ("auto", "torch", "onnx")
+
+
+class Loaded(NamedTuple):
+    """A model, its text encoder T and origin, and where and in which numbers it computes."""
+
+    model: Lure | OnnxLure
+    text: TextEncoder
+    provenance: Provenance
+    device: torch.device
+    dtype: torch.dtype
+
+
+def pick_backend(name: str, weights: Path) -> Literal["torch", "onnx"]:
+    """What runs a weight file: `auto` goes by its suffix; LureError if the backend that is named cannot."""
+    if name not in BACKENDS:
+        raise LureError(f"backend '{name}' is not known", f"use one of {', '.join(BACKENDS)}")
+    fits: Literal["torch", "onnx"] = "onnx" if weights.suffix.lower() == ".onnx" else "torch"
+    if name == "onnx" != fits:
+        raise LureError(
+            f"--backend onnx needs an ONNX file, not {weights}",
+            "make one with `lure export onnx -o lure-small.onnx`, then give --weights lure-small.onnx",
+        )
+    if name == "torch" != fits:
+        raise LureError(f"--backend torch cannot run {weights}", "leave --backend out, or give .safetensors weights")
+    return fits
+
+
+def load(weights: str | Path, *, device: str, dtype: str, threads: int | None, compiled: bool, backend: str) -> Loaded:
+    """Load weights; see `Fuser.from_pretrained` for arguments and errors."""
+    import torch
+
+    if threads is not None:
+        if threads < 1:
+            raise LureError(f"{threads} threads cannot compute anything", "give a number from 1 on")
+        torch.set_num_threads(threads)
+    path = resolve_weights(str(weights))
+    if pick_backend(backend, path) == "torch":
+        return _load_torch(path, device, dtype, compiled=compiled)
+    if compiled:
+        raise LureError("--compile: an ONNX file is not torch's to compile", "leave it out")
+    return _load_onnx(path, device, dtype)
+
+
+def _load_torch(path: Path, device: str, dtype: str, *, compiled: bool) -> Loaded:
+    from lure_cli.core.devices import keep_buffers, pick_device, pick_dtype, place
+    from lure_cli.core.model.checkpoint import load_model
+    from lure_cli.core.model.precision import resolve_dtype
+
+    where = pick_device(device)
+    pick_dtype(dtype, where)  # a wrong one shows before anything is loaded
+    model, text, provenance = load_model(path)
+    if where.type == "cpu":
+        keep_buffers()
+    model = place(model, where).eval()
+    number = resolve_dtype(dtype, model, text)
+    if compiled:
+        compile_parts(model)
+    return Loaded(model, text, provenance, where, number)
+
+
+def _load_onnx(path: Path, device: str, dtype: str) -> Loaded:
+    import torch
+
+    from lure_cli.core.onnx.runtime import load_onnx
+
+    if dtype != "auto":
+        raise LureError(f"--dtype {dtype}: an ONNX file computes as exported", "see `lure export onnx --variant`")
+    model, text, provenance = load_onnx(path, device)
+    return Loaded(model, text, provenance, torch.device("cpu"), torch.float32)  # from and to the CPU
+
+
+def compile_parts(model: Lure) -> None:
+    """Have the encoders, the fusion module and the decoder compiled at their first use; what chooses between them by
+    the images' values stays as it is.
+
+    Raises:
+        LureError: compiling does not work here; it is tried on a sum.
+    """
+    import torch
+
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(2, device=model.pseudo_prompt.device))
+    except Exception as error:  # whatever the compiler's many parts raise
+        raise LureError(
+            f"torch.compile does not work here ({str(error).splitlines()[0]})",
+            "on a CPU it needs a C++ compiler (g++ or clang); or leave --compile out",
+        ) from error
+    for part in (*model.encoders.values(), model.fusion, model.decoder):
+        part.compile()
