@@ -104,6 +104,7 @@ def sample(rng: random.Random, split: Split = "train", words: Sequence[str] = ()
             sentence patterns from the part for testing, small words (images, joints, severities) from all.
         words: any English words, for off-topic texts.
     """
+    writer = _Writer(rng, split)
     kind = rng.random()
     if kind < 0.22:
         return off_topic(rng, split, words)
@@ -111,10 +112,8 @@ def sample(rng: random.Random, split: Split = "train", words: Sequence[str] = ()
         return _fixed(rng)
     if kind < 0.27:
         focus: Focus = rng.choice(("pair", "pair", "vis", "ir"))
-        return _finish(rng, split, _pick(rng, _PATTERNS["clean"], split), focus, {})
-    if kind < 0.42:
-        return _about_one(rng, split)
-    return _about_pair(rng, split)
+        return writer.finish(writer.pick(_PATTERNS["clean"]), focus)
+    return writer.about_one() if kind < 0.42 else writer.about_pair()
 
 
 def _fixed(rng: random.Random) -> Sample:
@@ -129,7 +128,8 @@ def _fixed(rng: random.Random) -> Sample:
 
 def off_topic(rng: random.Random, split: Split = "train", words: Sequence[str] = ()) -> Sample:
     """A text that says nothing about what is wrong with the images."""
-    text = _pick(rng, _PATTERNS["off_topic"], split)
+    writer = _Writer(rng, split)
+    text = writer.pick(_PATTERNS["off_topic"])
     slots = {
         "{n}": _PATTERNS["things"],
         "{v}": _PATTERNS["doings"],
@@ -139,14 +139,14 @@ def off_topic(rng: random.Random, split: Split = "train", words: Sequence[str] =
     for slot, pool in slots.items():
         while slot in text:
             anything = slot == "{n}" and words and rng.random() < 0.5
-            text = text.replace(slot, rng.choice(words) if anything else _pick(rng, pool, split), 1)
+            text = text.replace(slot, rng.choice(words) if anything else writer.pick(pool), 1)
     while "{d}" in text:
         text = text.replace("{d}", str(rng.randrange(10 ** rng.randint(1, 4))), 1)
     while "{g}" in text:
         text = text.replace("{g}", "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 9))), 1)
     while "{w}" in text:
-        text = text.replace("{w}", rng.choice(words) if words else _pick(rng, _PATTERNS["things"], split), 1)
-    return _finish(rng, split, text, rng.choice(("pair", "pair", "pair", "vis", "ir")), {}, off=True)
+        text = text.replace("{w}", rng.choice(words) if words else writer.pick(_PATTERNS["things"]), 1)
+    return writer.finish(text, rng.choice(("pair", "pair", "pair", "vis", "ir")), off_topic=True)
 
 
 def paraphrase(
@@ -157,16 +157,13 @@ def paraphrase(
     severity: float = MEDIUM,
 ) -> str:
     """A text that says that these degradations are in these images: one clause an image."""
-    labels: dict[Label, float] = {}
+    writer = _Writer(rng, split)
     if not vis and not ir:
-        return _dress(rng, split, _pick(rng, _PATTERNS["clean"], split))
-    both = [_Clause(tuple(names), m) for m, names in (("vis", vis), ("ir", ir)) if names]
-    rng.shuffle(both)
-    return _dress(
-        rng,
-        split,
-        _pick(rng, _PATTERNS["join"], split, small=True).join(_tell(rng, c, split, labels, severity) for c in both),
-    )
+        return writer.dress(writer.pick(_PATTERNS["clean"]))
+    clauses = [_Clause(tuple(names), m) for m, names in (("vis", vis), ("ir", ir)) if names]
+    rng.shuffle(clauses)
+    join = writer.pick(_PATTERNS["join"], small=True)
+    return writer.dress(join.join(writer.tell(c, severity) for c in clauses))
 
 
 def typo(rng: random.Random, text: str) -> str:
@@ -214,222 +211,201 @@ def telling_words() -> dict[str, str]:
     return {w: min(names) for w, names in where.items() if len(names) == 1}
 
 
-def _pick(rng: random.Random, pool: Pool, split: Split, small: bool = False) -> str:
-    """One alternative of the part; a small word may come from either part where testing."""
-    return rng.choice((*pool.train, *pool.held) if small and split == "held" else getattr(pool, split))
+class _Writer:
+    """Writes one text of a part of the wording; `labels` are what it says so far."""
 
+    def __init__(self, rng: random.Random, split: Split) -> None:
+        self.rng, self.split = rng, split
+        self.labels: dict[Label, float] = {}
 
-def _about_pair(rng: random.Random, split: Split) -> Sample:
-    labels: dict[Label, float] = {}
-    kind = rng.random()
-    if kind < 0.30:
-        text = _tell(rng, _clause(rng, 1), split, labels)
-    elif kind < 0.43:
-        text = _tell(rng, _clause(rng, rng.choice((2, 2, 3))), split, labels)
-    elif kind < 0.68:
-        text = _two_images(rng, split, labels)
-    elif kind < 0.86:
-        text = _contrast(rng, split, labels)
-    elif kind < 0.95:
-        clauses = [_clause(rng, 1, True) for _ in range(rng.choice((1, 1, 2)))]
-        clauses = [c for i, c in enumerate(clauses) if i == 0 or c.image != clauses[0].image]
-        join = _pick(rng, _PATTERNS["join"], split, small=True)
-        clause_text = join.join(
-            _fill(rng, _pick(rng, _PATTERNS["task_clause"], split), c, split, labels) for c in clauses
-        )
-        text = _pick(rng, _PATTERNS["task"], split).replace("{C}", clause_text)
-    else:  # two wordings of the same image, the second by pronoun
-        image = rng.choice(("vis", "ir"))
-        a, b = rng.sample([n for n in WORDS if image in HOMES[n]], 2)
-        first = _tell(rng, _Clause((a,), image), split, labels)
-        text = first + _fill(rng, rng.choice(_PHRASES["again"]), _Clause((b,), image), split, labels)
-    return _finish(rng, split, text, "pair", labels)
+    def pick(self, pool: Pool, small: bool = False) -> str:
+        """One alternative of the part; a small word may come from either part where testing."""
+        either = small and self.split == "held"
+        return self.rng.choice((*pool.train, *pool.held) if either else getattr(pool, self.split))
 
+    def about_pair(self) -> Sample:
+        kind = self.rng.random()
+        if kind < 0.30:
+            text = self.tell(self.clause(1))
+        elif kind < 0.43:
+            text = self.tell(self.clause(self.rng.choice((2, 2, 3))))
+        elif kind < 0.68:
+            text = self.two_images()
+        elif kind < 0.86:
+            text = self.contrast()
+        elif kind < 0.95:
+            clauses = [self.clause(1, True) for _ in range(self.rng.choice((1, 1, 2)))]
+            clauses = [c for i, c in enumerate(clauses) if i == 0 or c.image != clauses[0].image]
+            join = self.pick(_PATTERNS["join"], small=True)
+            parts = [self.fill(self.pick(_PATTERNS["task_clause"]), c) for c in clauses]
+            text = self.pick(_PATTERNS["task"]).replace("{C}", join.join(parts))
+        else:  # two wordings of the same image, the second by pronoun
+            image = self.rng.choice(("vis", "ir"))
+            a, b = self.rng.sample([n for n in WORDS if image in HOMES[n]], 2)
+            first = self.tell(_Clause((a,), image))
+            text = first + self.fill(self.rng.choice(_PHRASES["again"]), _Clause((b,), image))
+        return self.finish(text, "pair")
 
-def _about_one(rng: random.Random, split: Split) -> Sample:
-    """A text about one image alone; the image is hardly ever named, and what it can't have may be said of it."""
-    focus: Focus = rng.choice(("vis", "ir"))
-    names = rng.sample([n for n in WORDS if focus in HOMES[n] or rng.random() < 0.1], rng.choice((1, 1, 1, 2)))
-    image = focus if rng.random() < 0.2 else None
-    labels: dict[Label, float] = {}
-    if rng.random() < 0.06:  # of the other image after all
-        image = "ir" if focus == "vis" else "vis"
-        names = names[:1]
-        text = _tell(rng, _Clause(tuple(names), image), split, labels)
-        return _finish(rng, split, text, focus, labels)
-    text = _tell(rng, _Clause(tuple(names), image), split, labels)
-    denied = [n for n in WORDS if n not in names and focus in HOMES[n]]
-    if rng.random() < 0.2:
-        text = _but(rng, split, text, _tell(rng, _Clause((rng.choice(denied),), None, True), split, {}))
-    return _finish(rng, split, text, focus, {(focus if image is None else m, n): s for (m, n), s in labels.items()})
+    def about_one(self) -> Sample:
+        """A text about one image alone; the image is hardly ever named, and what it can't have may be said of it."""
+        focus: Focus = self.rng.choice(("vis", "ir"))
+        pool = [n for n in WORDS if focus in HOMES[n] or self.rng.random() < 0.1]
+        names = self.rng.sample(pool, self.rng.choice((1, 1, 1, 2)))
+        image = focus if self.rng.random() < 0.2 else None
+        if self.rng.random() < 0.06:  # of the other image after all
+            image = "ir" if focus == "vis" else "vis"
+            return self.finish(self.tell(_Clause(tuple(names[:1]), image)), focus)
+        text = self.tell(_Clause(tuple(names), image))
+        denied = [n for n in WORDS if n not in names and focus in HOMES[n]]
+        if self.rng.random() < 0.2:
+            text = self.but(text, self.tell(_Clause((self.rng.choice(denied),), None, True)))
+        return self.finish(text, focus, {(focus if image is None else m, n): s for (m, n), s in self.labels.items()})
 
+    def clause(self, count: int, named: bool = False) -> _Clause:
+        """Degradations that can be said in one clause; named: the image must be."""
+        odd = self.rng.random() < 0.06  # of an image that can't have it: to be recognised and refused
+        image = self.rng.choice(("vis", "ir"))
+        pool = [n for n in WORDS if (image in HOMES[n]) != odd]
+        names = tuple(self.rng.sample(pool, min(count, len(pool))))
+        if named or odd:
+            return _Clause(names, image)
+        if all(HOMES[n] == (image,) for n in names):
+            return _Clause(names, image if self.rng.random() < 0.4 else None)
+        if all(len(HOMES[n]) == 2 for n in names) and self.rng.random() < 0.2:
+            return _Clause(names, "both")
+        return _Clause(names, image if self.rng.random() < 0.7 else None)
 
-def _clause(rng: random.Random, count: int, named: bool = False) -> _Clause:
-    """Degradations that can be said in one clause; named: the image must be."""
-    odd = rng.random() < 0.06  # of an image that can't have it: to be recognised and refused
-    image = rng.choice(("vis", "ir"))
-    pool = [n for n in WORDS if (image in HOMES[n]) != odd]
-    names = tuple(rng.sample(pool, min(count, len(pool))))
-    if named or odd:
-        return _Clause(names, image)
-    if all(HOMES[n] == (image,) for n in names):
-        return _Clause(names, image if rng.random() < 0.4 else None)
-    if all(len(HOMES[n]) == 2 for n in names) and rng.random() < 0.2:
-        return _Clause(names, "both")
-    return _Clause(names, image if rng.random() < 0.7 else None)
+    def two_images(self) -> str:
+        """Something is wrong with either."""
+        clauses = []
+        for m in ("vis", "ir"):
+            names = tuple(self.rng.sample([n for n in WORDS if m in HOMES[n]], self.rng.choice((1, 1, 1, 2))))
+            sure = all(HOMES[n] == (m,) for n in names)
+            clauses.append(_Clause(names, None if sure and self.rng.random() < 0.3 else m))
+        self.rng.shuffle(clauses)
+        return self.pick(_PATTERNS["join"], small=True).join(self.tell(c) for c in clauses)
 
+    def contrast(self) -> str:
+        """Something is there and something is not; or nothing is."""
+        kind = self.rng.random()
+        if kind < 0.12:  # only denials
+            names = self.rng.sample(list(WORDS), 2)
+            if self.rng.random() < 0.5:
+                return self.tell(_Clause((names[0],), self.rng.choice((None, None, HOMES[names[0]][0])), True))
+            return self.neither(names)
+        if kind < 0.35:  # in one image, not in the other
+            here, there = self.rng.sample(("vis", "ir"), 2)
+            shared = [n for n in WORDS if len(HOMES[n]) == 2]
+            text = self.tell(_Clause((self.rng.choice(shared),), here))
+            other = self.image(there)
+            how = self.rng.choice(_PHRASES["not_there"])
+            return text + how.replace("{M}", f"the {other}").replace("{m}", other)
+        if kind < 0.6:  # one image is clean
+            here, there = self.rng.sample(("vis", "ir"), 2)
+            names = self.rng.sample([n for n in WORDS if here in HOMES[n]], self.rng.choice((1, 1, 2)))
+            text = self.tell(_Clause(tuple(names), here))
+            other = self.image(there)
+            clean = self.pick(_PATTERNS["clean_in"], small=True).replace("{M}", f"the {other}").replace("{m}", other)
+            return self.but(text, clean)
+        present = self.clause(self.rng.choice((1, 1, 2)))
+        rest = [n for n in WORDS if n not in present.names]
+        text = self.tell(present)
+        if self.rng.random() < 0.25:
+            absent = self.neither(self.rng.sample(rest, 2))
+        else:
+            name = self.rng.choice(rest)
+            image = self.rng.choice((None, None, present.image if present.image in HOMES[name] else None))
+            absent = self.tell(_Clause((name,), image, True))
+        return self.but(text, absent)
 
-def _two_images(rng: random.Random, split: Split, labels: dict[Label, float]) -> str:
-    clauses = []
-    for m in ("vis", "ir"):
-        names = tuple(rng.sample([n for n in WORDS if m in HOMES[n]], rng.choice((1, 1, 1, 2))))
-        sure = all(HOMES[n] == (m,) for n in names)
-        clauses.append(_Clause(names, None if sure and rng.random() < 0.3 else m))
-    rng.shuffle(clauses)
-    return _pick(rng, _PATTERNS["join"], split, small=True).join(_tell(rng, c, split, labels) for c in clauses)
+    def but(self, text: str, denial: str) -> str:
+        """The two in any order."""
+        parts = [text, denial]
+        self.rng.shuffle(parts)
+        return self.pick(_PATTERNS["but"], small=True).join(parts)
 
+    def neither(self, names: Sequence[str]) -> str:
+        a, b = (self.pick(WORDS[n].nouns).rstrip("!") for n in names)
+        return self.pick(_PATTERNS["neither"], small=True).replace("{N}", a).replace("{O}", b)
 
-def _contrast(rng: random.Random, split: Split, labels: dict[Label, float]) -> str:
-    """Something is there and something is not; or nothing is."""
-    kind = rng.random()
-    if kind < 0.12:  # only denials
-        names = rng.sample(list(WORDS), 2)
-        if rng.random() < 0.5:
-            return _tell(rng, _Clause((names[0],), rng.choice((None, None, HOMES[names[0]][0])), True), split, {})
-        return _neither(rng, names, split)
-    if kind < 0.35:  # in one image, not in the other
-        here, there = rng.sample(("vis", "ir"), 2)
-        shared = [n for n in WORDS if len(HOMES[n]) == 2]
-        text = _tell(rng, _Clause((rng.choice(shared),), here), split, labels)
-        other = _image(rng, there, split)
-        how = rng.choice(_PHRASES["not_there"])
-        return text + how.replace("{M}", f"the {other}").replace("{m}", other)
-    if kind < 0.6:  # one image is clean
-        here, there = rng.sample(("vis", "ir"), 2)
-        names = rng.sample([n for n in WORDS if here in HOMES[n]], rng.choice((1, 1, 2)))
-        text = _tell(rng, _Clause(tuple(names), here), split, labels)
-        other = _image(rng, there, split)
-        clean = (
-            _pick(rng, _PATTERNS["clean_in"], split, small=True).replace("{M}", f"the {other}").replace("{m}", other)
-        )
-        return _but(rng, split, text, clean)
-    present = _clause(rng, rng.choice((1, 1, 2)))
-    rest = [n for n in WORDS if n not in present.names]
-    text = _tell(rng, present, split, labels)
-    if rng.random() < 0.25:
-        absent = _neither(rng, rng.sample(rest, 2), split)
-    else:
-        name = rng.choice(rest)
-        image = rng.choice((None, None, present.image if present.image in HOMES[name] else None))
-        absent = _tell(rng, _Clause((name,), image, True), split, {})
-    return _but(rng, split, text, absent)
+    def image(self, image: str) -> str:
+        return self.pick(_PATTERNS[f"image_{image}"], small=True)
 
+    def tell(self, clause: _Clause, severity: float | None = None) -> str:
+        """Put a clause into words and record what it says."""
+        names, image = clause.names, clause.image
+        forms = ["nouns", "nouns", "adjectives"]
+        if len(names) == 1 and not clause.denied and severity is None:
+            forms += ["clauses", "verbs"]
+            if image is None and getattr(WORDS[names[0]].bare, self.split):
+                forms += ["bare"]
+        form = self.rng.choice(forms)
+        if form in ("nouns", "adjectives"):
+            in_image = image is not None or (form == "adjectives" and self.rng.random() < 0.1)
+            pool = _PATTERNS[f"{'not_' if clause.denied else ''}{form.removesuffix('s')}{'_in' if in_image else ''}"]
+            return self.fill(self.pick(pool), clause, severity)
+        pattern = self.pick(getattr(WORDS[names[0]], form))
+        return self.fill(pattern.rstrip("!"), clause, HEAVY if pattern.endswith("!") else MEDIUM)
 
-def _but(rng: random.Random, split: Split, text: str, denial: str) -> str:
-    parts = [text, denial]
-    rng.shuffle(parts)
-    return _pick(rng, _PATTERNS["but"], split, small=True).join(parts)
+    def fill(self, pattern: str, clause: _Clause, severity: float | None = None) -> str:
+        """Fill a pattern's slots; `severity` None draws one a name."""
+        words = {
+            slot: self.list_degradations(clause, form, severity)
+            for slot, form in (("{N}", "nouns"), ("{A}", "adjectives"))
+            if slot in pattern
+        }
+        if not words:
+            for name in clause.names:
+                self.record(clause, name, MEDIUM if severity is None else severity)
+        for slot, text in words.items():
+            pattern = pattern.replace(slot, text)
+        if clause.image is None:
+            bare = self.image("none")
+            return pattern.replace("{M}", bare).replace("{m}", bare.removeprefix("the "))
+        image = self.image(clause.image)
+        article = self.rng.choice(("the ", "the ", "the ", "my ", "this ", "")) if clause.image != "both" else ""
+        return pattern.replace("{M}", article + image).replace("{m}", image)
 
-
-def _neither(rng: random.Random, names: Sequence[str], split: Split) -> str:
-    a, b = (_pick(rng, WORDS[n].nouns, split).rstrip("!") for n in names)
-    return _pick(rng, _PATTERNS["neither"], split, small=True).replace("{N}", a).replace("{O}", b)
-
-
-def _image(rng: random.Random, image: str, split: Split) -> str:
-    return _pick(rng, _PATTERNS[f"image_{image}"], split, small=True)
-
-
-def _tell(
-    rng: random.Random, clause: _Clause, split: Split, labels: dict[Label, float], severity: float | None = None
-) -> str:
-    """Put a clause into words and record what it says."""
-    names, image = clause.names, clause.image
-    forms = ["nouns", "nouns", "adjectives"]
-    if len(names) == 1 and not clause.denied and severity is None:
-        forms += ["clauses", "verbs"]
-        if image is None and getattr(WORDS[names[0]].bare, split):
-            forms += ["bare"]
-    form = rng.choice(forms)
-    if form in ("nouns", "adjectives"):
-        in_image = image is not None or (form == "adjectives" and rng.random() < 0.1)
-        pool = _PATTERNS[f"{'not_' if clause.denied else ''}{form.removesuffix('s')}{'_in' if in_image else ''}"]
-        return _fill(rng, _pick(rng, pool, split), clause, split, labels, severity)
-    pattern = _pick(rng, getattr(WORDS[names[0]], form), split)
-    return _fill(rng, pattern.rstrip("!"), clause, split, labels, HEAVY if pattern.endswith("!") else MEDIUM)
-
-
-def _fill(
-    rng: random.Random,
-    pattern: str,
-    clause: _Clause,
-    split: Split,
-    labels: dict[Label, float],
-    severity: float | None = None,
-) -> str:
-    """Fill a pattern's slots; `severity` None draws one a name."""
-    filled: dict[str, str] = {}
-    for slot, form in (("{N}", "nouns"), ("{A}", "adjectives")):
-        if slot not in pattern:
-            continue
+    def list_degradations(self, clause: _Clause, form: str, severity: float | None) -> str:
+        """The degradations of a clause, each in its severity: "light fog, noise and slight blur"."""
         parts = []
         for name in clause.names:
-            word = _pick(rng, getattr(WORDS[name], form), split)
-            s = HEAVY if word.endswith("!") else MEDIUM
+            word = self.pick(getattr(WORDS[name], form))
+            own = HEAVY if word.endswith("!") else MEDIUM
             word = word.rstrip("!")
-            wanted = severity if severity is not None else rng.choices((SLIGHT, MEDIUM, HEAVY), (1, 5, 1))[0]
-            if (
-                s == MEDIUM
-                and wanted != MEDIUM
-                and not clause.denied
-                and not word.startswith(("very", "too", "a ", "of "))
-            ):
-                word, s = f"{_pick(rng, _DEGREES[wanted, form], split, small=True)} {word}", wanted
+            wanted = severity if severity is not None else self.rng.choices((SLIGHT, MEDIUM, HEAVY), (1, 5, 1))[0]
+            graded = clause.denied or word.startswith(("very", "too", "a ", "of "))
+            if own == MEDIUM != wanted and not graded:
+                word, own = f"{self.pick(_DEGREES[wanted, form], small=True)} {word}", wanted
             parts.append(word)
-            _record(labels, clause, name, s)
-        last = rng.choice(_PHRASES["and"])
-        filled[slot] = (
-            parts[0]
-            if len(parts) == 1
-            else last.join((rng.choice((", ", ", ", "/", " and ")).join(parts[:-1]), parts[-1]))
-        )
-    if not filled:
-        for name in clause.names:
-            _record(labels, clause, name, MEDIUM if severity is None else severity)
-    for slot, words in filled.items():
-        pattern = pattern.replace(slot, words)
-    if clause.image is None:
-        bare = _image(rng, "none", split)
-        return pattern.replace("{M}", bare).replace("{m}", bare.removeprefix("the "))
-    image = _image(rng, clause.image, split)
-    article = rng.choice(("the ", "the ", "the ", "my ", "this ", "")) if clause.image != "both" else ""
-    return pattern.replace("{M}", article + image).replace("{m}", image)
+            self.record(clause, name, own)
+        last = self.rng.choice(_PHRASES["and"])
+        if len(parts) == 1:
+            return parts[0]
+        return last.join((self.rng.choice((", ", ", ", "/", " and ")).join(parts[:-1]), parts[-1]))
 
+    def record(self, clause: _Clause, name: str, severity: float) -> None:
+        """Note that the clause says so of the images that it names, or of all that can have it."""
+        images = {None: HOMES[name], "both": ("vis", "ir")}.get(clause.image, (clause.image,))
+        if not clause.denied:
+            self.labels |= {(str(m), name): severity for m in images}
 
-def _record(labels: dict[Label, float], clause: _Clause, name: str, severity: float) -> None:
-    if not clause.denied:
-        homes = HOMES[name] if clause.image is None else ("vis", "ir") if clause.image == "both" else (clause.image,)
-        for modality in homes:
-            labels[modality, name] = severity
+    def finish(
+        self, text: str, focus: Focus, labels: Mapping[Label, float] | None = None, off_topic: bool = False
+    ) -> Sample:
+        return Sample(self.dress(text, small=off_topic), focus, self.labels if labels is None else labels, off_topic)
 
-
-def _finish(
-    rng: random.Random, split: Split, text: str, focus: Focus, labels: Mapping[Label, float], off: bool = False
-) -> Sample:
-    return Sample(_dress(rng, split, text, small=off), focus, dict(labels), off)
-
-
-def _dress(rng: random.Random, split: Split, text: str, small: bool = False) -> str:
-    """Greetings, scenes, case and punctuation around a text; small: no scenes."""
-    if not small and rng.random() < 0.2:
-        text = _pick(rng, _PATTERNS["before"], split, small=True) + text
-    if not small and rng.random() < 0.2:
-        text = text + _pick(rng, _PATTERNS["after"], split, small=True)
-    chance = rng.random()
-    if chance < 0.3:
-        text = text[:1].upper() + text[1:]
-    elif chance < 0.36:
-        text = text.upper()
-    if rng.random() < 0.15:
-        text = text.replace("-", " ")
-    return text + rng.choice(("", "", "", "", ".", "!", "?" if small else "."))
+    def dress(self, text: str, small: bool = False) -> str:
+        """Greetings, scenes, case and punctuation around a text; small: no scenes."""
+        if not small and self.rng.random() < 0.2:
+            text = self.pick(_PATTERNS["before"], small=True) + text
+        if not small and self.rng.random() < 0.2:
+            text = text + self.pick(_PATTERNS["after"], small=True)
+        chance = self.rng.random()
+        if chance < 0.3:
+            text = text[:1].upper() + text[1:]
+        elif chance < 0.36:
+            text = text.upper()
+        if self.rng.random() < 0.15:
+            text = text.replace("-", " ")
+        return text + self.rng.choice(("", "", "", "", ".", "!", "?" if small else "."))

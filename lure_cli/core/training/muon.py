@@ -38,8 +38,8 @@ class Muon(torch.optim.Optimizer):
     AdamW's, 0.2 sqrt(longer side) (Liu et al., "Muon is scalable for LLM training", arXiv 2502.16982), so that one
     learning rate serves both.
 
-    `torch.optim.Muon` (`adjust_lr_fn="match_rms_adamw"`) takes matrices alone, and is not in every torch from 2.6 on;
-    `timm.optim.Muon` takes convolutions too and falls back to AdamW or NAdamW, with its own scaling of either.
+    Elsewhere: `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, for matrices alone and not in torch 2.6 yet;
+    `timm.optim.Muon`, which takes convolutions as well and leaves the rest to AdamW.
 
     Args:
         params: parameters to train.

@@ -124,20 +124,20 @@ _Row = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int, bo
 def _draw_source(source: Source, variants: int, seed: int) -> list[_Row]:
     x = torch.from_numpy(read_image(source.path, channels=CHANNELS[source.modality])).permute(2, 0, 1)  # type: ignore[arg-type]
     fusion = source.group.startswith("fusion/")
-    rows = [_row(source, x, {}, fusion)]
+    rows = [_features_and_labels(source, x, {}, fusion)]
     if not fusion:  # pairs are what will be judged; of real degraded images there are few
         variants = variants * 2 if source.names else variants // 2
     for variant in range(variants):
         key = f"{source.group}/{source.path.name}/{seed}/{variant}"
         g = torch.Generator().manual_seed(zlib.crc32(key.encode()))
-        rows.append(_row(source, *_variant(source, x, g), False))
+        rows.append(_features_and_labels(source, *_variant(source, x, g), False))
     return rows
 
 
 def _variant(source: Source, x: Tensor, g: Generator) -> tuple[Tensor, dict[str, float]]:
     """A view of the source, degraded by chance, and the severities of what was done to it."""
     light = not source.names or source.names[0] in ("lowlight", "overexposure", "haze")
-    y = _view(x, g, resize=light)
+    y = _random_crop(x, g, resize=light)
     if source.names:
         return _stored(y, g, 0.3, 85), {}
     if uniform(g, 0, 1) < 0.35:
@@ -157,7 +157,7 @@ def _variant(source: Source, x: Tensor, g: Generator) -> tuple[Tensor, dict[str,
     return _stored(y, g, 0.25, 88 if names else 75), severities
 
 
-def _view(x: Tensor, g: Generator, resize: bool) -> Tensor:
+def _random_crop(x: Tensor, g: Generator, resize: bool) -> Tensor:
     """A part of the image, mirrored in half of the cases, made smaller in a third of them where that is allowed."""
     if resize and uniform(g, 0, 1) < 0.35:
         scale = uniform(g, 0.5, 1.0)
@@ -196,7 +196,7 @@ def _stored(x: Tensor, g: Generator, share: float, quality: int) -> Tensor:
     return pixels.float() / 255
 
 
-def _row(source: Source, x: Tensor, severities: dict[str, float], native: bool) -> _Row:
+def _features_and_labels(source: Source, x: Tensor, severities: dict[str, float], native: bool) -> _Row:
     names = DEGRADATIONS[source.modality]
     label, known, severity, rated = (np.zeros(len(names), np.float32) for _ in range(4))
     known[:] = 1
@@ -218,7 +218,7 @@ def _row(source: Source, x: Tensor, severities: dict[str, float], native: bool) 
     return features, label, known, severity, rated, source.fold, native and not severities, source.group
 
 
-class Voters(nn.Module):
+class Ensemble(nn.Module):
     """Several perceptrons side by side; see `core.detector.detector.Detector` for the shapes."""
 
     def __init__(self, table: Table, voters: int, hidden: int, g: Generator) -> None:
@@ -241,10 +241,10 @@ class Voters(nn.Module):
         return x @ self.w3 + self.b3[:, None]  # type: ignore[operator,index]
 
 
-def train(table: Table, seed: int, epochs: int, batch: int) -> Voters:
+def train(table: Table, seed: int, epochs: int, batch: int) -> Ensemble:
     """Fit the voters, each to the samples in an order of its own."""
     g = torch.Generator().manual_seed(seed)
-    model = Voters(table, VOTERS, HIDDEN, g)
+    model = Ensemble(table, VOTERS, HIDDEN, g)
     x, label, known, severity, rated = (
         torch.from_numpy(a) for a in (table.features, table.label, table.known, table.severity, table.rated)
     )
@@ -271,24 +271,24 @@ def train(table: Table, seed: int, epochs: int, batch: int) -> Voters:
 
 
 @torch.inference_mode()
-def scores_of(model: Voters, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scores_of(model: Ensemble, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, F) -> scores and severities (N, L)."""
     y = model(torch.from_numpy(features)).mean(0).sigmoid().numpy()
     n = y.shape[1] // 2
     return y[:, :n], y[:, n:]
 
 
-def unseen_scores(table: Table, seed: int, epochs: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+def cross_validated_scores(table: Table, seed: int, epochs: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """Scores and severities of every sample by voters that were not trained on its fold."""
     scores, severities = np.zeros_like(table.label), np.zeros_like(table.label)
     for fold in range(FOLDS):
         held = table.fold == fold
-        model = train(_part(table, ~held), seed + 1 + fold, epochs, batch)
+        model = train(_rows(table, ~held), seed + 1 + fold, epochs, batch)
         scores[held], severities[held] = scores_of(model, table.features[held])
     return scores, severities
 
 
-def _part(table: Table, rows: np.ndarray) -> Table:
+def _rows(table: Table, rows: np.ndarray) -> Table:
     return Table(*(getattr(table, k)[rows] for k in Table.__dataclass_fields__))
 
 
@@ -309,17 +309,17 @@ def choose_thresholds(table: Table, scores: np.ndarray) -> np.ndarray:
     return np.array(chosen)
 
 
-def figures(
+def measure(
     table: Table, scores: np.ndarray, severities: np.ndarray, limits: np.ndarray, names: Sequence[str]
 ) -> dict[str, Any]:
     """What the thresholds give on samples that were not trained on."""
-    figures_of: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     decided = decide(scores, limits, names)
     for k, name in enumerate(names):
         use = table.known[:, k] > 0
         s, there = decided[use, k], table.label[use, k] > 0
         rated = (table.rated[:, k] > 0) & (table.known[:, k] > 0)
-        figures_of[name] = {
+        measured[name] = {
             "f1": round(float(2 * (s & there).sum() / (s.sum() + there.sum())), 3),
             "precision": round(float((s & there).sum() / max(1, s.sum())), 3),
             "recall": round(float((s & there).sum() / there.sum()), 3),
@@ -327,8 +327,8 @@ def figures(
         }
     alarm = np.asarray(decided[table.native].any(1))
     groups = table.group[table.native]
-    figures_of["false_alarms"] = {str(n): round(float(alarm[groups == n].mean()), 4) for n in np.unique(groups)}
-    return figures_of
+    measured["false_alarms"] = {str(n): round(float(alarm[groups == n].mean()), 4) for n in np.unique(groups)}
+    return measured
 
 
 def fit(
@@ -341,9 +341,9 @@ def fit(
     measured: dict[str, Any] = {}
     for modality, table in tables.items():
         names = DEGRADATIONS[modality]
-        scores, severities = unseen_scores(table, seed, epochs, batch)
+        scores, severities = cross_validated_scores(table, seed, epochs, batch)
         limits = choose_thresholds(table, scores)
-        measured[modality] = figures(table, scores, severities, limits, names)
+        measured[modality] = measure(table, scores, severities, limits, names)
         thresholds[modality] = {n: round(float(t), 3) for n, t in zip(names, limits, strict=True)}
         log.info("%s: %d images\n%s", modality, len(table.fold), json.dumps(measured[modality], indent=1))
         for key, value in train(table, seed, epochs, batch).state_dict().items():

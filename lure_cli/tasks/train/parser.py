@@ -14,7 +14,6 @@ import argparse
 import random
 import re
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from lure_cli.core.records import save_record
 from lure_cli.core.text.paraphrase import WORDS, Sample, Split, lexicon, sample, telling_words, typo
@@ -31,7 +31,7 @@ from lure_cli.core.text.vocabulary import SEVERITIES
 
 CONTEXTS = ("{}", "the image is {}", "{} in the picture")
 """What the teacher reads a word in; the vectors of all are joined."""
-SIZES: dict[str, Any] = {
+HYPERPARAMETERS: dict[str, Any] = {
     "size": 88,  # principal components of the teacher's vectors
     "likeness": 1.0,  # weight of the likenesses to the degradations that are appended to them (`likeness`)
     "width": 128,
@@ -119,7 +119,7 @@ def draw(seed: int, count: int, split: Split, words: Sequence[str], typos: float
     return samples
 
 
-class Words(NamedTuple):
+class WordList(NamedTuple):
     """The word list and what the teacher knows of it."""
 
     words: list[str]
@@ -134,7 +134,7 @@ class Words(NamedTuple):
     """Frequent words that are unlike all telling words: for off-topic texts."""
 
 
-def load_words(path: Path, cfg: Mapping[str, Any], seed: int = 0) -> Words:
+def load_words(path: Path, cfg: Mapping[str, Any], seed: int = 0) -> WordList:
     """The teacher's vectors, reduced to their principal components and completed by `likeness`."""
     from safetensors.numpy import load_file
 
@@ -143,7 +143,7 @@ def load_words(path: Path, cfg: Mapping[str, Any], seed: int = 0) -> Words:
     v = data["vectors"].astype(np.float32)
     v = (v - v.mean(0)).reshape(len(v), -1)
     _, axes = np.linalg.eigh(v.T @ v)
-    v = v @ axes[:, : -_REDUCED - 1 : -1]
+    v = v @ axes[:, : -_COMPONENTS - 1 : -1]
     like, meant, alike = likeness(words, v, seed)
     near, plain = _neighbours(words, like, meant, alike)
     v = v[:, : cfg["size"]]
@@ -153,10 +153,10 @@ def load_words(path: Path, cfg: Mapping[str, Any], seed: int = 0) -> Words:
     words, v = [words[i] for i in order], v[order]
     scales = (np.abs(v).max(1) / 127).astype(np.float16)
     v8 = np.round(v / np.maximum(scales[:, None].astype(np.float32), 1e-6)).astype(np.int8)
-    return Words(words, v8, scales, near, plain)
+    return WordList(words, v8, scales, near, plain)
 
 
-_REDUCED = 256
+_COMPONENTS = 256
 """Components in which words are compared."""
 _NAMES = tuple(WORDS)
 
@@ -186,7 +186,7 @@ def likeness(words: Sequence[str], v: np.ndarray, seed: int) -> tuple[np.ndarray
     picked, logits = np.array(rows), np.zeros((len(words), len(_NAMES) + 1), np.float32)
     own = np.zeros_like(logits)
     for k in range(5):
-        z = _linear(4 * unit, picked[part != k], meant[part != k])
+        z = _logistic_regression(4 * unit, picked[part != k], meant[part != k])
         logits += z / 5
         own[picked[part == k]] = z[picked[part == k]]
     logits[picked] = own[picked]
@@ -206,7 +206,7 @@ def _stem(word: str) -> str:
     return word[:5]
 
 
-def _linear(v: np.ndarray, rows: np.ndarray, meant: np.ndarray) -> np.ndarray:
+def _logistic_regression(v: np.ndarray, rows: np.ndarray, meant: np.ndarray) -> np.ndarray:
     """Logits of all words by logistic regression on those of `rows`; all meanings must be among them."""
     from sklearn.linear_model import LogisticRegression
 
@@ -224,7 +224,7 @@ def _neighbours(
     least: float = 0.4,
     unlike: float = 0.5,
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """`near` and `plain` of `Words`."""
+    """`near` and `plain` of `WordList`."""
     mine, telling = lexicon(), telling_words()
     near = {}
     closest = np.zeros(len(words), np.float32)
@@ -252,10 +252,10 @@ def vary(rng: random.Random, text: str, near: dict[str, list[str]], share: float
 def train(vectors: Path, out: Path, seed: int, count: int, steps: int, cfg: dict[str, Any]) -> None:
     """Draw texts, train on them, write the file."""
     torch.manual_seed(seed)
-    list_ = load_words(vectors, cfg)
-    v = torch.from_numpy(list_.vectors.astype(np.float32) * list_.scales.astype(np.float32)[:, None])
+    word_list = load_words(vectors, cfg)
+    v = torch.from_numpy(word_list.vectors.astype(np.float32) * word_list.scales.astype(np.float32)[:, None])
     with ProcessPoolExecutor(2) as pool:
-        shares = list(pool.map(_encode_share, [(seed * 1000 + i, count // 16, list_, cfg) for i in range(16)]))
+        shares = list(pool.map(_encode_share, [(seed * 1000 + i, count // 16, word_list, cfg) for i in range(16)]))
     tokens, labels, severities = (torch.from_numpy(np.concatenate(part)) for part in zip(*shares, strict=True))
     print(f"{len(tokens)} texts, {(tokens >= 0).sum(1).float().mean():.1f} tokens each", file=sys.stderr)
     tower = Tower(v, cfg["width"], cfg["layers"], cfg["heads"])
@@ -268,8 +268,8 @@ def train(vectors: Path, out: Path, seed: int, count: int, steps: int, cfg: dict
     n = len(LABELS)
     lengths = (tokens >= 0).sum(1)
     batches: list[Tensor] = []
-    started = time.monotonic()
-    for step in range(steps):
+    progress = tqdm(range(steps), unit="step")
+    for step in progress:
         if not batches:  # an epoch; texts of like length together
             order = torch.argsort(lengths + 2 * torch.rand(len(lengths)))
             batches = [b for b in torch.split(order, cfg["batch"]) if len(b) == cfg["batch"]]
@@ -286,27 +286,27 @@ def train(vectors: Path, out: Path, seed: int, count: int, steps: int, cfg: dict
         nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if step % 500 == 499:
-            print(f"step {step + 1}: loss {loss:.4f}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    _save(out, tower, list_, seed, cfg)
+        if step % 100 == 99:
+            progress.set_postfix(loss=round(float(loss.detach()), 4))
+    _save(out, tower, word_list, seed, cfg)
 
 
-def _encode_share(job: tuple[int, int, Words, dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    seed, count, list_, cfg = job
+def _encode_share(job: tuple[int, int, WordList, dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    seed, count, word_list, cfg = job
     rng = random.Random(seed)
     samples = []
-    common = draw(seed, int(count * cfg["common"]), "common", list_.plain, 0)
-    for s in common + draw(seed + 500, count - len(common), "train", list_.plain, 0):
-        text = vary(rng, s.text, list_.near, cfg["vary"]) if not s.off_topic and rng.random() < 0.4 else s.text
+    common = draw(seed, int(count * cfg["common"]), "common", word_list.plain, 0)
+    for s in common + draw(seed + 500, count - len(common), "train", word_list.plain, 0):
+        text = vary(rng, s.text, word_list.near, cfg["vary"]) if not s.off_topic and rng.random() < 0.4 else s.text
         text = typo(rng, text) if rng.random() < cfg["typos"] else text
         samples.append(Sample(text, s.focus, s.labels, s.off_topic))
-    return encode_samples(samples, Tokenizer(list_.words))
+    return encode_samples(samples, Tokenizer(word_list.words))
 
 
-def _save(out: Path, tower: Tower, list_: Words, seed: int, cfg: dict[str, Any]) -> None:
+def _save(out: Path, tower: Tower, word_list: WordList, seed: int, cfg: dict[str, Any]) -> None:
     tensors = {k: p.detach().numpy().astype(np.float16) for k, p in tower.state_dict().items()}
-    tensors |= {"words": np.frombuffer("\n".join(list_.words).encode(), np.uint8)}
-    tensors |= {"vectors": list_.vectors, "scales": list_.scales}
+    tensors |= {"words": np.frombuffer("\n".join(word_list.words).encode(), np.uint8)}
+    tensors |= {"vectors": word_list.vectors, "scales": word_list.scales}
     metadata = {
         "format": FORMAT,
         "kind": "text",
@@ -428,7 +428,7 @@ def main() -> None:
         make_vectors(args.teacher, args.words, args.count, args.out)
     elif args.command == "train":
         torch.set_num_threads(args.threads)
-        train(args.vectors, args.out, args.seed, args.texts, args.steps, SIZES)
+        train(args.vectors, args.out, args.seed, args.texts, args.steps, HYPERPARAMETERS)
     else:
         report(args.weights, args.prompts, args.texts)
 

@@ -59,14 +59,14 @@ def test_the_examples_show_what_they_were_made_with() -> None:
 def test_severity_grows_with_the_noise() -> None:
     clean = read_image(STREET / "ir.png", channels=1)
     grain = np.random.default_rng(0).normal(0, 1, clean.shape)
-    found = []
+    severities = []
     for sigma in (10, 20, 40):
         x = np.clip(clean + sigma / 255 * grain, 0, 1).astype(np.float32)
         (finding,) = shipped_detector().detect(x, "ir")
         assert finding.degradation == "noise"
         assert abs(finding.severity - sigma / 50) < 0.25
-        found.append(finding.severity)
-    assert found == sorted(found)
+        severities.append(finding.severity)
+    assert severities == sorted(severities)
 
 
 def test_stripes_are_told_from_noise() -> None:
@@ -152,11 +152,11 @@ def test_detect_command(lure: Run, examples: Path) -> None:
     assert others == [f"examples/pairs/ir/{n}.png: none" for n in ("drone", "gate", "street")]
     (line,) = lure("detect", "examples/street/ir_noisy.png", "--modality", "ir", "--json").out.splitlines()
     record = json.loads(line)
-    (found,) = record.pop("degradations")
+    (finding,) = record.pop("degradations")
     assert record == {"image": "examples/street/ir_noisy.png", "modality": "ir"}
-    assert set(found) == {"degradation", "score", "severity"}
-    assert found["degradation"] == "noise"
-    assert 0.5 < found["score"] <= 1
+    assert set(finding) == {"degradation", "score", "severity"}
+    assert finding["degradation"] == "noise"
+    assert 0.5 < finding["score"] <= 1
 
 
 def test_detect_goes_on_after_a_bad_file(lure: Run, examples: Path) -> None:
@@ -268,9 +268,9 @@ def test_test_sets(tmp_path: Path) -> None:
             for modality, folder in (("vis", "vi"), ("ir", "ir")):
                 there = _of_case(case, modality)
                 for path in sorted((out / case / folder).iterdir()):
-                    found = names(path, modality)
+                    named = names(path, modality)
                     for label in DEGRADATIONS[modality]:
-                        true.setdefault((modality, label), []).append((label == there, label in found))
+                        true.setdefault((modality, label), []).append((label == there, label in named))
     f1 = {k: 2 * sum(t and f for t, f in v) / sum(t + f for t, f in v) for k, v in true.items() if any(t for t, _ in v)}
     assert len(f1) == 10
     assert np.mean(list(f1.values())) >= 0.9, f1

@@ -87,19 +87,19 @@ def test_checkpoint_records_the_encoder(clip_folder: Path, tmp_path: Path) -> No
 
 def test_texts_say_it_in_other_words(clip_folder: Path) -> None:
     text = build_text_encoder(f"open_clip:{clip_folder}", 32)
-    haze, told, nothing = text.encode([("haze",), ("haze",), ()], ["", "a foggy street", ""])  # type: ignore[call-arg]
+    haze, worded, nothing = text.encode([("haze",), ("haze",), ()], ["", "a foggy street", ""])  # type: ignore[call-arg]
     assert torch.equal(haze, text.encode([("haze",)])[0])
     assert torch.equal(nothing, text.encode([()])[0])
-    assert float((told - haze).norm()) > 0.01
-    assert float(told.norm()) == pytest.approx(1, abs=1e-5)
+    assert float((worded - haze).norm()) > 0.01
+    assert float(worded.norm()) == pytest.approx(1, abs=1e-5)
     again = text.encode([("noise",)], ["a foggy street"])  # type: ignore[call-arg]
-    assert torch.equal(again[0], told)
+    assert torch.equal(again[0], worded)
 
 
 def test_wordings_are_drawn_where_the_encoder_reads(data: Path) -> None:
     cfg = from_mapping(TrainConfig, {"batch_vis": 40, "batch_ir": 20, "crop": 32, "wordings": 3}, "test")
     plain, reading = (Sampler(find_corpus(data), cfg, texts=texts).stage1(0) for texts in (False, True))
-    said: dict[tuple[str, ...], set[str]] = {}
+    wordings: dict[tuple[str, ...], set[str]] = {}
     for m, samples in plain.items():
         for a, b in zip(samples, reading[m], strict=True):
             assert torch.equal(a.x, b.x)  # what is shown does not depend on what is said
@@ -107,11 +107,11 @@ def test_wordings_are_drawn_where_the_encoder_reads(data: Path) -> None:
             assert a.text == ""
             assert bool(b.text) == bool(b.names)  # the pseudo prompt stays what it is
             if b.names:
-                said.setdefault((m, *b.names), set()).add(b.text)
-    counts = [len(texts) for texts in said.values()]
+                wordings.setdefault((m, *b.names), set()).add(b.text)
+    counts = [len(texts) for texts in wordings.values()]
     assert max(counts) > 1
     assert max(counts) <= 3
-    assert any("visible" in t or "colour" in t or "RGB" in t for texts in said.values() for t in texts)
+    assert any("visible" in t or "colour" in t or "RGB" in t for texts in wordings.values() for t in texts)
     assert Sampler(find_corpus(data), cfg, texts=True).stage1(0)["vis"][0].text == reading["vis"][0].text
 
 

@@ -81,8 +81,8 @@ def test_every_name_as_it_is_written(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_listed_examples(name: str) -> None:
-    found = parse_prompt(EXAMPLES[name])
-    assert {*found.vis, *found.ir} == ({name} - {"none"})
+    prompt = parse_prompt(EXAMPLES[name])
+    assert {*prompt.vis, *prompt.ir} == ({name} - {"none"})
 
 
 @pytest.mark.shared

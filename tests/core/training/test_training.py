@@ -58,12 +58,12 @@ def test_degradations_are_seeded_bounded_and_visible(modality: str, name: str) -
 
 def test_degradations_do_what_their_names_say() -> None:
     clean = picture()
-    made = {n: degrade(clean, (n,), "vis", torch.Generator().manual_seed(1)) for n in DEGRADATIONS["vis"]}
-    detail = {n: float((x[..., 1:] - x[..., :-1]).abs().mean()) for n, x in {**made, "clean": clean}.items()}
-    assert made["lowlight"].mean() < clean.mean() < made["overexposure"].mean()
+    degraded = {n: degrade(clean, (n,), "vis", torch.Generator().manual_seed(1)) for n in DEGRADATIONS["vis"]}
+    detail = {n: float((x[..., 1:] - x[..., :-1]).abs().mean()) for n, x in {**degraded, "clean": clean}.items()}
+    assert degraded["lowlight"].mean() < clean.mean() < degraded["overexposure"].mean()
     assert detail["blur"] < detail["clean"] < detail["noise"]
     assert detail["lowres"] < detail["clean"]
-    assert made["haze"].std() < clean.std()
+    assert degraded["haze"].std() < clean.std()
     grey = clean[:1]
     stripes = degrade(grey, ("stripe",), "ir", torch.Generator().manual_seed(2)) - grey
     assert max(stripes.mean(1).std(), stripes.mean(2).std()) > 5 * min(stripes.mean(1).std(), stripes.mean(2).std())

@@ -46,16 +46,16 @@ def _check(
     lure: Run, root: Path, *more: str
 ) -> tuple[int, dict[tuple[str, str], dict[str, object]], dict[str, object]]:
     done = lure("data", "check", root, "--json", "--config", root / "crop.toml", *more)
-    found = json.loads(done.out)
-    return done.code, {(f["code"], f["folder"]): f for f in found["findings"]}, found
+    report = json.loads(done.out)
+    return done.code, {(f["code"], f["folder"]): f for f in report["findings"]}, report
 
 
 def test_a_sound_folder(lure: Run, small: Path) -> None:
-    code, findings, found = _check(lure, small)
+    code, findings, report = _check(lure, small)
     assert code == 0 and not findings
-    assert found["faults"] == found["warnings"] == 0 and found["files"] == 26
-    assert found["megapixels"] == pytest.approx(26 * 40 * 40 / 1e6, abs=1e-3)
-    parts = {p["name"]: p for p in found["sets"]}  # type: ignore[attr-defined]
+    assert report["faults"] == report["warnings"] == 0 and report["files"] == 26
+    assert report["megapixels"] == pytest.approx(26 * 40 * 40 / 1e6, abs=1e-3)
+    parts = {p["name"]: p for p in report["sets"]}  # type: ignore[attr-defined]
     assert parts["fusion/set/train"]["samples"] == 3 and parts["fusion/set/train"]["use"] == "trained on"
     assert parts["fusion/set/test"]["use"] == "never trained on"
     assert parts["fusion/set/train"]["channels"] == {"ir": [1], "vi": [3]}
@@ -104,8 +104,8 @@ def test_warnings_alone_give_exit_code_0(lure: Run, small: Path) -> None:
     save_png(small / "cleen" / "visible" / "set" / "a.png", _image(6))
     save_png(small / "fusion" / "loose.png", _image(7))
     (small / "fusion" / "hollow" / "train").mkdir(parents=True)
-    code, findings, found = _check(lure, small)
-    assert code == 0 and found["faults"] == 0
+    code, findings, report = _check(lure, small)
+    assert code == 0 and report["faults"] == 0
     where = "clean/visible/singles"
     assert findings["grey-visible", where]["files"] == ["grey.png"]
     assert findings["small", where]["files"] == ["tiny.png"]
@@ -136,10 +136,10 @@ def test_damage_inside_shows_with_full(lure: Run, small: Path) -> None:
 def test_excluded_sets_and_no_pairs(lure: Run, small: Path) -> None:
     (small / "crop.toml").write_text('crop = 32\nexclude = ["set"]\n')
     (small / "fusion" / "set" / "train" / "ir" / "0.png").unlink()
-    code, findings, found = _check(lure, small)
+    code, findings, report = _check(lure, small)
     assert code == 1 and findings["no-fusion", "fusion"]["level"] == "fault"
     assert findings["unpaired", "fusion/set/train"]["level"] == "warning"
-    assert {p["use"] for p in found["sets"] if p["name"] == "fusion/set/train"} == {"excluded"}  # type: ignore[attr-defined]
+    assert {p["use"] for p in report["sets"] if p["name"] == "fusion/set/train"} == {"excluded"}  # type: ignore[attr-defined]
 
 
 def test_no_such_folder(lure: Run, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_header_of_what_is_turned_deep_or_cut_behind_its_thumbnail(tmp_path: Pat
 @pytest.mark.shared
 def test_real_data(lure: Run) -> None:
     done = lure("data", "check", SHARED / "data", "--json")
-    found = json.loads(done.out)
-    assert done.code == 0 and found["faults"] == 0 and found["files"] > 1900
+    report = json.loads(done.out)
+    assert done.code == 0 and report["faults"] == 0 and report["files"] > 1900
     foreign = {p.name for p in (SHARED / "data").iterdir() if p.is_dir()} - {"fusion", "restoration", "clean"}
-    assert foreign and sorted(foreign) == [f["folder"] for f in found["findings"]]
+    assert foreign and sorted(foreign) == [f["folder"] for f in report["findings"]]

@@ -187,10 +187,10 @@ def test_bad_settings_and_small_sets(data: Path, tiled: Path, tmp_path: Path) ->
     for key, value in (("holdout", 1.0), ("validate_every", 0), ("validation_crops", 0), ("patience", -1)):
         with pytest.raises(LureError, match=key):
             Trainer(config(tiled, tmp_path / "r", **{key: value}))
-    said: list[str] = []
-    Trainer(config(data, tmp_path / "r", steps=1)).run(say=said.append)  # sets of three pictures
-    assert len(said) == 1
-    assert "no validation" in said[0]
+    messages: list[str] = []
+    Trainer(config(data, tmp_path / "r", steps=1)).run(say=messages.append)  # sets of three pictures
+    assert len(messages) == 1
+    assert "no validation" in messages[0]
     assert not (tmp_path / "r" / "best.safetensors").exists()
     with pytest.raises(LureError, match="holdout"):  # the other half of the data would be validated on
         Trainer(config(data, tmp_path / "r", holdout=0.5), resume=True)
@@ -214,20 +214,20 @@ def test_event_files_and_config(tiled: Path, tmp_path: Path) -> None:
     picture = events.Images("validation/vis_haze_real")[0]
     assert (picture.width, picture.height) == (3 * 32, 32)
     assert "validation/ir_none" in images
-    told = json.loads((tmp_path / "r" / "config.json").read_text())
-    assert told["crop"] == 32
-    assert told["run"]["train"]["fusion/demo"] + told["run"]["held_out"]["fusion/demo"] == 24
-    assert told["run"]["versions"]["torch"] == torch.__version__
-    assert isinstance(told["run"]["dirty"], bool)
+    written = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert written["crop"] == 32
+    assert written["run"]["train"]["fusion/demo"] + written["run"]["held_out"]["fusion/demo"] == 24
+    assert written["run"]["versions"]["torch"] == torch.__version__
+    assert isinstance(written["run"]["dirty"], bool)
 
 
 def test_no_tensorboard_is_said_once(tiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    said: list[str] = []
-    with train_log.TrainLog(tmp_path / "r", 0, config(tiled, tmp_path, tensorboard=True), said.append) as out:
+    messages: list[str] = []
+    with train_log.TrainLog(tmp_path / "r", 0, config(tiled, tmp_path, tensorboard=True), messages.append) as out:
         out.write({"step": 1, "loss": 1.0})
-    assert len(said) == 1
-    assert "lure-cli[train]" in said[0]
+    assert len(messages) == 1
+    assert "lure-cli[train]" in messages[0]
     assert log(tmp_path / "r") == [{"step": 1, "loss": 1.0}]
 
 
@@ -238,13 +238,13 @@ def test_unequal_shards_take_the_step_of_the_whole_batch(stage: int, tiled: Path
     if stage == 2:
         Trainer(config(tiled, tmp_path / "s1", steps=1, holdout=0.0)).run()
         init = {"init": str(tmp_path / "s1" / "weights.safetensors")}
-    made = []
+    runs = []
     for shards in (1, 2):
         cfg = config(tiled, tmp_path / str(shards), stage=stage, shards=shards, batch_vis=5, unified=False, **init)
         trainer = Trainer(cfg)
         draw = trainer.sampler.stage1 if stage == 1 else trainer.sampler.stage2
-        made.append([trainer.train_step(draw(step)) for step in range(2)])
-    for one, two in zip(*made, strict=True):
+        runs.append([trainer.train_step(draw(step)) for step in range(2)])
+    for one, two in zip(*runs, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
         assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
 
