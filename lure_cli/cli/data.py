@@ -19,7 +19,7 @@ def _root() -> None:
 
 @data.command()
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Data folder; the README shows its layout.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Data folder; the training guide shows its layout.")],
     config: Annotated[
         Path | None, typer.Option(help="TOML file of the training to come: crop and exclude; else stage1's preset.")
     ] = None,

@@ -1,7 +1,7 @@
 """The twelve reference metrics on a 640x480 triple against the plain way of computing them; not a test.
 
     python -m tests.benchmarks.metrics [--runs 5]          paired runs in one process, medians, ratios
-    python -m pytest tests/benchmark_metrics.py           the same three through pytest-benchmark
+    python -m pytest tests/benchmarks/metrics.py          the same three through pytest-benchmark
 
 Quote figures with the machine, and only when nothing else runs.
 """

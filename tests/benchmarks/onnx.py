@@ -46,7 +46,7 @@ def main() -> None:
         exported = {v: Fuser.from_pretrained(f, device="cpu") for v, f in files.items()}
     versions = f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, {args.threads} threads"
     print(f"{args.weights}, {versions}, {len(names)} pairs of {args.ir}")
-    for told, (of_ir, of_vis) in PROMPTS.items():
+    for kind, (of_ir, of_vis) in PROMPTS.items():
         largest, psnr = dict.fromkeys(VARIANTS, 0.0), {v: [] for v in VARIANTS}
         for name in names:
             pair = args.ir / name, args.vis / name
@@ -57,10 +57,10 @@ def main() -> None:
                 psnr[variant].append(-10 * np.log10(np.mean(error**2) + 1e-12))
         for variant in VARIANTS:
             figures = f"PSNR {min(psnr[variant]):.1f} dB at least, {statistics.mean(psnr[variant]):.1f} on average"
-            print(f"{variant} {told:8} largest difference {largest[variant]:.1e}, {figures}")
+            print(f"{variant} {kind:8} largest difference {largest[variant]:.1e}, {figures}")
     generator = np.random.default_rng(0)
     ir, vis = generator.random((480, 640), np.float32), generator.random((480, 640, 3), np.float32)
-    for told, (of_ir, of_vis) in PROMPTS.items():
+    for kind, (of_ir, of_vis) in PROMPTS.items():
         fusers = exported | {"model": model}
         seconds: dict[str, list[float]] = {k: [] for k in fusers}
         for run in range(args.runs + 1):
@@ -73,7 +73,7 @@ def main() -> None:
         for variant in VARIANTS:
             ratio = statistics.median(m / v for m, v in zip(seconds["model"], seconds[variant], strict=True))
             both = f"model {medians['model']:.3f} s, file {medians[variant]:.3f} s"
-            print(f"{variant} {told:8} 640x480: {both}, ratio {ratio:.2f}")
+            print(f"{variant} {kind:8} 640x480: {both}, ratio {ratio:.2f}")
 
 
 if __name__ == "__main__":

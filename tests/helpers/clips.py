@@ -1,13 +1,19 @@
-"""Clips made for the tests: every frame carries its number in its grey level."""
+"""Clips for the tests, where every frame carries its number in its grey level, and what stands for the model there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+from lure_cli.tasks.inference.inputs import ReadOptions
+from lure_cli.tasks.inference.plan import FuseOptions
+from lure_cli.tasks.inference.request import ModelOutput, Request
+from lure_cli.tasks.video.plan import ClipPlan, VideoOptions, plan_video
 
 av = pytest.importorskip("av")
 
@@ -93,3 +99,40 @@ def sound_of(path: Path) -> list[tuple[Fraction, bytes]]:
     """Time and content of every packet of sound."""
     with av.open(f"file:{path}") as file:
         return [(Fraction(p.pts * p.time_base), bytes(p)) for p in file.demux(audio=0) if p.dts is not None]
+
+
+class Both:
+    """In the place of the model: red is the infrared, green the visible image's red, blue its blue."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    def fuse_request(self, ir: np.ndarray, vis: np.ndarray, request: Request) -> ModelOutput:
+        self.requests.append(request)
+        v = vis.astype(np.float32) / (np.iinfo(vis.dtype).max if vis.dtype.kind == "u" else 1)
+        assert ir.shape[2] == 1
+        assert ir.dtype == np.float32
+        return ModelOutput(np.concatenate([ir, v[..., :1], v[..., 2:]], 2), request.prompt, {})
+
+    def detect(self, image: np.ndarray, modality: str) -> tuple[()]:
+        return ()
+
+
+def plan(ir: str, vis: str, output: str | None, **options: Any) -> ClipPlan:
+    """The plan of `lure fuse` with these options, named as there."""
+
+    def those_of(kind: type) -> dict[str, Any]:
+        return {name: options.pop(name) for name in [*options] if name in kind.__dataclass_fields__}
+
+    read, clips = ReadOptions(**those_of(ReadOptions)), those_of(VideoOptions)
+    return plan_video(VideoOptions(FuseOptions(Path(), Path(), output, read=read, **options), ir, vis, **clips))
+
+
+def pairs_of(path: Path) -> list[tuple[int, int]]:
+    """Which infrared and which visible frame each fused frame was made of."""
+    return [(number(x[..., 0]), number(x[..., 1])) for _, x in read_clip(path)]
+
+
+def only(folder: Path, *names: str) -> None:
+    """Nothing else is there, hidden files included."""
+    assert sorted(p.name for p in folder.iterdir()) == sorted(names)

@@ -1,11 +1,14 @@
-"""Folders of small pairs."""
+"""Folders of small pairs, and of empty files whose names alone count."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from lure_cli.errors import LureError
+from lure_cli.tasks.paths.pairing import Pair, find_pairs
 from tests.helpers.files import save_png
 
 
@@ -19,3 +22,23 @@ def make_folder(count: int, size: tuple[int, int] = (32, 40)) -> list[str]:
 
 
 FOLDERS = ["fuse", "--ir", "i", "--vis", "v", "-o", "out"]
+
+
+def touch(*names: str) -> None:
+    """Empty files, and their folders."""
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def outputs(pairs: list[Pair]) -> list[str]:
+    """Where the pairs go."""
+    return [pair.output.as_posix() for pair in pairs]
+
+
+def refused(ir: str, vis: str, output: str | Path | None = None) -> LureError:
+    """Why these do not pair."""
+    with pytest.raises(LureError) as caught:
+        find_pairs(Path(ir), Path(vis), output)
+    assert caught.value.hint
+    return caught.value

@@ -30,8 +30,8 @@ def test_a_damaged_weight_file_is_found(lure: Run, monkeypatch: pytest.MonkeyPat
 
     bad = tmp_path / "lure-small.safetensors"
     bad.write_bytes(b"damaged")
-    find = weights._find
-    monkeypatch.setattr(weights, "_find", lambda file: bad if file == bad.name else find(file))
+    locate = weights.locate
+    monkeypatch.setattr(weights, "locate", lambda file: bad if file == bad.name else locate(file))
     done = lure("doctor")
     assert done.code == 1
     lines = [line for line in done.out.splitlines() if line.startswith("broken")]

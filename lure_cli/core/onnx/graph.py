@@ -356,7 +356,7 @@ def _stem(g: Graph, m: Encoder, x: str) -> str:
 
 
 def _encoder(g: Graph, m: Encoder, x: str, vector: str) -> list[str]:
-    """The latent of `Encoder.forward`; x is what `_stem` made."""
+    """The latent of `Encoder.forward`; x is what `_stem` gives."""
     features: list[str] = []
     for i, layer in enumerate(m.layers):
         features.append(_layer(g, layer, x, vector))

@@ -104,7 +104,7 @@ def read_layout(root: Path, exclude: Sequence[str] = ()) -> DataFolder:
         LureError: no such folder, or one in it cannot be read.
     """
     if not root.is_dir():
-        raise LureError(f"{root}: no such folder", "name the data folder; the README shows its layout")
+        raise LureError(f"{root}: no such folder", "name the data folder; the training guide shows its layout")
     folders: dict[Path, tuple[str, ...] | None] = {}
 
     def enter(folder: Path, known: tuple[str, ...] | None = None) -> list[Path]:

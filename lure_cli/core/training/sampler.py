@@ -207,7 +207,9 @@ class Sampler:
     ) -> list[Crop]:
         """Crops of all files of one sample; large sets are drawn more often, but only by the root of their size."""
         if not sets:
-            raise LureError(f"{self.cfg.data}: no images for a task", "the README shows the layout of a data folder")
+            raise LureError(
+                f"{self.cfg.data}: no images for a task", "the training guide shows the layout of a data folder"
+            )
         groups = list(sets.values())
         weights = torch.tensor([len(s) for s in groups]).float().sqrt()
         samples = groups[int(torch.multinomial(weights, 1, generator=g))]

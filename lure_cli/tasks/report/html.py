@@ -35,15 +35,15 @@ def to_html(evaluation: Evaluation, picture: Picture, extremes: int = 3) -> str:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    page = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
-    page.filters |= {"full_number": full_number, "format_number": format_number}
+    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
+    templates.filters |= {"full_number": full_number, "format_number": format_number}
     table = table_of_means(evaluation)
     order, sign, scores = _image_scores(evaluation)
     decimals = {
         c.name: common_decimals(float(v) for m in evaluation.methods for v in m.values[c.name])
         for c in evaluation.columns
     }
-    return page.get_template("report.html.jinja").render(
+    return templates.get_template("report.html.jinja").render(
         evaluation=evaluation,
         table=table,
         several=len(evaluation.methods) > 1,

@@ -66,7 +66,9 @@ class Trainer:
             torch.set_num_threads(cfg.threads)
         self.corpus, self.held = hold_out(find_corpus(Path(cfg.data), cfg.exclude), cfg.holdout)
         if not self.corpus.fusion:
-            raise LureError(f"{cfg.data}: no fusion pairs under fusion/<set>/train", "the README shows the layout")
+            raise LureError(
+                f"{cfg.data}: no fusion pairs under fusion/<set>/train", "the training guide shows the layout"
+            )
         self.group = Group(cfg.device)
         self.device, parts = self.group.device, cfg.shards * self.group.size
         if min(cfg.batch_vis, cfg.batch_ir if cfg.stage == 1 else cfg.batch_vis) < parts or cfg.shards < 1:

@@ -30,10 +30,7 @@ def fuse_clips(plan: ClipPlan, stop: Stop = lambda: False, fuser: FuserLike | No
         fuser: the model, if it is not to be loaded.
 
     Yields:
-        What happens, and for each pair a `ClipResult` at its end.
-
-    Raises:
-        LureError: the weights or the device cannot be used at all.
+        What happens, and for each pair a `ClipResult` at its end; where weights or device cannot be used, failed ones.
     """
     worker = ClipWorker(plan, stop, fuser)
     for folder in {Path(pair.output).parent for pair in plan.items if not pair.pictures}:

@@ -20,24 +20,24 @@ DEFAULT = "lure-small"
 class ShippedFile:
     """A weight file that ships with the package, and its checksum."""
 
-    name: str
+    file: str
     sha256: str
 
 
 SHIPPED: dict[str, ShippedFile] = {
     "lure-small": ShippedFile(
-        name="lure-small.safetensors",
+        file="lure-small.safetensors",
         sha256="5256ae3c9f7c91c69ac63a6519172493bd9ce398e98c61976b5cdfc2cb0951e8",
     ),
 }
 
 DETECTOR = ShippedFile(
-    name="lure-detect.safetensors",
+    file="lure-detect.safetensors",
     sha256="a15d07a33f57727124d078861f71b678230041c17aadbfdfad99ae87ede80464",
 )
 """The network behind `--prompt auto` and `lure detect`."""
 TEXT = ShippedFile(
-    name="lure-text.safetensors",
+    file="lure-text.safetensors",
     sha256="42e13bfad8102858977ebe13d05e09ba7fd3072f543eee055a1c010adab3dcfa",
 )
 """The parser that understands prompts."""
@@ -47,7 +47,7 @@ PARTS = {"lure-text": "text encoder", "lure-detect": "detector"}
 
 def shipped_path(name: str) -> Path | None:
     """The file of shipped weights: inside the installed package, or in the checkout's `weights` folder."""
-    return _locate(SHIPPED[name].name)
+    return locate(SHIPPED[name].file)
 
 
 def text_weights() -> Path:
@@ -65,16 +65,16 @@ def detector_path() -> Path:
 
 
 def _verified(shipped: ShippedFile) -> Path:
-    path = _locate(shipped.name)
+    path = locate(shipped.file)
     if path is None:
-        raise LureError(f"{shipped.name} is missing from this installation", "install lure-cli again")
+        raise LureError(f"{shipped.file} is missing from this installation", "install lure-cli again")
     if sha256(path) != shipped.sha256:
         raise LureError(f"{path}: its checksum differs from the recorded one", "install lure-cli again")
     return path
 
 
-def _locate(file: str) -> Path | None:
-    """In the installed package, or in the checkout."""
+def locate(file: str) -> Path | None:
+    """A shipped file by its name: in the installed package, or in the checkout; None if it is missing."""
     for folder in (PACKAGE / "weights", PACKAGE.parent / "weights"):
         path = folder / file
         if path.is_file():
@@ -170,11 +170,11 @@ class Entry:
 
 def list_weights() -> tuple[Entry, ...]:
     """Shipped weights, then models in the hub client's cache; sizes are read, contents are not."""
-    shipped = {name: ("model", file) for name, file in SHIPPED.items()}
-    shipped |= {name: (PARTS[name], file) for name, file in zip(PARTS, (TEXT, DETECTOR), strict=True)}
+    shipped = {name: ("model", entry) for name, entry in SHIPPED.items()}
+    shipped |= {name: (PARTS[name], entry) for name, entry in zip(PARTS, (TEXT, DETECTOR), strict=True)}
     entries = []
-    for name, (kind, file) in shipped.items():
-        path = _locate(file.name)
+    for name, (kind, known) in shipped.items():
+        path = locate(known.file)
         entries.append(Entry(name, kind, path.stat().st_size if path else 0, str(path or "missing")))
     for c in list_cached():
         size = c.path.stat().st_size if c.path.exists() else 0

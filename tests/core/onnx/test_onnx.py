@@ -230,10 +230,10 @@ def test_export_and_what_lies_beside_it(lure: Run, tmp_path: Path) -> None:
     file = tmp_path / "out" / "model.onnx"
     done = lure("export", "onnx", "-o", file, "--json")
     assert done.code == 0, done.err
-    told = json.loads(done.out)
-    assert told["path"] == str(file)
-    assert told["bytes"] == file.stat().st_size < 6_000_000
-    assert told["comparison"]["difference"] < 1e-5
+    report = json.loads(done.out)
+    assert report["path"] == str(file)
+    assert report["bytes"] == file.stat().st_size < 6_000_000
+    assert report["comparison"]["difference"] < 1e-5
     assert sorted(p.name for p in file.parent.iterdir()) == ["model.onnx", "model.prompts.json"]
     record = json.loads((file.parent / "model.prompts.json").read_text())
     weights = shipped_path("lure-small")
@@ -243,10 +243,10 @@ def test_export_and_what_lies_beside_it(lure: Run, tmp_path: Path) -> None:
     _, text, provenance = load_model(weights)
     for modality, names in DEGRADATIONS.items():
         assert record["degradations"][modality] == list(names)
-        found = record["prompts"][modality]
-        assert len(found) == 2 ** len(names)
+        vectors = record["prompts"][modality]
+        assert len(vectors) == 2 ** len(names)
         for chosen in (s for n in range(len(names) + 1) for s in combinations(names, n)):
-            vector = torch.tensor(found["+".join(chosen) or "none"])
+            vector = torch.tensor(vectors["+".join(chosen) or "none"])
             assert torch.equal(vector, text.encode([chosen])[0])
     assert load_onnx(file, "cpu")[2] == provenance
     metadata = {p.key: p.value for p in onnx.load(file).metadata_props}
@@ -289,9 +289,9 @@ def test_a_file_that_gives_other_pictures_is_not_kept(
         (["-o", "x.pt"], "x.pt: the output's name must end in .onnx"),
         (["--weights", "nothing.safetensors"], "no such weight file"),
         (["--weights", "x.onnx"], "x.onnx: no such weight file"),
-        (["--weights", "made.onnx"], "made.onnx is an ONNX file already"),
-        (["-o", "made.onnx"], "made.onnx exists already"),
-        (["-o", "made.onnx/x.onnx", "--no-check"], "cannot be written"),
+        (["--weights", "exported.onnx"], "exported.onnx is an ONNX file already"),
+        (["-o", "exported.onnx"], "exported.onnx exists already"),
+        (["-o", "exported.onnx/x.onnx", "--no-check"], "cannot be written"),
         (["-o", "folder.onnx", "--overwrite"], "folder.onnx exists already"),
     ],
 )
@@ -299,14 +299,14 @@ def test_exports_that_are_refused(
     args: list[str], message: str, lure: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("made.onnx").write_bytes(b"kept")
+    Path("exported.onnx").write_bytes(b"kept")
     Path("folder.onnx").mkdir()
     done = lure("export", "onnx", *args)
     assert done.code == 2
     assert message in done.err
     assert done.err.count("hint: ") == 1
-    assert sorted(os.listdir()) == ["folder.onnx", "made.onnx"]
-    assert Path("made.onnx").read_bytes() == b"kept"
+    assert sorted(os.listdir()) == ["exported.onnx", "folder.onnx"]
+    assert Path("exported.onnx").read_bytes() == b"kept"
 
 
 def change(data: bytes, how: Callable[[onnx.ModelProto, dict[str, Any]], None]) -> bytes:
@@ -441,13 +441,13 @@ def test_without_onnxruntime_the_extra_is_named(
 
 
 def test_fuse_gives_the_same_files(lure: Run, small: Path, examples: Path) -> None:
-    said = ["--prompt-vis", "auto", "--prompt-ir", "noise", "--strength-ir", "0.6"]
-    common = ["fuse", "--ir", GATE[0], "--vis", GATE[1], *said]
+    prompts = ["--prompt-vis", "auto", "--prompt-ir", "noise", "--strength-ir", "0.6"]
+    common = ["fuse", "--ir", GATE[0], "--vis", GATE[1], *prompts]
     assert lure(*common, "-o", "torch.png", "--backend", "torch", *EXACT).code == 0
     assert lure(*common, "-o", "onnx.png", "--weights", small, "--backend", "onnx").code == 0
     assert lure(*common, "-o", "tiles.png", "--weights", small, "--tile", "192").code == 0
-    expected, *found = (np.asarray(Image.open(f"{n}.png"), np.int16) for n in ("torch", "onnx", "tiles"))
-    for each in found:
+    expected, *others = (np.asarray(Image.open(f"{n}.png"), np.int16) for n in ("torch", "onnx", "tiles"))
+    for each in others:
         assert np.abs(each - expected).max() <= 1
         assert (each != expected).mean() < 1e-3
 
@@ -496,9 +496,9 @@ def test_too_large_an_image_names_the_way_out(small: Path, monkeypatch: pytest.M
             raise Exception("Failed to allocate memory for requested buffer of size 1")
 
     monkeypatch.setattr(fuser.model, "session", Session())
-    with pytest.raises(LureError, match="not enough memory") as told:
+    with pytest.raises(LureError, match="not enough memory") as caught:
         fuser(*GATE)
-    assert "--tile" in told.value.hint
+    assert "--tile" in caught.value.hint
 
 
 # Other programs
@@ -521,13 +521,13 @@ def test_programs_without_lure(program: str, small: Path, lure: Run, examples: P
     source = (EXAMPLES / "onnx" / program).read_text()
     assert "lure_cli" not in source
     assert len(source.splitlines()) <= 30
-    command = [interpreter, f"examples/onnx/{program}", str(small), *map(str, GATE), "made.png", "haze", "noise"]
+    command = [interpreter, f"examples/onnx/{program}", str(small), *map(str, GATE), "fused.png", "haze", "noise"]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    told = ["--prompt-vis", "haze", "--prompt-ir", "noise", "-o", "expected.png", *EXACT]
-    assert lure("fuse", "--ir", GATE[0], "--vis", GATE[1], *told).code == 0
-    assert np.abs(picture("made.png") - picture("expected.png")).max() <= 1
+    options = ["--prompt-vis", "haze", "--prompt-ir", "noise", "-o", "expected.png", *EXACT]
+    assert lure("fuse", "--ir", GATE[0], "--vis", GATE[1], *options).code == 0
+    assert np.abs(picture("fused.png") - picture("expected.png")).max() <= 1
 
 
 @pytest.mark.shared

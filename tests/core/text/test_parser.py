@@ -298,12 +298,12 @@ def test_damaged_encoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     bad = tmp_path / "lure-text.safetensors"
     bad.write_bytes(b"nothing")
-    monkeypatch.setattr(weights, "_find", lambda file: bad)
+    monkeypatch.setattr(weights, "locate", lambda file: bad)
     with pytest.raises(LureError, match="damaged"):
         weights.text_weights()
     with pytest.raises(LureError, match="damaged"):
         PromptParser.load(bad)
-    monkeypatch.setattr(weights, "_find", lambda file: None)
+    monkeypatch.setattr(weights, "locate", lambda file: None)
     with pytest.raises(LureError, match="missing"):
         weights.text_weights()
 

@@ -1,3 +1,5 @@
+"""Which infrared file belongs to which visible one: by name, pattern or table, never by position."""
+
 from __future__ import annotations
 
 import os
@@ -8,34 +10,9 @@ from pathlib import Path
 import pytest
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.paths.find import list_images
 from lure_cli.tasks.paths.pairing import Pair, Pairing, find_pairs, pair_stem
 from tests.helpers.files import ROOT
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current directory; the tests name files relative to it."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def touch(*names: str) -> None:
-    for name in names:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).touch()
-
-
-def outputs(pairs: list[Pair]) -> list[str]:
-    return [pair.output.as_posix() for pair in pairs]
-
-
-def refused(ir: str, vis: str, output: str | Path | None = None) -> LureError:
-    with pytest.raises(LureError) as caught:
-        find_pairs(Path(ir), Path(vis), output)
-    assert caught.value.hint
-    return caught.value
-
+from tests.helpers.folders import outputs, refused, touch
 
 # --- stems ---------------------------------------------------------------------------------------------------------
 
@@ -79,17 +56,6 @@ def test_only_one_marker_and_only_at_an_end(stem: str, expected: str) -> None:
 
 
 # --- folders -------------------------------------------------------------------------------------------------------
-
-
-def test_list_images(root: Path) -> None:
-    touch("f/b.PNG", "f/a.jpg", "f/c.tiff", "f/ü.webp", "f/.hidden.png", "f/notes.txt", "f/none", "f/sub/d.png")
-    Path("f/folder.png").mkdir()
-    Path("f/broken.png").symlink_to("nowhere")
-    assert [path.name for path in list_images(Path("f"))] == ["a.jpg", "b.PNG", "c.tiff", "ü.webp"]
-    with pytest.raises(LureError, match="missing"):
-        list_images(Path("missing"))
-    with pytest.raises(LureError, match=r"a\.jpg"):
-        list_images(Path("f/a.jpg"))
 
 
 def test_folders_pair_by_name_never_by_position(root: Path) -> None:
@@ -181,113 +147,6 @@ def test_the_same_file_twice(root: Path) -> None:
     assert "both" in refused("a.png", "a.png").message
 
 
-# --- outputs -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("output", "expected"),
-    [
-        (None, "a_fused.png"),
-        ("out.jpg", "out.jpg"),
-        (Path("deep/out.TIFF"), "deep/out.TIFF"),
-        ("out", "out/a.png"),
-        (Path("out"), "out/a.png"),
-        (".", "a.png"),
-        ("..", "../a.png"),
-        ("out/", "out/a.png"),
-        ("out.v2/", "out.v2/a.png"),
-        ("out.png/", "out.png/a.png"),
-        (Path("exists.png"), "exists.png/a.png"),
-        (Path("exists{1}"), "exists{1}/a.png"),
-        ("{stem}.png", "a.png"),
-        (Path("out/{stem}_fused.jpg"), "out/a_fused.jpg"),
-        ("../{stem}/{ir}+{vis}.webp", "../a/a_ir+a.vis.webp"),
-        ("{{{stem}}}.png", "{a}.png"),
-    ],
-)
-def test_output_of_two_files(root: Path, output: str | Path | None, expected: str) -> None:
-    touch("a_ir.png", "a.vis.png")
-    Path("exists.png").mkdir()
-    Path("exists{1}").mkdir()
-    assert outputs(find_pairs(Path("a_ir.png"), Path("a.vis.png"), output)[0]) == [expected]
-
-
-@pytest.mark.parametrize(
-    ("output", "expected"),
-    [
-        (None, ["fused/a.png", "fused/b.png"]),
-        ("out", ["out/a.png", "out/b.png"]),
-        ("out.v2/", ["out.v2/a.png", "out.v2/b.png"]),
-        ("out/{stem}_fused.jpg", ["out/a_fused.jpg", "out/b_fused.jpg"]),
-        ("{vis}/{ir}.bmp", ["a_vis/a.bmp", "b/ir-b.bmp"]),
-    ],
-)
-def test_output_of_folders(root: Path, output: str | None, expected: list[str]) -> None:
-    touch("i/a.png", "i/ir-b.png", "v/a_vis.png", "v/b.png")
-    assert outputs(find_pairs(Path("i"), Path("v"), output)[0]) == expected
-
-
-@pytest.mark.parametrize(
-    "output", ["{name}.png", "{}.png", "{0}.png", "{stem", "stem}.png", "{stem.x}.png", "{stem!r}.png", "{stem:9}.png"]
-)
-def test_bad_templates_name_the_known_fields(root: Path, output: str) -> None:
-    touch("a_ir.png", "a_vis.png")
-    error = refused("a_ir.png", "a_vis.png", output)
-    assert output in error.message
-    assert all(field in error.hint for field in ("{stem}", "{ir}", "{vis}"))
-
-
-@pytest.mark.parametrize("output", ["out.gif", "out/{stem}", "{stem}.gif", "out/{stem}/", "out.v2"])
-def test_outputs_that_are_no_image(root: Path, output: str) -> None:
-    touch("a_ir.png", "a_vis.png")
-    error = refused("a_ir.png", "a_vis.png", output)
-    assert output in error.message and ".png" in error.hint
-
-
-def test_one_file_for_folders(root: Path) -> None:
-    touch("i/a.png", "v/a.png")
-    error = refused("i", "v", "out.png")
-    assert "folder" in error.hint and "{stem}" in error.hint
-
-
-@pytest.mark.parametrize("output", ["out/{{}}.png", "{{x}}.png"])
-def test_two_pairs_may_not_share_an_output(root: Path, output: str) -> None:
-    touch("i/a.png", "i/b.png", "v/a.png", "v/b.png")
-    message = refused("i", "v", output).message
-    assert "'a'" in message and "'b'" in message
-
-
-@pytest.mark.parametrize("output", ["i", "v", "v/{stem}.png", "link", "i/../v", "{stem}/../v/lone.png"])
-def test_an_output_may_not_be_an_input(root: Path, output: str) -> None:
-    touch("i/a.png", "v/a.png", "v/lone.png")
-    Path("link").symlink_to("v")
-    assert "also an input" in refused("i", "v", output).message
-
-
-@pytest.mark.parametrize("output", ["f/a_ir.png", "./f/a_vis.png", "f/{ir}.png", "out/../f/{vis}.png"])
-def test_an_output_may_not_be_one_of_two_files(root: Path, output: str) -> None:
-    touch("f/a_ir.png", "f/a_vis.png")
-    assert "also an input" in refused("f/a_ir.png", "f/a_vis.png", output).message
-
-
-@pytest.mark.parametrize(("name", "dots"), [("ir_...png", ".."), ("ir_..png", ".")])
-def test_names_of_dots_cannot_leave_the_folder(root: Path, name: str, dots: str) -> None:
-    touch(name, "x_vis.png")
-    assert f"'{dots}'" in refused("x_vis.png", name, "out/{stem}/x.png").message
-    assert outputs(find_pairs(Path("x_vis.png"), Path(name), "out")[0]) == [f"out/{dots}.png"]
-
-
-def test_braces_in_file_names_are_taken_as_they_are(root: Path) -> None:
-    touch("i/{ir}.png", "v/{ir}.png")
-    assert outputs(find_pairs(Path("i"), Path("v"), "out/{stem}.png")[0]) == ["out/{ir}.png"]
-
-
-def test_nothing_is_created(root: Path) -> None:
-    touch("i/a.png", "v/a.png")
-    find_pairs(Path("i"), Path("v"), "out/deep/{stem}.png")
-    assert sorted(os.listdir()) == ["i", "v"]
-
-
 def test_pairing_needs_no_numerical_library() -> None:
     code = (
         "import sys, lure_cli.tasks.paths.pairing\n"
@@ -322,47 +181,6 @@ def test_sub_folders_that_say_which_source_they_are(root: Path) -> None:
         ("s2/1", "data/s2/infrared/1.png", "data/s2/RGB/1.jpg"),
     ]
     assert unmatched == []
-
-
-@pytest.mark.parametrize(
-    ("pattern", "names"),
-    [
-        ("i/*.tif", ["a"]),
-        ("i/**/*.tif", ["a", "n/b", "n/m/c"]),
-        ("i/*/*.tif", ["n/b"]),
-        ("i/n/**", ["b", "m/c", "m/d"]),
-        ("i/**/m/?.*", ["n/m/c", "n/m/d"]),
-        ("i/**/[!c].png", ["n/m/d"]),
-    ],
-)
-def test_patterns(root: Path, pattern: str, names: list[str]) -> None:
-    touch("i/a.tif", "i/n/b.tif", "i/n/m/c.tif", "i/n/m/d.png", "i/n/.hidden/e.tif")
-    touch("v/a.png", "v/n/b.png", "v/n/m/c.png", "v/n/m/d.png", "v/b.png", "v/m/c.png", "v/m/d.png")
-    assert [p.name for p in find_pairs(Path(pattern), Path("v"), "o", Pairing(recursive=True))[0]] == names
-
-
-def test_a_pattern_without_files_and_a_file_with_wildcards_in_its_name(root: Path) -> None:
-    touch("i/a.png", "v/a.png", "[ir].png", "[vis].png")
-    assert "i/*.tif" in refused("i/*.tif", "v").message
-    assert "nowhere" in refused("nowhere/*.tif", "v").message
-    assert "is a folder" in refused("i/*.png", "v/a.png").message
-    assert outputs(find_pairs(Path("[ir].png"), Path("[vis].png"), "o.png")[0]) == ["o.png"]
-
-
-def test_links_in_a_circle_end(root: Path) -> None:
-    touch("i/n/a.png", "v/n/a.png")
-    for side in ("i", "v"):
-        Path(side, "n", "up").symlink_to("..")
-        Path(side, "n", "self").symlink_to("self")
-        Path(side, "twice").symlink_to("n")
-    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o", Pairing(recursive=True))
-    assert len(pairs) == 1 and unmatched == []
-
-
-def test_an_output_inside_the_searched_folder_is_no_input(root: Path) -> None:
-    touch("i/a.png", "v/a.png", "i/fused/a.png", "i/fused/old.png")
-    pairs, unmatched = find_pairs(Path("i"), Path("v"), "i/fused", Pairing(recursive=True))
-    assert outputs(pairs) == ["i/fused/a.png"] and unmatched == []
 
 
 def test_by_exact_name(root: Path) -> None:
@@ -453,14 +271,6 @@ def test_standard_input_and_output(root: Path) -> None:
         find_pairs(Path("-"), Path("-"), "-")
     touch("i/a.png", "v/a.png")
     assert "one picture" in refused("i", "v", "-").message
-
-
-def test_outputs_that_cannot_be_written(root: Path) -> None:
-    touch("i/a.png", "v/a.png", "file")
-    assert "file is not a folder" in refused("i", "v", "file/sub/").message
-    if os.geteuid():
-        Path("locked").mkdir(mode=0o500)
-        assert "locked" in refused("i", "v", "locked/sub").message
 
 
 def test_long_and_strange_names(root: Path) -> None:
