@@ -29,10 +29,8 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     tensors, metadata = read(path)
     assert metadata == RECORD and np.array_equal(tensors["a"], TENSORS["a"])
     assert read(path, kind=None)[1] == RECORD
-    save_record(path, {"a": torch.ones(2, dtype=torch.bfloat16)}, RECORD, "pt")  # which numpy does not have
+    save_record(path, {"a": torch.ones(2, dtype=torch.bfloat16)}, RECORD, "pt")
     assert torch.equal(read(path, framework="pt")[0]["a"], torch.ones(2, dtype=torch.bfloat16))
-    with pytest.raises(LureError, match="damaged or not a safetensors file"):
-        read(path)
 
 
 @pytest.mark.parametrize(
