@@ -26,8 +26,8 @@ _SHOWN = 3
 
 def show_prompt(request: Request, sides: Iterable[str]) -> None:
     """How the prompt was understood."""
-    told = {m: "to be examined" if m in request.auto else ", ".join(getattr(request.prompt, m)) for m in sides}
-    note("prompt: " + "; ".join(f"{SIDES[m]}: {text or 'none'}" for m, text in told.items()))
+    descriptions = {m: "to be examined" if m in request.auto else ", ".join(getattr(request.prompt, m)) for m in sides}
+    note("prompt: " + "; ".join(f"{SIDES[m]}: {text or 'none'}" for m, text in descriptions.items()))
 
 
 def show_plan(items: Iterable[Item], options: JobOptions, *, as_json: bool) -> None:
@@ -80,10 +80,10 @@ def _show(
             if result.findings:
                 sides = "; ".join(f"{SIDES[m]}: {describe(each)}" for m, each in result.findings.items())
                 note(f"{result.item.name}: {sides}")
-            for said in result.notes:
-                kinds[said.kind] += 1
-                if kinds[said.kind] <= (1 if said.kind == "rig" else _SHOWN):
-                    note(f"note: {said.text}")
+            for message in result.notes:
+                kinds[message.kind] += 1
+                if kinds[message.kind] <= (1 if message.kind == "rig" else _SHOWN):
+                    note(f"note: {message.text}")
         if result.data is not None:
             sys.stdout.buffer.write(result.data)
             sys.stdout.buffer.flush()

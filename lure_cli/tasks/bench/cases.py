@@ -101,20 +101,20 @@ def bench_fusion(options: FusionBenchOptions, progress: Callable[[str], None] | 
         raise LureError("there is nothing to score", "give --weights, --fused NAME=DIR or --floors")
     if len(set(methods)) < len(methods):
         raise LureError("two methods have the same name", "tell them apart: --fused NAME=DIR")
-    say = progress or (lambda line: None)
+    notify = progress or (lambda line: None)
     failed: list[LureError] = []
     with tempfile.TemporaryDirectory(prefix="lure-bench-") as scratch:
         folder = options.save or Path(scratch)
         for name, path in weights.items():
             fuser = _load_fuser(path, options)
             for case in cases:
-                say(f"{case.name}: fusing with {name}")
+                notify(f"{case.name}: fusing with {name}")
                 runs = {"": prompts[case.name], UNPROMPTED: Prompt()}
                 if wrong:
                     runs[WRONG] = wrong[case.name]
                 failed += _fuse_case(fuser, case, runs, folder / name)
         for name in baselines:
-            say(f"{name}: fusing")
+            notify(f"{name}: fusing")
             for case in cases:
                 failed += _fuse_baseline(name, case, folder / name)
         roots = {name: folder / name for name in (*own, *baselines)} | dict(options.fused)
@@ -123,7 +123,7 @@ def bench_fusion(options: FusionBenchOptions, progress: Callable[[str], None] | 
         values: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
         notes: list[str] = []
         for case in cases:
-            say(f"{case.name}: scoring")
+            notify(f"{case.name}: scoring")
             common = options.common or bool(failed)  # a pair that could not be fused is left out for every method
             plan = _scoring(case, {m: roots[m] for m in methods}, clean_sources, options, common)
             evaluation = evaluate(plan_evaluation(plan))
@@ -141,9 +141,9 @@ def bench_fusion(options: FusionBenchOptions, progress: Callable[[str], None] | 
     )
 
 
-def label_weights(weights: Sequence[str], say: Callable[[str], None] | None = None) -> dict[str, Path]:
+def label_weights(weights: Sequence[str], notify: Callable[[str], None] | None = None) -> dict[str, Path]:
     """A name for each, and its file; LureError if two have the same, or one is missing."""
-    files = {weights_label(w): resolve_weights(w, say) for w in weights}
+    files = {weights_label(w): resolve_weights(w, notify) for w in weights}
     if len(files) < len(weights):
         raise LureError("two weight files have the same name", "rename one of them, or give copies")
     return files

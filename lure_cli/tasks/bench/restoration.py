@@ -178,7 +178,7 @@ def bench_restore(options: RestoreBenchOptions, progress: Callable[[str], None] 
     """
     from lure_cli.tasks.inference.fuser import Fuser
 
-    say = progress or (lambda line: None)
+    notify = progress or (lambda line: None)
     sets = find_sets(options)
     weights = label_weights(options.weights, progress)
     fusers = {name: Fuser.from_pretrained(path, options.device, options.dtype) for name, path in weights.items()}
@@ -186,7 +186,7 @@ def bench_restore(options: RestoreBenchOptions, progress: Callable[[str], None] 
     values: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     failed: list[LureError] = []
     for each in sets:
-        say(f"{each.name}: restoring {len(each.files)} images")
+        notify(f"{each.name}: restoring {len(each.files)} images")
         values[each.name] = {method: {} for method in methods}
         for degraded, clean in each.files:
             try:

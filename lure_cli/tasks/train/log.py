@@ -37,10 +37,10 @@ class TrainLog:
         out: folder of the run; `log.jsonl`, and event files in `tensorboard/`, go there.
         step: where the run starts or goes on; what an earlier try has logged beyond it is taken back.
         cfg: the run's configuration.
-        say: told once if there is no TensorBoard.
+        notify: told once if there is no TensorBoard.
     """
 
-    def __init__(self, out: Path, step: int, cfg: TrainConfig, say: Notify) -> None:
+    def __init__(self, out: Path, step: int, cfg: TrainConfig, notify: Notify) -> None:
         out.mkdir(parents=True, exist_ok=True)
         sweep(out)
         self._steps, self._pictured = cfg.steps, -1
@@ -52,7 +52,9 @@ class TrainLog:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
-                say('note: no TensorBoard files without it: pip install "lure-cli[train]" (or set tensorboard = false)')
+                notify(
+                    'note: no TensorBoard files without it: pip install "lure-cli[train]" (or set tensorboard = false)'
+                )
             else:
                 self._events = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
 

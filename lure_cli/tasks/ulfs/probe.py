@@ -67,13 +67,13 @@ def measure_ulfs(options: UlfsOptions, progress: Callable[[str], None] | None = 
     device = pick_device(options.device)
     named = _named(options.weights)
     models = [(name, *_load(spec)) for name, spec in named.items()]  # all of them, before the work starts
-    say = progress or (lambda line: None)
+    notify = progress or (lambda line: None)
     exclude = resolve_config(1).exclude  # test sets among the clean images
-    say("drawing samples")
+    notify("drawing samples")
     groups = tuple(draw_samples(read_layout(options.data, exclude), options))
     measurements = []
     for name, model, text, provenance in models:
-        say(f"encoding with {name}")
+        notify(f"encoding with {name}")
         measurements.append(_measure(name, place(model, device).eval(), text, provenance, groups))
     return UlfsResult(options, groups, tuple(measurements))
 
