@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 
@@ -15,10 +16,10 @@ TINY = ModelConfig(name="tiny", widths=(16, 16, 16), condition_dim=16, tone=True
 TEXT = VocabularyEncoder(32)
 
 
-def tiny(seed: int = 0, trained: bool = True, **switches: bool) -> Lure:
-    """A small model; `trained` moves every parameter away from its start."""
+def tiny(seed: int = 0, trained: bool = True, **changes: Any) -> Lure:
+    """A small model, with changes of its config; `trained` moves every parameter away from its start."""
     torch.manual_seed(seed)
-    model = new_model(dataclasses.replace(TINY, **switches), TEXT).eval()
+    model = new_model(dataclasses.replace(TINY, **changes), TEXT).eval()
     if trained:
         with torch.no_grad():
             for p in model.parameters():

@@ -1,10 +1,11 @@
 """The model as an ONNX graph, for programs without this package: everything from the images to the fused picture.
 
 The graph is written out part by part, as `core/model/lure.py` is, and each function here is named after its counterpart
-there. That takes a second where `torch.export` takes a minute, since the sizes stay free, and it leaves room for what
-a fixed network allows and a tracer does not see: the first convolution swallows the pixel-unshuffle, the convolutions
-of a block swallow its inner residual and its split in halves, and the encoders' layers stand in an `If` that plain
-fusion leaves out. `tasks/weights/export.py` compares each file with the model before it is kept.
+there. `torch.onnx.export` (2.14) was tried instead: it takes minutes, averages for the thumbnail in windows of the size
+that it has seen, so other sizes fail, and has no If, so plain fusion takes 3.6 times as long; prompts take 1.2 times as
+long, as it does not see what a fixed network allows: here the first convolution swallows the pixel-unshuffle and the
+convolutions of a block swallow its inner residual and its split in halves, and the encoders' layers stand in an `If`
+that plain fusion leaves out. `tasks/weights/export.py` compares each file with the model before it is kept.
 
 Inputs (float32; B, H and W are free, from 1 on):
     ir (B, 1, H, W), vis (B, 3, H, W)     in [0, 1], any size: padding and cropping happen inside

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -22,9 +21,9 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from lure_cli import Fuser
-from lure_cli.config import ModelConfig, Provenance
+from lure_cli.config import Provenance
 from lure_cli.core.files import sha256
-from lure_cli.core.model.checkpoint import load_model, new_model, save_model
+from lure_cli.core.model.checkpoint import load_model, save_model
 from lure_cli.core.model.lure import Lure
 from lure_cli.core.model.tiling import fuse_tiled
 from lure_cli.core.onnx import graph as onnx_graph
@@ -32,29 +31,17 @@ from lure_cli.core.onnx.graph import INPUTS, OPERATORS, OPTIONAL, build_onnx
 from lure_cli.core.onnx.record import KEY, describe, digest
 from lure_cli.core.onnx.runtime import OnnxLure, load_onnx, open_onnx
 from lure_cli.core.pixels import psnr
-from lure_cli.core.text.encoders import VocabularyEncoder
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights import export as task
 from lure_cli.tasks.weights.export import ExportOptions, compare, export_onnx
 from lure_cli.tasks.weights.find import shipped_path
 from tests.helpers.files import EXAMPLES, SHARED, Outcome
+from tests.helpers.models import TEXT, texts, tiny
 
 Run = Callable[..., Outcome]
-TEXT = VocabularyEncoder(32)
-TINY = ModelConfig(name="tiny", widths=(16, 16, 16), condition_dim=16, tone=True)
 EXACT = "--dtype", "fp32", "--device", "cpu"
 GATE = EXAMPLES / "pairs" / "ir" / "gate.png", EXAMPLES / "pairs" / "vis" / "gate.png"
-
-
-def tiny(**changes: Any) -> Lure:
-    """A small model with every parameter away from its start."""
-    torch.manual_seed(0)
-    model = new_model(dataclasses.replace(TINY, **changes), TEXT).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.05 * torch.randn_like(p))
-    return model
 
 
 def content(model: Lure, half: bool = False) -> bytes:
@@ -72,10 +59,6 @@ def run_onnx(model: Lure, half: bool = False) -> OnnxLure:
 def pair(batch: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(height * width)
     return tuple(torch.rand((batch, c, height, width), generator=generator) for c in (1, 3))  # type: ignore[return-value]
-
-
-def texts(*names: str, batch: int = 1) -> torch.Tensor:
-    return TEXT.encode([names] * batch)
 
 
 @pytest.fixture(autouse=True)
