@@ -188,7 +188,7 @@ def test_bad_settings_and_small_sets(data: Path, tiled: Path, tmp_path: Path) ->
         with pytest.raises(LureError, match=key):
             Trainer(config(tiled, tmp_path / "r", **{key: value}))
     messages: list[str] = []
-    Trainer(config(data, tmp_path / "r", steps=1)).run(say=messages.append)  # sets of three pictures
+    Trainer(config(data, tmp_path / "r", steps=1)).run(notify=messages.append)  # sets of three pictures
     assert len(messages) == 1
     assert "no validation" in messages[0]
     assert not (tmp_path / "r" / "best.safetensors").exists()
