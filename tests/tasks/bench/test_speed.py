@@ -100,6 +100,18 @@ def test_auto_dtype_takes_what_is_native_and_agrees(monkeypatch: pytest.MonkeyPa
     assert precision.resolve_dtype("auto", net, TEXT) == torch.float32
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")])
+def test_auto_dtype_leaves_it_to_the_images_to_tell_of_memory(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> float:
+        raise error
+
+    monkeypatch.setattr(devices, "native_bf16", lambda device: True)
+    monkeypatch.setattr(precision, "agreement", fail)
+    assert precision.resolve_dtype("auto", tiny(), TEXT) == torch.float32
+
+
 @pytest.mark.parametrize(
     ("machine", "flags", "native"),
     [
