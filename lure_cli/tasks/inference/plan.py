@@ -25,6 +25,7 @@ from lure_cli.tasks.paths.outputs import Item, Names, Naming, check_outputs, fol
 from lure_cli.tasks.paths.pairing import Pair, Pairing, find_pairs
 from lure_cli.tasks.prompt import read_prompt_file
 from lure_cli.tasks.weights.find import DEFAULT, detector_path, resolve_weights
+from lure_cli.tasks.weights.hub import Notify
 
 if TYPE_CHECKING:
     from lure_cli.core.pixels import Modality
@@ -34,7 +35,6 @@ RESTORED = Naming("restored", "images", "known fields: {stem} (the file's name w
 Anything = TypeVar("Anything")
 AnyOptions = TypeVar("AnyOptions")
 AnyItem = TypeVar("AnyItem", bound="Named")
-Say = Callable[[str], None]
 
 
 class Named(Protocol):
@@ -225,7 +225,7 @@ def plan_job(
     *,
     existing: Callable[[AnyItem], Path | None],
     limit: int | None = None,
-    say: Say | None = None,
+    notify: Notify | None = None,
 ) -> tuple[tuple[AnyItem, ...], tuple[Request, ...], Path]:
     """Check everything but the paths, which come first: the items stand for paths that have been checked.
 
@@ -234,7 +234,7 @@ def plan_job(
         items: all that could be done.
         existing: the output of an item that is there already.
         limit: at most so many of this shard.
-        say: told if weights are downloaded.
+        notify: is given what is downloaded.
 
     Returns:
         The items of this shard, what is wanted of each, and the weight file.
@@ -253,17 +253,17 @@ def plan_job(
         for item, _ in jobs:
             if (path := existing(item)) is not None:
                 raise LureError(f"{path} exists already", "give --overwrite or --skip-existing, or another name")
-    weights = resolve_weights(options.weights, say)
+    weights = resolve_weights(options.weights, notify)
     options.check_weights(weights)
     return tuple(item for item, _ in jobs), tuple(request for _, request in jobs), weights
 
 
-def plan_fuse(options: FuseOptions, say: Say | None = None) -> FusePlan:
+def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
     """Check everything that can be checked before the model loads; no torch is imported.
 
     Args:
         options: the job.
-        say: told if weights are downloaded.
+        notify: is given what is downloaded.
 
     Raises:
         LureError: inputs that do not pair, outputs that collide or cannot be written, an engine that cannot be meant;
@@ -278,10 +278,10 @@ def plan_fuse(options: FuseOptions, say: Say | None = None) -> FusePlan:
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
     _check_types(pairs, o.bits)
-    return Plan(o, *plan_job(o, pairs, existing=_existing, limit=o.limit, say=say), tuple(unmatched))
+    return Plan(o, *plan_job(o, pairs, existing=_existing, limit=o.limit, notify=notify), tuple(unmatched))
 
 
-def plan_restore(options: RestoreOptions, say: Say | None = None) -> RestorePlan:
+def plan_restore(options: RestoreOptions, notify: Notify | None = None) -> RestorePlan:
     """As `plan_fuse`, for single images.
 
     Raises:
@@ -295,7 +295,7 @@ def plan_restore(options: RestoreOptions, say: Say | None = None) -> RestorePlan
     items = _restore_items(source, modality, many, o)
     check_outputs(items, (), RESTORED)
     _check_types(items, o.bits)
-    return Plan(o, *plan_job(o, items, existing=_existing, limit=o.limit, say=say))
+    return Plan(o, *plan_job(o, items, existing=_existing, limit=o.limit, notify=notify))
 
 
 def _restore_items(source: Path, modality: Modality, many: bool, o: RestoreOptions) -> list[RestoreItem]:

@@ -16,12 +16,13 @@ from lure_cli.core.video.source import is_live, is_video
 from lure_cli.core.video.writer import SUFFIXES as WRITTEN
 from lure_cli.core.video.writer import check_clip
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.plan import FuseOptions, Plan, Say, plan_job
+from lure_cli.tasks.inference.plan import FuseOptions, Plan, plan_job
 from lure_cli.tasks.inference.stream import CHECK_EVERY
 from lure_cli.tasks.paths.find import Kind, is_many
 from lure_cli.tasks.paths.outputs import check_folder
 from lure_cli.tasks.paths.pairing import find_pairs, name_of_two
 from lure_cli.tasks.video.sync import SYNC
+from lure_cli.tasks.weights.hub import Notify
 
 CLIPS = Kind(READ, WRITTEN, ".mp4", "video")
 _FIELDS = "known fields: {frame} (its number, also {frame:06d}), {stem} (name of the pair), {ir} and {vis}"
@@ -127,8 +128,8 @@ def _holds(folder: str) -> tuple[bool, bool]:
     return any(n.suffix.lower() in READ for n in names), any(map(has_image_suffix, names))
 
 
-def plan_video(options: VideoOptions, say: Say | None = None) -> ClipPlan:
-    """Check everything that can be checked before a clip is opened or the model loads; `say` is told of downloads.
+def plan_video(options: VideoOptions, notify: Notify | None = None) -> ClipPlan:
+    """Check everything that can be checked before a clip is opened or the model loads; `notify` is given downloads.
 
     Raises:
         LureError: options that clips do not have, inputs that are missing or do not pair, outputs that cannot be
@@ -139,7 +140,7 @@ def plan_video(options: VideoOptions, say: Say | None = None) -> ClipPlan:
     pairs, unmatched = _find_clips(o)
     for pair in pairs:
         _check_target(pair, o)
-    return Plan(o, *plan_job(o.shared, pairs, existing=_existing, say=say), tuple(unmatched))
+    return Plan(o, *plan_job(o.shared, pairs, existing=_existing, notify=notify), tuple(unmatched))
 
 
 def _find_clips(o: VideoOptions) -> tuple[Sequence[ClipPair], list[Path]]:
