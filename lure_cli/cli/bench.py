@@ -27,10 +27,7 @@ bench = typer.Typer(
 @bench.command("fusion")
 def bench_fusion(
     cases: Annotated[Path, typer.Argument(help="Folder with cases.json and CASE/ir, CASE/vi; one is called clean.")],
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(help="Shipped name, file or owner/repo[@revision]; may be repeated; 'none': no model."),
-    ] = None,
+    weights: o.BenchWeights = None,
     fused: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=DIR", help="Another method's results, DIR/<case>/<name>.png; may be repeated."),
@@ -52,10 +49,10 @@ def bench_fusion(
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     jobs: Annotated[int, typer.Option(help="Processes that score; 0 means one a core.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of tables.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write one row an image.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables as Markdown.")] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")] = False,
+    as_json: o.TablesAsJson = False,
+    csv: o.Csv = None,
+    markdown: o.Markdown = None,
+    quiet: o.OnlyResults = False,
 ) -> None:
     """Fuse degraded pairs with and without their prompt, and score them against the clean sources.
 
@@ -95,10 +92,7 @@ def bench_fusion(
 @bench.command("restore")
 def bench_restore(
     data: Annotated[Path, typer.Argument(help="Data folder; its layout is that of `lure train`, with folders 'test'.")],
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(help="Shipped name, file or owner/repo[@revision]; may be repeated; 'none': no model."),
-    ] = None,
+    weights: o.BenchWeights = None,
     sets: Annotated[
         str | None, typer.Option(help="Only these sets, by any part of their names, such as 'LOL,noise'.")
     ] = None,
@@ -115,10 +109,10 @@ def bench_restore(
     save: Annotated[Path | None, typer.Option(help="Keep images as SAVE/<method>/<set>/<name>.png.")] = None,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of tables.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write one row an image.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables as Markdown.")] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")] = False,
+    as_json: o.TablesAsJson = False,
+    csv: o.Csv = None,
+    markdown: o.Markdown = None,
+    quiet: o.OnlyResults = False,
 ) -> None:
     """Restore the test sets of a data folder, told what is wrong, and score them against the clean images.
 
@@ -186,7 +180,7 @@ def bench_speed(
     runs: Annotated[int, typer.Option(help="Pairs that count; the table shows medians.")] = 9,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a row on stdout.")] = False,
     markdown: Annotated[Path | None, typer.Option(help="Write the table as Markdown.")] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")] = False,
+    quiet: o.OnlyResults = False,
 ) -> None:
     """Measure seconds, memory and arithmetic of each way to run the model here.
 

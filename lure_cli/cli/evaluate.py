@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lure_cli.cli import options as o
 from lure_cli.cli.output import emit, emit_json, note, show_error
 
 
@@ -48,7 +49,7 @@ def evaluate(
     ] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for box plots and a rank heat map (PNG).")] = None,
     explain: Annotated[bool, typer.Option("--list", help="Explain every metric, and stop.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")] = False,
+    quiet: o.OnlyResults = False,
 ) -> None:
     """Measure fused images against their sources, with the exact definitions of a common evaluator.
 

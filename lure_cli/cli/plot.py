@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lure_cli.cli import options as o
 from lure_cli.cli.output import emit, emit_json, note, show_error
 
 plot = typer.Typer(help="Draw figures of models and of fused images.", no_args_is_help=True, rich_markup_mode=None)
@@ -28,9 +29,9 @@ def ulfs(
     size: Annotated[int, typer.Option(help="Side of the crops in pixels.")] = 128,
     seed: Annotated[int, typer.Option(help="Seed of crops, degradations and t-SNE.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the tables.")] = False,
+    as_json: o.TablesAsJson = False,
     csv: Annotated[Path | None, typer.Option(help="Write the numbers, one a row.")] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")] = False,
+    quiet: o.OnlyResults = False,
 ) -> None:
     """Draw the latents of all tasks (t-SNE) at several moments of stage I, and measure how far they have merged.
 
@@ -71,7 +72,7 @@ def contact_sheet(
     rows: Annotated[int, typer.Option(help="Images a page.")] = 20,
     common: Annotated[bool, typer.Option("--common", help="Show the images that all have, if one lacks some.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")] = False,
+    quiet: o.OnlyResults = False,
 ) -> None:
     """Draw a contact sheet: a row for each image, columns for the sources and for each method.
 
