@@ -89,7 +89,7 @@ class _ProgressLine:
         self._terminal = sys.stderr.isatty()
         self._every = 1.0 if self._terminal else 10.0
         self._last = self._started = time.monotonic()
-        self._open, self._first = False, 0
+        self._open = False
 
     def show(self, progress: Progress) -> None:
         now = time.monotonic()
