@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _COMPRESSIONS = (1, 5, 8, 32946, 32773, 34925, 50000)
 """None, LZW, deflate (two numbers), PackBits, LZMA, Zstandard; JPEG is taken apart here."""
-_CODECS = {2: "CCITT", 3: "fax", 4: "fax", 6: "the JPEG of before 1995", 33003: "JPEG 2000", 34712: "JPEG 2000"}
+_CODECS = {2: "CCITT", 3: "fax", 4: "fax", 6: "old-style JPEG", 7: "JPEG", 33003: "JPEG 2000", 34712: "JPEG 2000"}
 _CODECS |= {34887: "LERC", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL"}
 _GEOREFERENCE = {33550: 12, 33922: 12, 34264: 12, 34735: 3, 34736: 12, 34737: 2}
 """Pixel scale, tie points, transformation, keys, and the numbers and texts of the keys; with their types."""
@@ -114,7 +114,7 @@ def _check_layout(page: Any) -> None:
         raise LureError("damaged: it does not say how its channels are stored", EXPORT_AGAIN)
     as_jpeg = compression == JPEG and bits == 8 and samples == {BLACK_IS_ZERO: 1, CMYK: 4}.get(photometric, 3)
     if not (compression in _COMPRESSIONS or (as_jpeg and photometric != PALETTE and page.planarconfig == 1)):
-        name = f" ({_CODECS[compression]})" if compression in _CODECS else ""
+        name = f" ({_CODECS[compression]}, {samples} x {bits} bits)" if compression in _CODECS else ""
         raise LureError(f"unsupported compression {compression}{name}", "save it uncompressed, or with LZW or deflate")
 
 
@@ -122,6 +122,10 @@ def _check_segments(file: BinaryIO, page: Any) -> None:
     """Refuse what tifffile would fill with zeros: strips or tiles that are missing, empty, or beyond the end."""
     size = file.seek(0, os.SEEK_END)
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    if page.is_contiguous and not page.is_subsampled and segments and segments[0][0] > 0:
+        segments = [(segments[0][0], int(page.nbytes))]  # what is read, whatever the file calls its length
+    elif page.compression != JPEG and any(segment == (0, 0) for segment in segments):
+        raise LureError("some of its strips or tiles hold nothing (a sparse file)", "write it again with all of them")
     if page.photometric == YCBCR and page.is_subsampled:
         expected = sum(1 for _ in segment_places(page, int(page.imagewidth), int(page.imagelength)))
     else:
@@ -146,6 +150,8 @@ def _decode_jpegs(file: BinaryIO, page: Any) -> np.ndarray:
     for (top, left, h, w), (start, count) in zip(segment_places(page, width, height), segments, strict=False):
         file.seek(start)
         data = file.read(count)[2:].replace(marker, b"\xff\xed" + marker[2:])
+        if _is_lossless(data):
+            raise LureError("unsupported compression 7 (lossless JPEG)", "save it uncompressed, or with LZW or deflate")
         with quiet_pillow():
             part = Image.open(io.BytesIO(b"\xff\xd8" + tables + adobe + data), formats=("JPEG",))
         if part.size != (w, h) or part.mode != mode:
@@ -153,6 +159,16 @@ def _decode_jpegs(file: BinaryIO, page: Any) -> np.ndarray:
         room = pixels[top : top + h, left : left + w]
         room[:] = np.asarray(part).reshape(h, w, samples)[: room.shape[0], : room.shape[1]]
     return ~pixels if mode == "CMYK" else pixels  # which Pillow turns round, as JPEG files have it, but not TIFF
+
+
+def _is_lossless(data: bytes) -> bool:
+    """Whether a JPEG, without its first mark, is of the lossless kind (SOF3), as its header says."""
+    at = 0
+    while data[at : at + 1] == b"\xff" and (mark := data[at + 1 : at + 2]) not in (b"", b"\xda"):
+        if mark == b"\xc3":
+            return True
+        at += 2 + max(int.from_bytes(data[at + 2 : at + 4], "big"), 2)
+    return False
 
 
 def _read_exif(file: BinaryIO) -> bytes | None:

@@ -119,7 +119,9 @@ def decode_subsampled(file: BinaryIO, page: Any) -> np.ndarray:
 
     width, height = int(page.imagewidth), int(page.imagelength)
     across, down = (int(n) for n in page.subsampling)
-    if across not in (1, 2, 4) or down not in (1, 2, 4) or page.planarconfig != 1 or page.predictor != 1:
+    if page.planarconfig != 1:
+        raise LureError("subsampled chroma in planes of its own", CONVERT)
+    if across not in (1, 2, 4) or down not in (1, 2, 4) or page.predictor != 1:
         raise LureError(f"chroma that is subsampled in an unusual way ({across} x {down})", CONVERT)
     pixels = np.empty((height, width, 3), np.uint8)
     places = segment_places(page, width, height)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -30,7 +31,7 @@ from tests.helpers.images import (
     save,
     tiff_file,
 )
-from tests.helpers.tiffs import GEO, packed_tiff, pages_tiff, palette_tiff, ycbcr_tiff
+from tests.helpers.tiffs import GEO, packed_tiff, pages_tiff, palette_tiff, raw_tiff, ycbcr_tiff
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
@@ -173,6 +174,30 @@ def test_segments_of_a_tiff_that_are_missing_are_not_made_up() -> None:
             read_picture(
                 content[:where] + hole[: 4 if tag.dtype == 4 else 2] + content[where + len(hole) :], channels=1
             )
+
+
+def test_what_an_uncompressed_tiff_calls_its_length_is_of_no_matter() -> None:
+    content = tiff_file(RGB, photometric="rgb")
+    with tifffile.TiffFile(io.BytesIO(content)) as tif:
+        at = tif.pages.first.tags[279].valueoffset
+    np.testing.assert_array_equal(levels(content[:at] + b"\xff\xff" + content[at + 2 :]), RGB)
+    with pytest.raises(LureError, match="cut short"):
+        read_picture(content[:-1], channels=3)
+
+
+def test_sparse_and_lossless_files_are_refused_in_true_words() -> None:
+    tiles = tiff_file(np.tile(GREY, (3, 3)), tile=(16, 16), compression="zlib")
+    with tifffile.TiffFile(io.BytesIO(tiles)) as tif:
+        places = [tif.pages.first.tags[code] for code in (324, 325)]
+        holes = [(tag.valueoffset, {3: 2, 4: 4}[tag.dtype]) for tag in places]
+    for at, width in holes:
+        tiles = tiles[:at] + bytes(width) + tiles[at + width :]
+    with pytest.raises(LureError, match="sparse"):
+        read_picture(tiles, channels=1)
+    strip = bytes(imagecodecs.ljpeg_encode(GREY))
+    head = {256: (4, 17), 257: (4, 12), 258: (3, 8), 259: (3, 7), 262: (3, 1), 277: (3, 1), 278: (4, 12)}
+    with pytest.raises(LureError, match="lossless JPEG"):
+        read_picture(raw_tiff(head, [strip]), channels=1)
 
 
 def test_a_tiff_of_unknown_planes_is_refused() -> None:
