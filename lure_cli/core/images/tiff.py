@@ -127,7 +127,8 @@ def _check_segments(file: BinaryIO, page: Any) -> None:
     elif page.compression != JPEG and any(segment == (0, 0) for segment in segments):
         raise LureError("some of its strips or tiles hold nothing (a sparse file)", "write it again with all of them")
     if page.photometric == YCBCR and page.is_subsampled:
-        expected = sum(1 for _ in segment_places(page, int(page.imagewidth), int(page.imagelength)))
+        _, _, h, w = next(segment_places(page, int(page.imagewidth), int(page.imagelength)))
+        expected = -(-int(page.imagelength) // h) * -(-int(page.imagewidth) // w)
     else:
         expected = 1 if page.is_contiguous else math.prod(page.chunked)
     if len(segments) < expected or any(start <= 0 or count <= 0 or start + count > size for start, count in segments):
