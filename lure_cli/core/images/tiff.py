@@ -105,10 +105,12 @@ def _check_layout(page: Any) -> None:
     if bits not in {1: (*range(1, 17), 32), 2: (8, 16, 32), 3: (16, 24, 32, 64)}.get(1 if whole else layout, ()):
         kind = {2: " signed", 3: " floating", 5: " complex", 6: " complex"}.get(layout, "")
         raise LureError(f"numbers that are not understood ({bits}{kind} bits, sample format {layout})", CONVERT)
-    known = {WHITE_IS_ZERO: (1, 2), BLACK_IS_ZERO: (1, 2), RGB: (3, 4), PALETTE: (1,), CMYK: (4,), YCBCR: (3,)}
+    known = {WHITE_IS_ZERO: (1, 2), BLACK_IS_ZERO: (1, 2), RGB: (3, 4), PALETTE: (1, 2), CMYK: (4,), YCBCR: (3,)}
     plain = photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
     fits = plain or (whole and (bits == 8 if photometric in (CMYK, YCBCR) else bits <= 16))
-    if samples not in known.get(photometric, ()) or not fits or (samples in (2, 4) and 8 < bits < 16):
+    # Alpha that is packed would need a largest value of its own.
+    packed_alpha = samples in (2, 4) and (8 < bits < 16 or (photometric == PALETTE and bits != 8))
+    if samples not in known.get(photometric, ()) or not fits or packed_alpha:
         raise LureError(f"{samples} channels of {bits} bits that are neither grey nor RGB", CONVERT)
     if samples > 1 and page.planarconfig not in (1, 2):  # side by side, or in planes, of which some would stay unset
         raise LureError("damaged: it does not say how its channels are stored", EXPORT_AGAIN)

@@ -31,7 +31,10 @@ def to_grey_or_rgb(pixels: np.ndarray, page: Any, icc: bytes | None) -> np.ndarr
 
     photometric, bits = int(page.photometric), int(page.bitspersample)
     if photometric == PALETTE:
-        return _colour_map(page, bits)[pixels[..., 0].astype(np.uint16)]
+        colours = _colour_map(page, bits)[pixels[..., 0].astype(np.uint16)]
+        if pixels.shape[2] == 1:
+            return colours
+        pixels = np.concatenate([colours, pixels[..., 1:]], axis=2)
     if bits < 8:
         shades = np.rint(np.arange(2**bits) * (255 / (2**bits - 1))).astype(np.uint8)
         pixels = shades[pixels.astype(np.uint8)]

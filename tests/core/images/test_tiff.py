@@ -258,6 +258,14 @@ def test_palettes_of_any_depth_and_of_8_bit_maps(bits: int, top: int) -> None:
     np.testing.assert_array_equal(levels(palette_tiff(bits, top)), colours[index])
 
 
+def test_a_palette_with_alpha() -> None:
+    index = np.dstack([GREY, GREY.T.reshape(GREY.shape)])
+    head = {256: (4, 17), 257: (4, 12), 258: (3, [8, 8]), 259: (3, 1), 262: (3, 3), 277: (3, 2), 278: (4, 12)}
+    ramp = np.arange(256) * 257
+    content = raw_tiff(head | {284: (3, 1), 338: (3, 2), 320: (3, [*ramp, *ramp[::-1], *ramp])}, [index.tobytes()])
+    same(read_picture(content, channels=3), np.dstack([GREY, 255 - GREY, GREY, index[..., 1]]))
+
+
 @pytest.mark.parametrize("bits", [9, 10, 12, 14, 15])
 @pytest.mark.parametrize("options", [{}, {"byteorder": ">"}, {"fill": 2}, {"compression": 5}, {"compression": 8}])
 @pytest.mark.parametrize("channels", [1, 3])
