@@ -90,11 +90,22 @@ def _main_page(file: BinaryIO, max_pixels: int) -> Iterator[Any]:
     file.seek(0)
     with tifffile.TiffFile(file) as tif:
         page = choose_page(tif, file, max_pixels)
+        _settle_subsampling(page)
         if page.is_tiled:
             check_size(int(page.tilewidth), int(page.tilelength), max_pixels, int(page.tiledepth))
         _check_layout(page)
         _check_segments(file, page)
         yield page
+
+
+def _settle_subsampling(page: Any) -> None:
+    """The tag means nothing where there is no chroma. Where there is and the tag is missing, it is 2 x 2 by TIFF 6.0,
+    but many write all of the chroma then: the length tells, if it is not compressed."""
+    whole = int(page.imagewidth) * int(page.imagelength) * 3
+    if page.photometric != YCBCR:
+        page.subsampling = None
+    elif page.subsampling is None and page.compression == 1 and 0 < sum(page.databytecounts) < whole:
+        page.subsampling = (2, 2)
 
 
 def _check_layout(page: Any) -> None:

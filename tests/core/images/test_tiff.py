@@ -258,6 +258,14 @@ def test_palettes_of_any_depth_and_of_8_bit_maps(bits: int, top: int) -> None:
     np.testing.assert_array_equal(levels(palette_tiff(bits, top)), colours[index])
 
 
+def test_a_subsampling_that_is_missing_or_means_nothing() -> None:
+    head = {256: (4, 16), 257: (4, 12), 258: (3, [8] * 3), 259: (3, 1), 262: (3, 2), 277: (3, 3), 278: (4, 12)}
+    rgb = np.ascontiguousarray(RGB[:, :16])
+    np.testing.assert_array_equal(levels(raw_tiff(head | {530: (3, [2, 2])}, [rgb.tobytes()])), rgb)
+    flat = bytes([90, 90, 90, 90, 128, 128]) * (8 * 6)
+    assert (levels(raw_tiff(head | {262: (3, 6)}, [flat])) == 90).all()
+
+
 def test_a_palette_with_alpha() -> None:
     index = np.dstack([GREY, GREY.T.reshape(GREY.shape)])
     head = {256: (4, 17), 257: (4, 12), 258: (3, [8, 8]), 259: (3, 1), 262: (3, 3), 277: (3, 2), 278: (4, 12)}
