@@ -6,5 +6,6 @@ header       what a file says without being decoded;    ends: whether it is whol
 decode       a file of any type -> stored pixels;       encode: pixels -> the bytes of a file
 formats      the table of types; where a new one begins
 tiff, png, jpeg2000, pillow     one reader each;        stored: what they give
+tiff_pages   which picture of a TIFF is meant;          tiff_colours: its numbers -> grey or RGB
 guards       opening, limits, errors;                   colour, exif: what readers share
 """

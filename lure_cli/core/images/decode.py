@@ -10,6 +10,7 @@ from lure_cli.core.images.colour import opaque_value
 from lure_cli.core.images.formats import TIFF, identify
 from lure_cli.core.images.guards import refuse_damage
 from lure_cli.core.images.pillow import decode_pillow
+from lure_cli.core.images.stored import Georeference
 from lure_cli.core.images.tiff import decode_tiff
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ class Decoded:
     Attributes:
         pixels: (H, W, 1) if grey, (H, W, 3) if colour; any integer or float type, in the machine's byte order.
         alpha: (H, W, 1) of the same type; None if there is none or all of it is opaque.
-        icc, exif: as `RawPicture`.
+        icc, exif, georeference: as `RawPicture`.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None
     icc: bytes | None
     exif: bytes | None
+    georeference: Georeference | None = None
 
 
 def decode(file: BinaryIO, max_pixels: int) -> Decoded:
@@ -50,4 +52,4 @@ def decode(file: BinaryIO, max_pixels: int) -> Decoded:
             pixels, alpha = np.ascontiguousarray(pixels[..., :-1]), pixels[..., -1:]
             if (alpha == opaque_value(alpha.dtype)).all():
                 alpha = None
-    return Decoded(pixels, alpha, raw.icc, raw.exif)
+    return Decoded(pixels, alpha, raw.icc, raw.exif, raw.georeference)

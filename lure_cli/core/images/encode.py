@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lure_cli.core.images.formats import JPEG, JPEG2000, PNG, format_of_suffix
+from lure_cli.core.images.formats import JPEG, JPEG2000, PNG, TIFF, format_of_suffix
 from lure_cli.core.images.png import with_notes
-from lure_cli.core.images.tiff import encode_tiff
+from lure_cli.core.images.stored import Georeference
+from lure_cli.core.images.tiff import encode_tiff, with_georeference
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +16,13 @@ _JPEG_EXIF = 65533
 """Bytes that fit into the segment of a JPEG."""
 
 
-def encode(pixels: np.ndarray, suffix: str, icc: bytes | None, exif: bytes | None) -> bytes:
+def encode(
+    pixels: np.ndarray,
+    suffix: str,
+    icc: bytes | None,
+    exif: bytes | None,
+    georeference: Georeference | None = None,
+) -> bytes:
     """Encode pixels; the type has been checked with `check_output`.
 
     Args:
@@ -24,6 +31,7 @@ def encode(pixels: np.ndarray, suffix: str, icc: bytes | None, exif: bytes | Non
         icc: a colour profile; left out where it is not one for this number of channels, and in BMP and JPEG 2000.
         exif: from `Exif\\0\\0` on; left out in BMP, JPEG 2000, and JPEG if too long for it. Of a 16-bit TIFF only the
             texts are kept: description, make, model, software, time, artist, computer, copyright.
+        georeference: of a GeoTIFF; left out in all but TIFF.
 
     Raises:
         Exception: whatever the encoder raises, for example at a size that the format cannot hold.
@@ -34,7 +42,9 @@ def encode(pixels: np.ndarray, suffix: str, icc: bytes | None, exif: bytes | Non
     if file_format is PNG:
         return with_notes(_encode_png(pixels), icc, exif)
     if pixels.dtype == "uint16":
-        return encode_tiff(pixels, icc, exif)
+        return encode_tiff(pixels, icc, exif, georeference)
+    if file_format is TIFF and georeference:
+        exif = with_georeference(exif, georeference)
     import imageio.v3 as iio
 
     options = dict(file_format.saves)

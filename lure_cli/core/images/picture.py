@@ -16,6 +16,7 @@ from lure_cli.core.images.decode import Decoded, decode
 from lure_cli.core.images.encode import encode
 from lure_cli.core.images.formats import check_output
 from lure_cli.core.images.guards import CONVERT, FLATTEN, MAX_PIXELS, name_errors, open_image
+from lure_cli.core.images.stored import Georeference
 from lure_cli.core.images.value_range import ValueRange, full_range, to_unit
 from lure_cli.errors import LureError
 
@@ -31,10 +32,12 @@ class Metadata:
         icc: the embedded colour profile; None for CMYK, which is converted to sRGB.
         exif: from `Exif\\0\\0` on: camera, time, exposure, place, author; upright, without thumbnail, sizes and maker's
             note.
+        georeference: the tags of a GeoTIFF, which hold for a result of the same size; see `Georeference`.
     """
 
     icc: bytes | None = None
     exif: bytes | None = None
+    georeference: Georeference | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ def read_picture(
     colour = pixels.shape[2] == 3 and bool(
         np.any(pixels[..., 0] != pixels[..., 1]) or np.any(pixels[..., 1] != pixels[..., 2])
     )
-    return Picture(to_channels(x, channels), opacity, Metadata(stored.icc, stored.exif), colour, bits, mapping)
+    return Picture(
+        to_channels(x, channels), opacity, Metadata(stored.icc, stored.exif, stored.georeference), colour, bits, mapping
+    )
 
 
 def read_image(path: str | Path, *, channels: Literal[1, 3], max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -196,7 +201,8 @@ def encode_image(
             (lossless) or JPEG 2000 (lossless).
         alpha: (H, W, 1) or (H, W), opacity in [0, 1]; rounded as x is.
         metadata: written as far as the type holds it: colour profile and EXIF into PNG, JPEG, TIFF (of 16 bits: the
-            texts of the EXIF) and WebP. A profile for another number of channels is left out.
+            texts of the EXIF) and WebP; the georeference into TIFF. A profile for another number of channels is left
+            out.
         bits: 8 or 16 per channel.
 
     Raises:
@@ -216,7 +222,7 @@ def encode_image(
     pixels = np.ascontiguousarray(parts[0] if alpha is None else np.concatenate(parts, axis=2))
     notes = metadata or Metadata()
     try:
-        return encode(pixels, suffix, notes.icc, notes.exif)
+        return encode(pixels, suffix, notes.icc, notes.exif, notes.georeference)
     except Exception as error:  # encoders raise several types, for example at a size that the format cannot hold
         fault = str(error) or type(error).__name__
         hint = "check that the format allows this size, or choose .png"

@@ -29,6 +29,10 @@ class Header:
     alpha: bool
 
 
+Georeference = dict[int, "tuple[float, ...] | str"]
+"""Tags of a GeoTIFF -> their values. Empty: there is one, but it does not hold for the picture as it is given."""
+
+
 class RawPicture(NamedTuple):
     """A still image, upright, as a format's own reader gives it.
 
@@ -37,8 +41,10 @@ class RawPicture(NamedTuple):
             integer or float type, in any byte order.
         icc: the embedded colour profile; None for what was converted to sRGB on the way.
         exif: what is worth keeping, from `Exif\\0\\0` on, without an orientation to apply.
+        georeference: where on earth the picture lies, of a GeoTIFF.
     """
 
     pixels: np.ndarray
     icc: bytes | None
     exif: bytes | None
+    georeference: Georeference | None = None

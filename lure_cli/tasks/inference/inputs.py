@@ -57,7 +57,7 @@ class ReadOptions:
 class Note:
     """Something about a pair that its owner may want to know; notes of one kind say the same of several pairs."""
 
-    kind: Literal["swapped", "colour", "range", "resized", "aligned", "rig"]
+    kind: Literal["swapped", "colour", "range", "resized", "aligned", "rig", "georeference"]
     text: str
 
 

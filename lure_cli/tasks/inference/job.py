@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from lure_cli.core.files import sweep
-from lure_cli.core.images.formats import check_output
-from lure_cli.core.images.picture import encode_image, write_image
+from lure_cli.core.images.formats import TIFF, check_output, format_of_suffix
+from lure_cli.core.images.picture import Metadata, encode_image, write_image
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuser import Fuser
@@ -137,7 +137,9 @@ class ImageWorker(Generic[AnyItem, Read]):
             inputs = self.load(item)
             if inputs.alpha is not None and item.output != STANDARD:
                 _check_alpha(item, self.options.bits)
-            return replace(inputs, seconds=time.perf_counter() - started)
+            return replace(
+                inputs, notes=(*inputs.notes, *_losses(item, inputs.metadata)), seconds=time.perf_counter() - started
+            )
         except LureError as error:
             return _failed(job, error, started)
 
@@ -197,6 +199,20 @@ class ImageWorker(Generic[AnyItem, Read]):
 def _last(item: Item) -> Path:
     """What errors of computing name: the visible file, if there is one."""
     return item.sources.get("vis") or item.sources["ir"]
+
+
+def _losses(item: Item, metadata: Metadata) -> list[Note]:
+    """What of the metadata does not go into the output."""
+    if metadata.georeference is None:
+        return []
+    source = _last(item)
+    if not metadata.georeference:
+        text = f"{source}: its georeference is left out, being damaged or that of the picture before it was turned"
+    elif item.output != STANDARD and format_of_suffix(item.output.suffix) is TIFF:
+        return []
+    else:
+        text = f"{source}: its georeference is left out; only .tif outputs hold it"
+    return [Note("georeference", text)]
 
 
 def _check_alpha(item: Item, bits: int) -> None:

@@ -31,6 +31,7 @@ from lure_cli.core.text.encoders import VocabularyEncoder
 from lure_cli.core.text.parser import PromptParser
 from lure_cli.errors import LureError
 from tests.helpers.files import ROOT
+from tests.helpers.tiffs import GEO, packed_tiff, pages_tiff, palette_tiff, ycbcr_tiff
 
 IMAGES, WEIGHTS, TEXTS = 2500, 1000, 250
 
@@ -116,9 +117,20 @@ def whole_images() -> dict[str, bytes]:
         "tiff strips": tiff(GREY16, byteorder=">", compression="zlib", rowsperstrip=4),
         "tiff tiles": tiff(RGB, tile=(16, 16), compression="lzw", photometric="rgb"),
         "tiff associated": tiff(RGBA, photometric="rgb", extrasamples=["assocalpha"]),
+        "tiff palette 8": palette_tiff(bits=8),
+        "tiff palette 1": palette_tiff(bits=1),
+        "tiff subsampled": ycbcr_tiff(RGB, (2, 2), compression=32773, reference=(15, 235, 128, 240, 128, 240)),
+        "tiff ycbcr": ycbcr_tiff(RGB, (1, 1), coefficients=(0.2125, 0.7154, 0.0721)),
+        "tiff cmyk jpeg": tiff(np.asarray(cmyk), photometric="separated", compression="jpeg"),
+        "tiff overviews": pages_tiff((0, RGB), (1, RGB[::2, ::2])),
+        "tiff mask first": pages_tiff((4, GREY), (0, RGB)),
+        "tiff imagej": tiff(np.stack([GREY16] * 3), imagej=True),
         "tiff float predicted": tiff(GREY16.astype(np.float32) / 65535, compression="zlib", predictor=3),
     }
     images |= {f"tiff {c}": tiff(RGB16, photometric="rgb", compression=c) for c in ("lzw", "zstd", "packbits", "lzma")}
+    images |= {f"tiff packed {bits}": packed_tiff(GREY16 >> (16 - bits), bits) for bits in (6, 10, 12, 14)}
+    images["tiff packed zlib"] = packed_tiff(RGB16 >> 4, 12, compression=8)
+    images["tiff geo"] = tiff(RGB, photometric="rgb", extratags=GEO)
     kinds = (np.uint16, np.int8, np.int16, np.int32, np.uint32, np.float16, np.float32, np.float64)
     return images | {f"tiff {np.dtype(k)}": tiff(GREY.astype(k)) for k in kinds}
 

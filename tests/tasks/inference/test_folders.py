@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lure_cli import Fuser
@@ -24,6 +25,7 @@ from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.paths.pairing import Pairing
 from tests.helpers.files import ROOT, Outcome, save_png
 from tests.helpers.folders import FOLDERS, make_folder
+from tests.helpers.tiffs import GEO
 
 Run = Callable[..., Outcome]
 
@@ -155,6 +157,18 @@ def test_swapped_inputs_are_noticed(lure: Run, here: Path) -> None:
     record = lure("fuse", "--ir", "v/p0000.png", "--vis", "i/p0000.png", "-o", "x.png", "--json")
     assert "swapped" in json.loads(record.out)["notes"][0]
     assert "swapped" not in lure("fuse", "--ir", "i/p0000.png", "--vis", "v/p0000.png", "-o", "y.png").err
+
+
+def test_a_georeference_is_kept_or_its_loss_said(lure: Run, here: Path) -> None:
+    make_folder(1)
+    tifffile.imwrite("v.tif", np.asarray(Image.open("v/p0000.png")), photometric="rgb", extratags=GEO)
+    pair = ["fuse", "--ir", "i/p0000.png", "--vis", "v.tif"]
+    assert "georeference" not in lure(*pair, "-o", "x.tif").err
+    with tifffile.TiffFile("x.tif") as tif:
+        assert tif.pages.first.tags[33922].value == GEO[1][3]
+    assert "note: v.tif: its georeference is left out; only .tif outputs hold it" in lure(*pair, "-o", "x.png").err
+    record = lure(*pair, "-o", "y.jpg", "--json")
+    assert "georeference" in json.loads(record.out)["notes"][-1]
 
 
 def test_another_size_is_refused_or_resized(lure: Run, here: Path) -> None:
