@@ -23,13 +23,14 @@ class Decoded:
     Attributes:
         pixels: (H, W, 1) if grey, (H, W, 3) if colour; any integer or float type, in the machine's byte order.
         alpha: (H, W, 1) of the same type; None if there is none or all of it is opaque.
-        icc, exif: as `RawPicture`.
+        icc, exif, nodata: as `RawPicture`.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None
     icc: bytes | None
     exif: bytes | None
+    nodata: float | None = None
 
 
 def decode(file: BinaryIO, max_pixels: int) -> Decoded:
@@ -50,4 +51,4 @@ def decode(file: BinaryIO, max_pixels: int) -> Decoded:
             pixels, alpha = np.ascontiguousarray(pixels[..., :-1]), pixels[..., -1:]
             if (alpha == opaque_value(alpha.dtype)).all():
                 alpha = None
-    return Decoded(pixels, alpha, raw.icc, raw.exif)
+    return Decoded(pixels, alpha, raw.icc, raw.exif, raw.nodata)

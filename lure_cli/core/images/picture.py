@@ -48,7 +48,8 @@ class Picture:
         colour: whether the stored pixels differ between channels anywhere.
         bits: as stored, 8 (or fewer), 16 or 32 (also floats of any size).
         mapping: how the file's numbers became 0 to 1 where that is not their full range, for example
-            "7100..9230 of 16 bits -> 0..1 (percentiles 0.5 and 99.5)".
+            "7100..9230 of 16 bits -> 0..1 (percentiles 0.5 and 99.5)", and which pixels are invalid.
+        invalid: how many pixels hold no measurement; they are black.
     """
 
     x: np.ndarray
@@ -57,6 +58,7 @@ class Picture:
     colour: bool
     bits: int
     mapping: str | None
+    invalid: int = 0
 
 
 def read_picture(
@@ -83,21 +85,21 @@ def read_picture(
         main image is read.
 
     Raises:
-        LureError: the file is missing, unreadable, damaged, too large, no such image, holds several frames, numbers
-            that are not finite, or floats outside [0, 1] without a range that says what they are.
+        LureError: the file is missing, unreadable, damaged, too large, no such image, holds several frames, no finite
+            number, or floats outside [0, 1] without a range that says what they are.
     """
     import numpy as np
 
     with name_errors(name or ("standard input" if isinstance(source, bytes) else source)):
         stored = _decode(source, max_pixels)
         pixels, alpha = stored.pixels, stored.alpha
-        x, mapping = to_unit(pixels, value_range or ValueRange("full"))
+        x, mapping, invalid = to_unit(pixels, value_range or ValueRange("full"), stored.nodata)
         opacity = None if alpha is None else full_range(alpha)
     bits = 32 if pixels.dtype.kind == "f" else 8 * pixels.dtype.itemsize
     colour = pixels.shape[2] == 3 and bool(
         np.any(pixels[..., 0] != pixels[..., 1]) or np.any(pixels[..., 1] != pixels[..., 2])
     )
-    return Picture(to_channels(x, channels), opacity, Metadata(stored.icc, stored.exif), colour, bits, mapping)
+    return Picture(to_channels(x, channels), opacity, Metadata(stored.icc, stored.exif), colour, bits, mapping, invalid)
 
 
 def read_image(path: str | Path, *, channels: Literal[1, 3], max_pixels: int = MAX_PIXELS) -> np.ndarray:

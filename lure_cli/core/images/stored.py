@@ -37,8 +37,10 @@ class RawPicture(NamedTuple):
             integer or float type, in any byte order.
         icc: the embedded colour profile; None for what was converted to sRGB on the way.
         exif: what is worth keeping, from `Exif\\0\\0` on, without an orientation to apply.
+        nodata: the number that means "no data", if the file names one.
     """
 
     pixels: np.ndarray
     icc: bytes | None
     exif: bytes | None
+    nodata: float | None = None

@@ -43,7 +43,8 @@ def decode_tiff(file: BinaryIO, max_pixels: int) -> RawPicture:
         orientation = page.tags.valueof(ORIENTATION, 1)
         if page.photometric == _CMYK:
             icc = None
-    return RawPicture(upright(pixels, orientation), icc, exif)
+        nodata = _nodata(page)
+    return RawPicture(upright(pixels, orientation), icc, exif, nodata)
 
 
 def tiff_header(file: BinaryIO, max_pixels: int) -> Header:
@@ -170,6 +171,13 @@ def _unmultiplied(pixels: np.ndarray, extra: tuple[int, ...]) -> np.ndarray:
     full = np.clip(np.divide(colour, share, out=np.zeros(colour.shape), where=share > 0), 0, opaque)
     full = full if pixels.dtype.kind == "f" else np.rint(full)
     return np.concatenate([full.astype(pixels.dtype), alpha], axis=2)
+
+
+def _nodata(page: Any) -> float | None:
+    """The number that means "no data", as GDAL writes it (tag 42113)."""
+    with suppress(ValueError, TypeError):
+        return float(str(page.tags.valueof(42113)).strip("\0 "))
+    return None
 
 
 def _metadata(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
