@@ -16,7 +16,7 @@ from lure_cli.core.images.decode import Decoded, decode
 from lure_cli.core.images.encode import encode
 from lure_cli.core.images.formats import check_output
 from lure_cli.core.images.guards import CONVERT, FLATTEN, MAX_PIXELS, name_errors, open_image
-from lure_cli.core.images.value_range import ValueRange, full_range, to_unit
+from lure_cli.core.images.value_range import ValueRange, apply_range, full_range, resolve_range, to_unit
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -133,8 +133,15 @@ def read_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray
     return pixels
 
 
-def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read one still image as it is stored, of any type of number: (H, W, 1) if grey, (H, W, 3) if colour.
+def read_levels(path: Path, value_range: ValueRange, *, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, str | None]:
+    """Read one still image to measure it on the range on which it is fused.
+
+    Args:
+        path, value_range, max_pixels: as `read_picture`.
+
+    Returns:
+        (H, W, 1) if grey, (H, W, 3) if colour: uint8 or uint16 as stored where that is the full range, else mapped to
+        0..65535; and then how.
 
     Raises:
         LureError: as `read_picture`; also transparent images.
@@ -142,6 +149,22 @@ def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     with name_errors(path):
         stored = _decode(path, max_pixels)
         if stored.alpha is not None:
+            raise LureError("has transparent pixels", FLATTEN)
+        resolved, mapping, _ = resolve_range([stored.pixels], value_range, stored.nodata)
+        if mapping is None and stored.pixels.dtype in ("uint8", "uint16"):
+            return stored.pixels, None
+        return quantised(apply_range(stored.pixels, resolved), 16), mapping
+
+
+def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS, drop_alpha: bool = False) -> np.ndarray:
+    """Read one still image as it is stored, of any type of number: (H, W, 1) if grey, (H, W, 3) if colour.
+
+    Raises:
+        LureError: as `read_picture`; also transparent images, unless their alpha is dropped.
+    """
+    with name_errors(path):
+        stored = _decode(path, max_pixels)
+        if stored.alpha is not None and not drop_alpha:
             raise LureError("has transparent pixels", FLATTEN)
     return stored.pixels
 
