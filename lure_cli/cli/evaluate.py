@@ -37,6 +37,10 @@ def evaluate(
     common: Annotated[
         bool, typer.Option("--common", help="Score on the images that all methods have, if one lacks some.")
     ] = False,
+    ir_range: Annotated[
+        str, typer.Option(help="What of the infrared's numbers is black and white; as it was given to `lure fuse`.")
+    ] = "auto",
+    vis_range: Annotated[str, typer.Option(help="The same for the visible's numbers.")] = "auto",
     jobs: Annotated[int, typer.Option(help="Processes; 0 means one a core.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the table.")] = False,
     csv: Annotated[
@@ -82,6 +86,8 @@ def evaluate(
             clean_vis=clean_vis,
             common=common,
             jobs=jobs,
+            ir_range=ir_range,
+            vis_range=vis_range,
         )
     )
     if plots:
@@ -105,7 +111,9 @@ def evaluate(
         if markdown:
             write_text(markdown, results.to_markdown())
         if html:
-            write_text(html, to_html(evaluation, lambda index, which: task.picture(evaluation, index, which)))
+            write_text(
+                html, to_html(evaluation, lambda index, which: task.picture(evaluation, index, which, plan.options))
+            )
         if plots:
             write_plots(evaluation, plots)
     for error in evaluation.failed:

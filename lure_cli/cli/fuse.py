@@ -14,16 +14,16 @@ from lure_cli.errors import LureError
 
 
 def fuse(
+    vis: Annotated[
+        str, typer.Option(help="Visible image, folder, pattern or -; or clip, camera or URL.", rich_help_panel=o.INPUT)
+    ],
     ir: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Infrared image, folder, pattern in quotes or - (standard input); or clip, camera or URL.",
             rich_help_panel=o.INPUT,
         ),
-    ],
-    vis: Annotated[
-        str, typer.Option(help="Visible image, folder, pattern or -; or clip, camera or URL.", rich_help_panel=o.INPUT)
-    ],
+    ] = None,
     prompt: Annotated[
         str | None,
         typer.Option(
@@ -99,6 +99,8 @@ def fuse(
     pair_file: Annotated[
         Path | None, typer.Option(help="For csv: a file with the columns ir,vis[,name].", rich_help_panel=o.PAIRING)
     ] = None,
+    vis_range: o.VisRange = "auto",
+    alpha: o.Alpha = "keep",
     ir_range: o.IrRange = "auto",
     resize_ir: o.ResizeIr = False,
     align: Annotated[
@@ -169,6 +171,10 @@ def fuse(
 
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
+    if ir is None:
+        if alpha != "ir":
+            raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
+        ir = vis
     if quiet:
         no_progress_bars()
     by = pair or ("regex" if pair_regex is not None else "csv" if pair_file is not None else "stem")
@@ -185,7 +191,13 @@ def fuse(
         strength_vis=strength_vis,
         pairing=Pairing(by, pair_regex, pair_file, recursive),  # type: ignore[arg-type]  # checked there
         read=ReadOptions(
-            ir_range=ir_range, resize_ir=resize_ir, align=align, align_once=align_once, max_pixels=max_pixels
+            ir_range=ir_range,
+            vis_range=vis_range,
+            alpha=alpha,
+            resize_ir=resize_ir,
+            align=align,
+            align_once=align_once,
+            max_pixels=max_pixels,
         ),
         bits=bits,
         weights=weights,

@@ -42,6 +42,19 @@ IrRange = Annotated[
         rich_help_panel=THERMAL,
     ),
 ]
+VisRange = Annotated[
+    str,
+    typer.Option(
+        help="The same for the visible's numbers; auto finds the 10, 12 or 14 bits of a camera in 16.",
+        rich_help_panel=INPUT,
+    ),
+]
+Alpha = Annotated[
+    str,
+    typer.Option(
+        help="Transparency of the visible image: keep, drop, or ir: it is the infrared image.", rich_help_panel=INPUT
+    ),
+]
 ResizeIr = Annotated[
     bool,
     typer.Option(

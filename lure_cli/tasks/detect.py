@@ -61,9 +61,10 @@ def detect(options: DetectOptions) -> Iterator[Judgement]:
         paths += inside
     detector = shipped_detector()
     channels: Literal[1, 3] = 1 if options.modality == "ir" else 3
+    value_range = ValueRange(modality="ir" if channels == 1 else "vis")
     for path in paths:
         try:
-            picture = read_picture(path, channels=channels, value_range=ValueRange() if channels == 1 else None)
+            picture = read_picture(path, channels=channels, value_range=value_range)
             yield Judgement(path, detector.detect(picture.x, options.modality))
         except LureError as error:
             yield Judgement(path, error=error)

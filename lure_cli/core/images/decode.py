@@ -24,7 +24,7 @@ class Decoded:
     Attributes:
         pixels: (H, W, 1) if grey, (H, W, 3) if colour; any integer or float type, in the machine's byte order.
         alpha: (H, W, 1) of the same type; None if there is none or all of it is opaque.
-        icc, exif, georeference: as `RawPicture`.
+        icc, exif, georeference, nodata: as `RawPicture`.
     """
 
     pixels: np.ndarray
@@ -32,6 +32,7 @@ class Decoded:
     icc: bytes | None
     exif: bytes | None
     georeference: Georeference | None = None
+    nodata: float | None = None
 
 
 def decode(file: BinaryIO, max_pixels: int) -> Decoded:
@@ -52,4 +53,4 @@ def decode(file: BinaryIO, max_pixels: int) -> Decoded:
             pixels, alpha = np.ascontiguousarray(pixels[..., :-1]), pixels[..., -1:]
             if (alpha == opaque_value(alpha.dtype)).all():
                 alpha = None
-    return Decoded(pixels, alpha, raw.icc, raw.exif, raw.georeference)
+    return Decoded(pixels, alpha, raw.icc, raw.exif, raw.georeference, raw.nodata)

@@ -17,7 +17,7 @@ from lure_cli.core.images.encode import encode
 from lure_cli.core.images.formats import check_output
 from lure_cli.core.images.guards import CONVERT, FLATTEN, MAX_PIXELS, name_errors, open_image
 from lure_cli.core.images.stored import Georeference
-from lure_cli.core.images.value_range import ValueRange, full_range, to_unit
+from lure_cli.core.images.value_range import ValueRange, apply_range, full_range, resolve_range, to_unit
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class Picture:
         colour: whether the stored pixels differ between channels anywhere.
         bits: as stored, 8 (or fewer), 16 or 32 (also floats of any size).
         mapping: how the file's numbers became 0 to 1 where that is not their full range, for example
-            "7100..9230 of 16 bits -> 0..1 (percentiles 0.5 and 99.5)".
+            "7100..9230 of 16 bits -> 0..1 (percentiles 0.5 and 99.5)", and which pixels are invalid.
+        invalid: how many pixels hold no measurement; they are black.
     """
 
     x: np.ndarray
@@ -60,6 +61,7 @@ class Picture:
     colour: bool
     bits: int
     mapping: str | None
+    invalid: int = 0
 
 
 def read_picture(
@@ -86,23 +88,22 @@ def read_picture(
         main image is read.
 
     Raises:
-        LureError: the file is missing, unreadable, damaged, too large, no such image, holds several frames, numbers
-            that are not finite, or floats outside [0, 1] without a range that says what they are.
+        LureError: the file is missing, unreadable, damaged, too large, no such image, holds several frames, no finite
+            number, or floats outside [0, 1] without a range that says what they are.
     """
     import numpy as np
 
     with name_errors(name or ("standard input" if isinstance(source, bytes) else source)):
         stored = _decode(source, max_pixels)
         pixels, alpha = stored.pixels, stored.alpha
-        x, mapping = to_unit(pixels, value_range or ValueRange("full"))
+        x, mapping, invalid = to_unit(pixels, value_range or ValueRange("full"), stored.nodata)
         opacity = None if alpha is None else full_range(alpha)
     bits = 32 if pixels.dtype.kind == "f" else 8 * pixels.dtype.itemsize
     colour = pixels.shape[2] == 3 and bool(
         np.any(pixels[..., 0] != pixels[..., 1]) or np.any(pixels[..., 1] != pixels[..., 2])
     )
-    return Picture(
-        to_channels(x, channels), opacity, Metadata(stored.icc, stored.exif, stored.georeference), colour, bits, mapping
-    )
+    metadata = Metadata(stored.icc, stored.exif, stored.georeference)
+    return Picture(to_channels(x, channels), opacity, metadata, colour, bits, mapping, invalid)
 
 
 def read_image(path: str | Path, *, channels: Literal[1, 3], max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -136,8 +137,15 @@ def read_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray
     return pixels
 
 
-def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read one still image as it is stored, of any type of number: (H, W, 1) if grey, (H, W, 3) if colour.
+def read_levels(path: Path, value_range: ValueRange, *, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, str | None]:
+    """Read one still image to measure it on the range on which it is fused.
+
+    Args:
+        path, value_range, max_pixels: as `read_picture`.
+
+    Returns:
+        (H, W, 1) if grey, (H, W, 3) if colour: uint8 or uint16 as stored where that is the full range, else mapped to
+        0..65535; and then how.
 
     Raises:
         LureError: as `read_picture`; also transparent images.
@@ -145,6 +153,22 @@ def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     with name_errors(path):
         stored = _decode(path, max_pixels)
         if stored.alpha is not None:
+            raise LureError("has transparent pixels", FLATTEN)
+        resolved, mapping, _ = resolve_range([stored.pixels], value_range, stored.nodata)
+        if mapping is None and stored.pixels.dtype in ("uint8", "uint16"):
+            return stored.pixels, None
+        return quantised(apply_range(stored.pixels, resolved), 16), mapping
+
+
+def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS, drop_alpha: bool = False) -> np.ndarray:
+    """Read one still image as it is stored, of any type of number: (H, W, 1) if grey, (H, W, 3) if colour.
+
+    Raises:
+        LureError: as `read_picture`; also transparent images, unless their alpha is dropped.
+    """
+    with name_errors(path):
+        stored = _decode(path, max_pixels)
+        if stored.alpha is not None and not drop_alpha:
             raise LureError("has transparent pixels", FLATTEN)
     return stored.pixels
 

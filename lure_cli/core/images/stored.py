@@ -42,9 +42,11 @@ class RawPicture(NamedTuple):
         icc: the embedded colour profile; None for what was converted to sRGB on the way.
         exif: what is worth keeping, from `Exif\\0\\0` on, without an orientation to apply.
         georeference: where on earth the picture lies, of a GeoTIFF.
+        nodata: the number that means "no data", if the file names one.
     """
 
     pixels: np.ndarray
     icc: bytes | None
     exif: bytes | None
     georeference: Georeference | None = None
+    nodata: float | None = None

@@ -64,7 +64,8 @@ def decode_tiff(file: BinaryIO, max_pixels: int) -> RawPicture:
         georeference = _read_georeference(page)
         if georeference and orientation in range(2, 9):
             georeference = {}  # it was that of the picture as it lay
-    return RawPicture(upright(pixels, orientation), icc, exif, georeference=georeference)
+        nodata = _read_nodata(page)
+    return RawPicture(upright(pixels, orientation), icc, exif, georeference, nodata)
 
 
 def tiff_header(file: BinaryIO, max_pixels: int) -> Header:
@@ -183,6 +184,13 @@ def _is_lossless(data: bytes) -> bool:
             return True
         at += 2 + max(int.from_bytes(data[at + 2 : at + 4], "big"), 2)
     return False
+
+
+def _read_nodata(page: Any) -> float | None:
+    """The number that means "no data", as GDAL writes it (tag 42113)."""
+    with suppress(ValueError, TypeError):
+        return float(str(page.tags.valueof(42113)).strip("\0 "))
+    return None
 
 
 def _read_exif(file: BinaryIO) -> bytes | None:

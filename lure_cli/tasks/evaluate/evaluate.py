@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from lure_cli.core import metrics
 
 
+_Measured = tuple[dict[str, dict[str, float]], list[Path], dict[Path, str]]
+
+
 @dataclass(frozen=True)
 class Plan:
     """An evaluation whose files have been found. `notes` name those that take no part."""
@@ -46,6 +49,7 @@ def plan_evaluation(options: EvaluateOptions) -> Plan:
     from lure_cli.core.metrics.baselines import BASELINES
 
     check_convention(options.convention)
+    options.ranges()
     if options.jobs < 0:
         raise LureError(f"{options.jobs} processes cannot be", "give --jobs 1 or more, or 0 for all cores")
     for one, other, names in (
@@ -79,12 +83,14 @@ def evaluate(plan: Plan, progress: Callable[[], None] | None = None) -> Evaluati
     measured: dict[str, dict[str, dict[str, float]]] = {}
     failed: dict[str, LureError] = {}
     deep: list[Path] = []
+    mappings: dict[Path, str] = {}
     for name, result in _map(_measure_image, [(files, plan) for files in plan.images], plan.options.jobs):
         if isinstance(result, LureError):
             failed[name] = result
         else:
-            measured[name], of_16_bits = result
+            measured[name], of_16_bits, of_sources = result
             deep += of_16_bits
+            mappings |= of_sources
         if progress:
             progress()
     images = tuple(files for files in plan.images if files.name in measured)
@@ -102,6 +108,10 @@ def evaluate(plan: Plan, progress: Callable[[], None] | None = None) -> Evaluati
             f"{count} files have 16 bits (first: {files[0]}): 65535 counts as 255, fractions are kept, and histograms"
             " have 256 levels of that range"
         )
+    if mappings:
+        count, path = len(mappings), min(mappings)
+        sources = "1 source is" if count == 1 else f"{count} sources are"
+        notes.append(f"{sources} mapped as `lure fuse` does it (first: {path}: {mappings[path]})")
     return Evaluation(
         convention=plan.options.convention,
         columns=tuple(columns),
@@ -135,15 +145,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _measure_image(files: ImageFiles, plan: Plan) -> tuple[dict[str, dict[str, float]], list[Path]] | LureError:
-    """method -> column -> value, and the files of 16 bits."""
+def _measure_image(files: ImageFiles, plan: Plan) -> _Measured | LureError:
+    """method -> column -> value, the files of 16 bits, and how sources were mapped."""
     try:
         return _measure(files, plan)
     except LureError as error:
         return error
 
 
-def _measure(files: ImageFiles, plan: Plan) -> tuple[dict[str, dict[str, float]], list[Path]]:
+def _measure(files: ImageFiles, plan: Plan) -> _Measured:
     from lure_cli.core import metrics
     from lure_cli.core.images.picture import read_pixels
 
@@ -156,7 +166,13 @@ def _measure(files: ImageFiles, plan: Plan) -> tuple[dict[str, dict[str, float]]
         "baseline_vis": files.vis if plan.baselines else None,
     }
     paths = {side: path for side, path in scored.items() if path is not None}
-    pixels = {path: read_pixels(path) for path in {*paths.values(), *files.fused.values()}}
+    pixels: dict[Path, np.ndarray] = {}
+    mappings: dict[Path, str] = {}
+    for side, path in paths.items():
+        if side != "reference" and path not in pixels:
+            pixels[path], mapping = _read_source(path, plan.options, infrared=side.endswith("ir"))
+            mappings |= {path: mapping} if mapping else {}
+    pixels |= {path: read_pixels(path) for path in {*paths.values(), *files.fused.values()} - pixels.keys()}
     _check_sizes(pixels, files)
     of = {side: pixels[path] for side, path in paths.items()}
     ir, vis = (metrics.to_grey(of[side], convention) if side in of else None for side in ("ir", "vis"))
@@ -168,7 +184,15 @@ def _measure(files: ImageFiles, plan: Plan) -> tuple[dict[str, dict[str, float]]
             if column.metric.kind == "reference":
                 values[column.name] = column.metric.compute(fused, of["reference"])
         by_method[method] = values
-    return by_method, [path for path, x in pixels.items() if x.dtype == "uint16"]
+    return by_method, [path for path, x in pixels.items() if x.dtype == "uint16" and path not in mappings], mappings
+
+
+def _read_source(path: Path, options: EvaluateOptions, *, infrared: bool) -> tuple[np.ndarray, str | None]:
+    """A source as it is fused; see `read_levels`."""
+    from lure_cli.core.images.picture import read_levels
+
+    ir_range, vis_range = options.ranges()
+    return read_levels(path, ir_range if infrared else vis_range)
 
 
 def _baseline(method: str, of: Mapping[str, np.ndarray], convention: Any) -> np.ndarray:
@@ -193,27 +217,35 @@ def _check_sizes(pixels: Mapping[Path, np.ndarray], files: ImageFiles) -> None:
             )
 
 
-def picture(evaluation: Evaluation, index: int, which: str) -> np.ndarray | None:
+def picture(evaluation: Evaluation, index: int, which: str, options: EvaluateOptions) -> np.ndarray | None:
     """The pixels behind a thumbnail: uint8 (H, W, 3).
 
     Args:
         evaluation: the evaluation.
         index: of the image.
         which: `infrared`, `visible` (as given, or the clean ones) or a method's name.
+        options: those of the evaluation.
 
     Returns:
         None where there is no such image, for example no infrared.
     """
     import numpy as np
 
-    from lure_cli.core.images.picture import read_image, read_pixels
+    from lure_cli.core.images.picture import read_image, to_channels
+    from lure_cli.core.metrics import to_scale
 
     files = evaluation.images[index]
     sides = {"infrared": files.ir or files.clean_ir, "visible": files.vis or files.clean_vis}
-    path = sides.get(which) or files.fused.get(which)
+    path = sides.get(which)
     if path is not None:
+        x = to_scale(_read_source(path, options, infrared=which == "infrared")[0])
+        return np.rint(to_channels(x, 3)).astype(np.uint8)
+    if (path := files.fused.get(which)) is not None:
         return np.rint(read_image(path, channels=3) * 255).astype(np.uint8)
     if which in sides or files.ir is None or files.vis is None:
         return None
-    of = {"baseline_ir": read_pixels(files.ir), "baseline_vis": read_pixels(files.vis)}
+    of = {
+        "baseline_ir": _read_source(files.ir, options, infrared=True)[0],
+        "baseline_vis": _read_source(files.vis, options, infrared=False)[0],
+    }
     return np.repeat(_baseline(which, of, evaluation.convention)[..., None], 3, axis=2)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
+from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import list_images
 from lure_cli.tasks.paths.pairing import pair_stem
@@ -47,6 +48,12 @@ class EvaluateOptions:
     clean_vis: Path | None = None
     common: bool = False
     jobs: int = 0
+    ir_range: str = "auto"
+    vis_range: str = "auto"
+
+    def ranges(self) -> tuple[ValueRange, ValueRange]:
+        """Which numbers of infrared and visible sources are black and white; LureError if that is not understood."""
+        return parse_range(self.ir_range), parse_range(self.vis_range, "vis")
 
 
 def parse_fused(values: Sequence[str]) -> tuple[tuple[str, Path], ...]:

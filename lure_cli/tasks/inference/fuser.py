@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.loading import load
@@ -108,26 +110,33 @@ class Fuser:
         strength: float = 1.0,
         strength_ir: float | None = None,
         strength_vis: float | None = None,
+        ir_range: str = "auto",
+        vis_range: str = "auto",
     ) -> np.ndarray:
         """Fuse one registered pair.
 
         Args:
-            ir: infrared image: a file (its numbers are read as `ValueRange` says of `auto`), or an array (H, W),
-                (H, W, 1) or (H, W, 3), uint8, uint16, or float in [0, 1]; colour is reduced to luma.
+            ir: infrared image: a file, or an array (H, W), (H, W, 1) or (H, W, 3) of integers or floats, which is
+                treated as a file of the same numbers; also a masked array (what is masked is invalid, and black), a
+                nested list, a tensor of such a shape or a PIL image. Colour is reduced to luma.
             vis: visible image of the same size, in the same forms, colour or grey.
             prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
                 means nothing is: plain fusion. "auto": both images are examined, see `detect`.
             prompt_ir, prompt_vis: what is wrong with that image; each replaces what `prompt` says about it.
             strength: how much of the restoration is done, 0 (none, plain fusion) to 2 (beyond what is asked for).
             strength_ir, strength_vis: the same for that image alone; each replaces `strength`.
+            ir_range, vis_range: which numbers of either image become black and white, as the options of `lure fuse`:
+                `auto`, `full`, `percentile`, `percentile:LO,HI` or `MIN,MAX`; see `ValueRange`.
 
         Returns:
             float32 (H, W, 3) in [0, 1]; grey (three equal planes) if the visible image is.
 
         Raises:
-            LureError: an unreadable file, sizes that differ, or a prompt that is not understood.
+            LureError: an unreadable file, what is no image, sizes that differ, or a prompt or a range that is not
+                understood. Pixels that are invalid (NaN, "no data") are black, with a UserWarning that counts them.
         """
         request = request_of(prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis)
+        request = replace(request, ir_range=parse_range(ir_range), vis_range=parse_range(vis_range, "vis"))
         return self.fuse_request(ir, vis, request).picture
 
     def batch(
@@ -182,17 +191,20 @@ class Fuser:
         strength_ir: float | None = None,
         strength_vis: float | None = None,
         check_every: int = CHECK_EVERY,
+        ir_range: str = "auto",
+        vis_range: str = "auto",
     ) -> Iterator[np.ndarray]:
         """Fuse a stream of registered pairs, one by one and lazily; the next pair is read while one is computed.
 
         Args:
             irs, viss: anything that gives one image after another (a camera loop, a list of files), in the forms of
-                `__call__`; it ends with the shorter one. They are asked in another thread. The range of infrared files
-                is set by the first one.
+                `__call__`; it ends with the shorter one. They are asked in another thread. The range of the infrared
+                is set by the first one; that of the visible grows with the numbers.
             prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis: as calling the fuser, for all pairs.
                 "auto": examined at the start and at every `check_every`-th pair; the prompt changes where two looks in
                 a row agree, and the pictures go over to it smoothly.
             check_every: see there.
+            ir_range, vis_range: as calling the fuser.
 
         Returns:
             An iterator over float32 (H, W, 3) in [0, 1]; giving it up early (or its `close()`) ends the work.
@@ -203,16 +215,17 @@ class Fuser:
         request = request_of(prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis)
         if check_every < 1:
             raise LureError(f"check_every={check_every} is no number of pairs", "give a number from 1 on")
-        return fuse_stream(self, load_pairs(irs, viss), request, check_every, write=lambda fused: fused.picture)
+        pairs = load_pairs(irs, viss, parse_range(ir_range), parse_range(vis_range, "vis"))
+        return fuse_stream(self, pairs, request, check_every, write=lambda fused: fused.picture)
 
     def fuse(self, ir: Source, vis: Source, prompt: Prompt) -> np.ndarray:
         """As calling it, for a prompt that is already understood."""
-        return self.fuse_request(ir, vis, Request(prompt)).picture
+        return self.fuse_request(ir, vis, Request(prompt, vis_range=ValueRange(modality="vis"))).picture
 
     def fuse_request(self, ir: Source, vis: Source, request: Request) -> ModelOutput:
         """As calling it, for a request that is already understood; also gives the prompt that was used, and what was
         found in each image that was examined."""
-        x_ir, x_vis = self.tensor(ir, 1), self.tensor(vis, 3)
+        x_ir, x_vis = self.tensor(ir, 1, request.ir_range), self.tensor(vis, 3, request.vis_range)
         if x_ir.shape[2:] != x_vis.shape[2:]:
             (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
             raise LureError(
@@ -263,7 +276,12 @@ class Fuser:
         return {m: detector.detect(to_array(images[m]), m) for m in request.auto}
 
     def restore(
-        self, image: Source, modality: Modality, prompt: str | None = None, strength: float = 1.0
+        self,
+        image: Source,
+        modality: Modality,
+        prompt: str | None = None,
+        strength: float = 1.0,
+        value_range: str = "auto",
     ) -> np.ndarray:
         """Restore one image, without fusing.
 
@@ -271,6 +289,7 @@ class Fuser:
             image: in the forms that calling the fuser takes.
             modality: what it shows.
             prompt, strength: as calling the fuser, about this image.
+            value_range: as `ir_range` and `vis_range` there.
 
         Returns:
             float32 in [0, 1], (H, W, 3) for `vis` (grey if the image is), (H, W, 1) for `ir`.
@@ -278,13 +297,15 @@ class Fuser:
         Raises:
             LureError: as calling the fuser; also weights that only fuse (ONNX files).
         """
-        return self.restore_request(image, modality, request_of_one(modality, prompt, strength)).picture
+        numbers = parse_range(value_range, modality)
+        request = replace(request_of_one(modality, prompt, strength), ir_range=numbers, vis_range=numbers)
+        return self.restore_request(image, modality, request).picture
 
     def restore_request(self, image: Source, modality: Modality, request: Request) -> ModelOutput:
         """As `restore`, for a request that is already understood; gives the same as `fuse_request`."""
         from lure_cli.core.model.tiling import restore_tiled, tile_side
 
-        x = self.tensor(image, 1 if modality == "ir" else 3)
+        x = self.tensor(image, 1, request.ir_range) if modality == "ir" else self.tensor(image, 3, request.vis_range)
         findings = self._examine({modality: x}, request)
         prompt = with_findings(request.prompt, findings)
         strength = request.strength_ir if modality == "ir" else request.strength_vis
@@ -318,9 +339,9 @@ class Fuser:
     def _text(self, *names: tuple[str, ...]) -> torch.Tensor:
         return self.text.encode(names).to(self.device)
 
-    def tensor(self, source: Source, channels: Literal[1, 3]) -> torch.Tensor:
-        """An image as the model takes it: (1, C, H, W) float32 in [0, 1], on the fuser's device."""
-        return to_tensor(source, channels, self.device)
+    def tensor(self, source: Source, channels: Literal[1, 3], value_range: ValueRange | None = None) -> torch.Tensor:
+        """An image as the model takes it: (1, C, H, W) float32 in [0, 1], on the fuser's device; see `to_tensor`."""
+        return to_tensor(source, channels, self.device, value_range)
 
 
 def _for_each(texts: str | Sequence[str | None] | None, count: int) -> list[str | None]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lure_cli.core.images.picture import Metadata, Picture
+    from lure_cli.core.pixels import Modality
     from lure_cli.core.registration.alignment import Alignment
 
 STANDARD_BYTES = 1 << 30
@@ -29,7 +30,9 @@ STANDARD_BYTES = 1 << 30
 class ReadOptions:
     """How the sources are read.
 
-    ir_range: how the infrared's numbers are mapped to [0, 1]; see `lure_cli.core.images.value_range.ValueRange`.
+    ir_range, vis_range: how the numbers of either image are mapped to [0, 1]; see
+        `lure_cli.core.images.value_range.ValueRange`.
+    alpha: of a visible image with transparency: `keep` it in the result, `drop` it, or `ir`: it is the infrared image.
     resize_ir: bring an infrared of another size to that of the visible, instead of refusing it.
     align: register the infrared to the visible: `auto` (shift, rotation, scale), `affine`, or `none`.
     align_once: one transform for all pairs, estimated on some of them: for cameras that are fixed to each other.
@@ -37,39 +40,44 @@ class ReadOptions:
     """
 
     ir_range: str = "auto"
+    vis_range: str = "auto"
+    alpha: str = "keep"
     resize_ir: bool = False
     align: str = "none"
     align_once: bool = False
     max_pixels: int = 200_000_000
 
-    def check(self) -> ValueRange:
-        """The parsed range; LureError on options that cannot be meant."""
+    def check(self) -> tuple[ValueRange, ValueRange]:
+        """The parsed ranges of infrared and visible; LureError on options that cannot be meant."""
+        if self.alpha not in ("keep", "drop", "ir"):
+            raise LureError(f"--alpha {self.alpha} is not known", "use keep, drop or ir")
         if self.align not in ("none", *MODELS):
             raise LureError(f"--align {self.align} is not known", "use auto, affine or none")
         if self.align_once and self.align == "none":
             raise LureError("--align-once needs --align", "give --align auto or --align affine as well")
         if self.max_pixels < 1:
             raise LureError(f"--max-pixels {self.max_pixels} leaves no image", "give the largest width x height")
-        return parse_range(self.ir_range)
+        return parse_range(self.ir_range), parse_range(self.vis_range, "vis")
 
 
 @dataclass(frozen=True)
 class Note:
     """Something about a pair that its owner may want to know; notes of one kind say the same of several pairs."""
 
-    kind: Literal["swapped", "colour", "range", "resized", "aligned", "rig", "georeference"]
+    kind: Literal["swapped", "colour", "range", "alpha", "resized", "aligned", "rig", "georeference"]
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     """What is read beside the pixels. Transparency and metadata, of a pair those of the visible image, go into the
-    result; `seconds` is how long it took."""
+    result; `invalid` counts the pixels without a measurement, by modality; `seconds` is how long it took."""
 
     alpha: np.ndarray | None
     metadata: Metadata
     notes: tuple[Note, ...] = ()
     alignment: Alignment | None = None
+    invalid: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -89,31 +97,56 @@ class SingleInput(Inputs):
     x: np.ndarray
 
 
-def read_single(path: Path, modality: str, options: ReadOptions) -> SingleInput:
+def read_single(path: Path, modality: Modality, options: ReadOptions) -> SingleInput:
     """Read and map one image.
 
     Args:
         path: the file; `-` is standard input.
         modality: `ir` or `vis`.
-        options: the range (of infrared ones) and the largest size.
+        options: the range, the alpha and the largest size.
 
     Raises:
         LureError: a file that cannot be read.
     """
     infrared = modality == "ir"
-    picture = _read(path, 1 if infrared else 3, options, options.check() if infrared else None)
-    notes = _notes(picture, path) if infrared else ()
-    return SingleInput(picture.x, alpha=picture.alpha, metadata=picture.metadata, notes=notes)
+    ir_range, vis_range = options.check()
+    picture = _read(path, 1 if infrared else 3, options, ir_range if infrared else vis_range)
+    if infrared and options.alpha == "ir":
+        picture = _of_alpha(picture, path)
+    alpha = picture.alpha if options.alpha == "keep" else None
+    notes = _notes(picture, path, "ir" if infrared else "vis", options)
+    invalid: dict[str, int] = {modality: picture.invalid} if picture.invalid else {}
+    return SingleInput(picture.x, alpha=alpha, metadata=picture.metadata, notes=tuple(notes), invalid=invalid)
 
 
-def _notes(ir: Picture, path: Path) -> tuple[Note, ...]:
-    """What was done to an infrared image when it was read."""
+def _notes(picture: Picture, path: Path, modality: Modality, options: ReadOptions) -> list[Note]:
+    """What was done to an image when it was read, and what is odd about it."""
     notes = []
-    if ir.colour:
+    if picture.colour and modality == "ir":
         notes.append(Note("colour", f"{path} is in colour: its luma is taken for the infrared image"))
-    if ir.mapping is not None:
-        notes.append(Note("range", f"{path}: {ir.mapping}"))
-    return tuple(notes)
+    if picture.mapping is not None:
+        notes.append(Note("range", f"{path}: {picture.mapping}"))
+    if picture.alpha is not None and options.alpha == "keep" and _is_a_picture(picture.alpha):
+        notes.append(
+            Note(
+                "alpha",
+                f"{path}: its alpha channel looks like a picture of its own, and makes the result transparent; --alpha"
+                " ir takes it for the infrared image, --alpha drop leaves it out",
+            )
+        )
+    return notes
+
+
+def _is_a_picture(alpha: np.ndarray) -> bool:
+    """Whether opacity is neither binary nor mostly full: at least half of all pixels are partly transparent."""
+    return bool(((alpha > 0) & (alpha < 1)).mean() >= 0.5)
+
+
+def _of_alpha(picture: Picture, path: Path) -> Picture:
+    """The alpha channel as a grey picture; LureError if there is none."""
+    if picture.alpha is None:
+        raise LureError(f"{path} has no alpha channel (or an opaque one)", "leave --alpha ir out")
+    return replace(picture, x=picture.alpha, alpha=None, colour=False, mapping=None, invalid=0)
 
 
 def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = None) -> PairInputs:
@@ -127,11 +160,16 @@ def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = No
     Raises:
         LureError: a file that cannot be read, sizes that differ, or an alignment that is not plausible.
     """
-    ir = _read(pair.ir, 1, options, options.check())
-    vis = _read(pair.vis, 3, options, None)
-    notes = list(_notes(ir, pair.ir))
+    ir_range, vis_range = options.check()
+    vis = _read(pair.vis, 3, options, vis_range)
+    if options.alpha == "ir":
+        ir = _of_alpha(vis if pair.ir == pair.vis else _read(pair.ir, 3, options, vis_range), pair.ir)
+    else:
+        ir = _read(pair.ir, 1, options, ir_range)
+    notes = _notes(ir, pair.ir, "ir", options)
     if ir.colour and not vis.colour:
         notes[0] = Note("swapped", f"{pair.ir} is in colour and {pair.vis} is grey: were infrared and visible swapped?")
+    notes += _notes(vis, pair.vis, "vis", options)
     x = ir.x
     (h, w), (hv, wv) = x.shape[:2], vis.x.shape[:2]
     if (h, w) != (hv, wv):
@@ -148,7 +186,14 @@ def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = No
         x, alignment, note = _align(x, vis.x, pair, options, alignment)
         notes.append(note)
     return PairInputs(
-        x, vis.x, ir.bits, alpha=vis.alpha, metadata=vis.metadata, notes=tuple(notes), alignment=alignment
+        x,
+        vis.x,
+        ir.bits,
+        alpha=vis.alpha if options.alpha == "keep" else None,
+        metadata=vis.metadata,
+        notes=tuple(notes),
+        alignment=alignment,
+        invalid={m: p.invalid for m, p in (("ir", ir), ("vis", vis)) if p.invalid},
     )
 
 
@@ -202,7 +247,7 @@ def common_alignment(
     return estimate_once(greys, model=cast(Model, options.align))
 
 
-def _read(path: Path, channels: Literal[1, 3], options: ReadOptions, value_range: ValueRange | None) -> Picture:
+def _read(path: Path, channels: Literal[1, 3], options: ReadOptions, value_range: ValueRange) -> Picture:
     source: Path | bytes = path
     if path == STANDARD:
         source = sys.stdin.buffer.read(STANDARD_BYTES + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -40,8 +40,9 @@ Stop = Callable[[], bool]
 @dataclass(frozen=True)
 class Result(Generic[AnyItem]):
     """What became of one item. `seconds` is the work of reading, computing and writing; size is (width, height) in
-    pixels; `prompt` is the one that was used, `findings` what was found in the images that were examined; `data` is the
-    file's content where it goes to standard output."""
+    pixels; `prompt` is the one that was used, `findings` what was found in the images that were examined; `invalid`
+    counts the pixels without a measurement, by modality; `data` is the file's content where it goes to standard output.
+    """
 
     item: AnyItem
     request: Request
@@ -53,6 +54,7 @@ class Result(Generic[AnyItem]):
     findings: Findings = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     alignment: Alignment | None = None
+    invalid: Mapping[str, int] = field(default_factory=dict)
     data: bytes | None = field(default=None, repr=False)
 
     def record(self) -> dict[str, Any]:
@@ -68,6 +70,8 @@ class Result(Generic[AnyItem]):
             record |= {"detected": {m: [asdict(f) for f in each] for m, each in self.findings.items()}}
         if self.notes:
             record |= {"notes": [note.text for note in self.notes]}
+        if self.invalid:
+            record |= {"invalid": dict(self.invalid)}
         if self.alignment is not None:
             record |= {"alignment": self.alignment.record()}
         if self.error:
@@ -168,6 +172,7 @@ class ImageWorker(Generic[AnyItem, Read]):
             findings=output.findings,
             notes=inputs.notes,
             alignment=inputs.alignment,
+            invalid=inputs.invalid,
         )
         return Computed(output.picture, inputs, result)
 

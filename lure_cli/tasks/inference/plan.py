@@ -22,7 +22,7 @@ from lure_cli.tasks.inference.loading import pick_backend
 from lure_cli.tasks.inference.request import Request, request_of, request_of_one
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, is_many, search
 from lure_cli.tasks.paths.outputs import Item, Names, Naming, check_outputs, folder_of_outputs, output_of
-from lure_cli.tasks.paths.pairing import Pair, Pairing, find_pairs
+from lure_cli.tasks.paths.pairing import FUSED, Pair, Pairing, find_pairs
 from lure_cli.tasks.prompt import read_prompt_file
 from lure_cli.tasks.weights.find import DEFAULT, detector_path, resolve_weights
 from lure_cli.tasks.weights.hub import Notify
@@ -163,11 +163,15 @@ class RestoreOptions(JobOptions):
         if self.ir is not None and self.vis is not None:
             raise LureError("--ir and --vis are two images, but one is restored", "give one; `lure fuse` takes pairs")
         if self.ir is not None:
+            if self.read.vis_range != ReadOptions().vis_range:
+                raise LureError("--vis-range is for visible images", "give --ir-range, or give the image to --vis")
             return "ir", self.ir
         if self.vis is None:
             raise LureError("no image is given", "name it by what it shows: --vis hazy.png, or --ir FOLDER")
-        if self.read != ReadOptions(max_pixels=self.read.max_pixels):
-            raise LureError("--ir-range is for infrared images", "leave it out, or give the image to --ir")
+        if self.read.ir_range != ReadOptions().ir_range:
+            raise LureError("--ir-range is for infrared images", "give --vis-range, or give the image to --ir")
+        if self.read.alpha == "ir":
+            raise LureError("--alpha ir is for infrared images", "give the image to --ir")
         return "vis", self.vis
 
     def requests(self, names: Sequence[str]) -> Sequence[Request]:
@@ -274,11 +278,26 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
         raise LureError(f"engine '{o.engine}' is not known", f"use one of {', '.join(ENGINES)}")
     if o.workers is not None and (o.engine != "ray" or o.workers < 1):
         raise LureError("--workers needs --engine ray and a number from 1 on", "leave it out, or add --engine ray")
-    pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing)
+    in_one = o.read.alpha == "ir" and o.ir == o.vis
+    pairs, unmatched = (_pairs_in_one(o), []) if in_one else find_pairs(o.ir, o.vis, o.output, o.pairing)
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
     _check_types(pairs, o.bits)
     return Plan(o, *plan_job(o, pairs, existing=_existing, limit=o.limit, notify=notify), tuple(unmatched))
+
+
+def _pairs_in_one(o: FuseOptions) -> list[Pair]:
+    """Files that are both images of a pair, the infrared one in their alpha channel."""
+    many = is_many(o.vis)
+    if o.pairing != Pairing(recursive=o.pairing.recursive and many):
+        raise LureError("files that hold both images need no pairing", "leave the options of pairing out")
+    files = [(o.vis, Names(o.vis.stem))]
+    if many:
+        inside = search(o.vis, o.pairing.recursive, folder_of_outputs(o.output, FUSED), IMAGES)
+        files = [(file.path, Names(file.below.stem, file.below.parent.parts)) for file in inside]
+    pairs = [Pair(names.name, path, path, output_of(o.output, names, many, FUSED)) for path, names in files]
+    check_outputs(pairs, (), FUSED)
+    return sorted(pairs, key=lambda pair: pair.name)
 
 
 def plan_restore(options: RestoreOptions, notify: Notify | None = None) -> RestorePlan:

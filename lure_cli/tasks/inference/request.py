@@ -15,11 +15,13 @@ from lure_cli.tasks.prompt import parse_prompt
 if TYPE_CHECKING:
     import numpy as np
 
+    from lure_cli.core.images.value_range import ValueRange
     from lure_cli.core.pixels import Modality
     from lure_cli.core.text.vocabulary import Finding
 
     Source = str | Path | np.ndarray
-    """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float in [0, 1]."""
+    """An image: a file, or an array (H, W), (H, W, 1) or (H, W, 3) of integers or floats; also a masked array (what is
+    masked is invalid), a nested list, a tensor of that shape, or a PIL image."""
     Findings = Mapping[str, tuple[Finding, ...]]
     """What was found in the images that were examined, by modality (`vis`, `ir`)."""
 
@@ -31,12 +33,15 @@ STRONGEST = 2.0
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted of a pair: the prompt, the modalities (`vis`, `ir`) to be examined instead, and the strengths."""
+    """What is wanted of a pair: the prompt, the modalities (`vis`, `ir`) to be examined instead, the strengths,
+    and which numbers of either image are black and white (see `to_tensor` for None)."""
 
     prompt: Prompt = field(default_factory=Prompt)
     auto: tuple[Modality, ...] = ()
     strength_ir: float = 1.0
     strength_vis: float = 1.0
+    ir_range: ValueRange | None = None
+    vis_range: ValueRange | None = None
 
 
 class ModelOutput(NamedTuple):

@@ -8,10 +8,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lure_cli.core.images.picture import read_picture, read_raw, to_channels
-from lure_cli.core.images.value_range import ValueRange, apply_range, resolve_range
+from lure_cli.core.images.colour import opaque_value
+from lure_cli.core.images.guards import name_errors
+from lure_cli.core.images.picture import read_raw, to_channels
+from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.tasks.inference.pipeline import run_pipeline
+from lure_cli.tasks.inference.tensors import StoredArray
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,19 +183,34 @@ def fuse_stream(
     )
 
 
-def load_pairs(irs: Iterable[Source], viss: Iterable[Source]) -> Iterator[tuple[Source, Source, None]]:
-    """Two streams of sources as pairs, up to the end of the shorter one; files are read.
+def load_pairs(
+    irs: Iterable[Source], viss: Iterable[Source], ir_range: ValueRange, vis_range: ValueRange
+) -> Iterator[tuple[Source, Source, None]]:
+    """Two streams of sources as pairs, up to the end of the shorter one; float32 (H, W, 1) and (H, W, 3) in [0, 1].
 
-    Infrared files are mapped as `ValueRange` says of `auto`, by the numbers of the first one: with a range of each
-    file's own the pictures would flicker.
+    With a range of each image's own the pictures would flicker: infrared images are mapped by the numbers of the first
+    one, visible ones by the widest range so far.
     """
-    value_range: ValueRange | None = None
+    of_ir: ValueRange | None = None
+    of_vis: ValueRange | None = None
     for ir, vis in zip(irs, viss, strict=False):
-        if isinstance(ir, (str, Path)):
-            pixels = read_raw(Path(ir))
-            if value_range is None:
-                value_range = resolve_range([pixels], ValueRange())[0]
-            ir = to_channels(apply_range(pixels, value_range), 1)
-        if isinstance(vis, (str, Path)):
-            vis = read_picture(vis, channels=3).x
-        yield ir, vis, None
+        x, y = _stored(ir), _stored(vis)
+        with name_errors(ir if isinstance(ir, (str, Path)) else "the infrared image"):
+            of_ir = of_ir or x.resolve(ir_range)[0]
+            x_ir = to_channels(x.apply(of_ir), 1)
+        with name_errors(vis if isinstance(vis, (str, Path)) else "the visible image"):
+            wider = y.resolve(vis_range)[0]
+            of_vis = wider if of_vis is None or _top(wider, y) > _top(of_vis, y) else of_vis
+            x_vis = to_channels(y.apply(of_vis), 3)
+        yield x_ir, x_vis, None
+
+
+def _stored(source: Source) -> StoredArray:
+    if isinstance(source, (str, Path)):
+        return StoredArray(read_raw(Path(source), drop_alpha=True))
+    return StoredArray.of(source)
+
+
+def _top(value_range: ValueRange, array: StoredArray) -> float:
+    """The number that becomes 1."""
+    return value_range.high if value_range.kind == "values" else opaque_value(array.pixels.dtype)

@@ -92,7 +92,7 @@ def draw_contact_sheet(options: ContactSheetOptions) -> ContactSheet:
         rows: list[tuple[str, list[Image.Image]]] = []
         for files in part:
             try:
-                rows.append((files.name, [_cell(file, kind, options.height) for _, kind, file in _cells(files)]))
+                rows.append((files.name, [_cell(*cell, options.height) for cell in _cells(files)]))
             except LureError as error:
                 failed.append(error)
         if rows:
@@ -148,11 +148,11 @@ def _cells(files: ImageFiles) -> Iterator[tuple[str, Literal[1, 3], Path]]:
         yield "reference", 3, files.reference
 
 
-def _cell(path: Path, channels: Literal[1, 3], height: int) -> Image.Image:
+def _cell(column: str, channels: Literal[1, 3], path: Path, height: int) -> Image.Image:
     from PIL import Image
 
-    thermal = ValueRange() if channels == 1 else None
-    pixels = quantised(read_picture(path, channels=channels, value_range=thermal).x, 8)
+    ranges = {"infrared": ValueRange(), "visible": ValueRange(modality="vis")}  # as they are fused
+    pixels = quantised(read_picture(path, channels=channels, value_range=ranges.get(column)).x, 8)
     image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels).convert("RGB")
     width = min(max(1, round(image.width * height / image.height)), 8 * height)  # of a mere line, its shape is lost
     return image.resize((width, height), Image.Resampling.LANCZOS)

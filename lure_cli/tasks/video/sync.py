@@ -84,6 +84,7 @@ class FramePairs:
     left: dict[str, int] = field(default_factory=dict, init=False)
     apart: str | None = field(default=None, init=False)
     alignment: Alignment | None = field(default=None, init=False)
+    _vis_range: ValueRange = field(default=ValueRange("full"), init=False)
 
     def __post_init__(self) -> None:
         live = self.ir.info.live or self.vis.info.live
@@ -146,7 +147,7 @@ class FramePairs:
         if not head:
             raise LureError(self._why_nothing(), "check that both are whole and show the same time")
         self._check_sizes(head[0][0].pixels, head[0][1].pixels)
-        wanted = self.options.check()
+        wanted, vis_wanted = self.options.check()
         deep = head[0][0].pixels.dtype != "uint8"
         by_content = wanted.kind == "percentile" or (wanted.kind == "auto" and deep)
         align = self.options.align != "none"
@@ -154,9 +155,11 @@ class FramePairs:
         if not live and (by_content or align):
             irs = self.ir.sample(SAMPLES) or irs
         try:
-            self._range, mapping = resolve_range(irs, wanted)
+            self._range, mapping, _ = resolve_range(irs, wanted)
         except LureError as error:
             raise LureError(f"{self.ir.source}: {error.message}", error.hint) from error
+        if isinstance(self.vis, PictureFolder) and head[0][1].pixels.dtype != "uint8":
+            self._map_visible(vis_wanted)
         if self.ir.coloured:
             first = head[0][1].pixels
             grey = first.shape[2] == 1 or (first.dtype == "uint8" and not is_coloured(first))
@@ -169,6 +172,15 @@ class FramePairs:
         if align:
             viss = [pair[1].pixels for pair in head] if live else self.vis.sample(SAMPLES)
             self._align(irs, viss)
+
+    def _map_visible(self, wanted: ValueRange) -> None:
+        """Settle which numbers of numbered pictures are black and white; those of videos use their full range."""
+        try:
+            self._vis_range, mapping, _ = resolve_range(self.vis.sample(SAMPLES), wanted)
+        except LureError as error:
+            raise LureError(f"{self.vis.source}: {error.message}", error.hint) from error
+        if mapping is not None:
+            self.notes.append(f"{self.vis.source}: {mapping}, for the whole clip")
 
     def _check_sizes(self, ir: np.ndarray, vis: np.ndarray) -> None:
         (h, w), (hv, wv) = ir.shape[:2], vis.shape[:2]
@@ -187,7 +199,8 @@ class FramePairs:
 
         size = viss[0].shape[1::-1]
         pairs = [
-            (self._infrared(i, size), to_channels(_visible(v, unit=True), 1)) for i, v in zip(irs, viss, strict=False)
+            (self._infrared(i, size), to_channels(_visible(v, self._vis_range, unit=True), 1))
+            for i, v in zip(irs, viss, strict=False)
         ]
         try:
             self.alignment = estimate_once(pairs, model=cast(Model, self.options.align))
@@ -212,7 +225,7 @@ class FramePairs:
             except LureError as error:
                 raise LureError(f"{self.ir.source}, frame {ir.number}: {error.message}", error.hint) from error
             self.taken += 1
-            yield x, _visible(vis.pixels), vis
+            yield x, _visible(vis.pixels, self._vis_range), vis
 
     def _by_index(self) -> Iterator[tuple[Frame, Frame]]:
         irs, viss = self._sources
@@ -289,10 +302,11 @@ class FramePairs:
         self.vis.close()
 
 
-def _visible(pixels: np.ndarray, *, unit: bool = False) -> np.ndarray:
-    """As a clip holds it -> (H, W, 3), uint8 or uint16 as it is, anything else (and all with `unit`) float32."""
-    if unit or pixels.dtype not in ("uint8", "uint16"):
-        pixels = apply_range(pixels, ValueRange("full"))
+def _visible(pixels: np.ndarray, value_range: ValueRange, *, unit: bool = False) -> np.ndarray:
+    """As a clip holds it -> (H, W, 3), uint8 or uint16 over the full range as it is, all else (and with `unit`)
+    float32."""
+    if unit or value_range.kind != "full" or pixels.dtype not in ("uint8", "uint16"):
+        pixels = apply_range(pixels, value_range)
     return to_channels(pixels, 3)
 
 

@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lure_cli.core import metrics
@@ -452,3 +454,25 @@ def test_baselines_score_as_measured_elsewhere(
         for image in images:
             expected = {column: tables[peer][image][column] for column in columns}
             assert measured[image][method] == pytest.approx(expected, rel=within), (method, image)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32, np.int16])
+def test_sources_are_measured_as_they_are_fused(lure: Callable, examples: Path, kind: Any) -> None:
+    ir = np.asarray(Image.open("examples/pairs/ir/gate.png").convert("L"))
+    vis = np.asarray(Image.open("examples/pairs/vis/gate.png"))
+    deep = (ir * np.float64(8) + 3000).astype(kind)
+    deep[:3] = -9999 if kind is not np.uint16 else 0
+    tifffile.imwrite("ir.tif", deep)
+    tifffile.imwrite("vis.tif", vis.astype(np.int16), photometric="rgb")
+    assert lure("restore", "--ir", "ir.tif", "-o", "seen.png", "--bits", "16").code == 0
+    few = ["--fused", "examples/pairs/vis/gate.png", "--metrics", "MI,SSIM,VIF_ir", "--json"]
+    first = lure("eval", "--ir", "ir.tif", "--vis", "vis.tif", *few)
+    assert first.code == 0 and "2 sources are mapped as `lure fuse` does it (first: ir.tif: " in first.err
+    second = lure("eval", "--ir", "seen.png", "--vis", "examples/pairs/vis/gate.png", *few)
+    a, b = (json.loads(done.out)["methods"][0]["summary"] for done in (first, second))
+    assert all(v["mean"] == pytest.approx(b[k]["mean"], rel=0.05) for k, v in a.items())
+    other = lure("eval", "--ir", "ir.tif", "--vis", "vis.tif", *few, "--ir-range", "3000,20000")
+    assert json.loads(other.out)["methods"][0]["summary"]["SSIM"] != a["SSIM"]
+    refused = lure("eval", "--ir", "ir.tif", "--vis", "vis.tif", *few, "--ir-range", "warm")
+    assert refused.code == 2 and "warm" in refused.err
+    assert lure("eval", "--ir", "ir.tif", "--vis", "vis.tif", *few[:-1], "--floors", "--html", "r.html").code == 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
+import torch
 from PIL import Image
 
 from lure_cli import Fuser
@@ -72,15 +75,93 @@ def test_arrays_and_files_agree(fuser: Fuser) -> None:
     [
         (np.zeros((4, 4, 2), np.uint8), "shape"),
         (np.zeros((0, 4), np.uint8), "shape"),
-        (np.zeros((4, 4), np.int32), "int32"),
-        (np.full((4, 4), 2.0), "outside"),
-        (np.full((4, 4), np.nan), "outside"),
+        (np.zeros((3, 4, 4), np.uint8), "shape"),
+        (np.zeros((4, 4), complex), "complex"),
+        (np.full((4, 4), "a"), "type <U1"),
+        (np.full((4, 4), np.nan), "infrared image: .* NaN"),
+        (np.ma.masked_all((4, 4)), "masked"),
+        ([[1, 2], [3]], "list"),
+        (None, "object"),
+        (b"", "type"),
+        (torch.zeros(3, 4, 4), "tensor of shape"),
+        (Image.new("RGBA", (4, 4)), "transparent"),
         (np.zeros((5, 4), np.uint8), "4x5"),
     ],
 )
-def test_bad_arrays_are_refused(array: np.ndarray, fault: str, fuser: Fuser) -> None:
+def test_bad_images_are_refused(array: Any, fault: str, fuser: Fuser) -> None:
     with pytest.raises(LureError, match=fault):
         fuser(array, np.zeros((4, 4, 3), np.uint8))
+
+
+def raw() -> tuple[np.ndarray, np.ndarray]:
+    """A thermal frame in 100ths of kelvin, and a visible image."""
+    ir, vis = (np.asarray(Image.open(p))[:96, :128] for p in GATE)
+    return ir.astype(np.uint16) * 8 + 29000, vis
+
+
+@pytest.mark.parametrize("option", ["auto", "full", "percentile", "29000,31000"])
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, ">u2", np.float32])
+def test_an_array_is_fused_as_the_file_of_its_numbers(kind: Any, option: str, fuser: Fuser, tmp_path: Path) -> None:
+    ir, vis = raw()
+    tifffile.imwrite(tmp_path / "a.tif", ir.astype(kind))
+    if kind is np.float32 and option == "full":
+        for source in (tmp_path / "a.tif", ir.astype(kind)):
+            with pytest.raises(LureError, match="floats of unknown range"):
+                fuser(source, vis, ir_range=option)
+        return
+    expected = fuser(tmp_path / "a.tif", vis, ir_range=option)
+    np.testing.assert_array_equal(fuser(ir.astype(kind), vis, ir_range=option), expected)
+
+
+def test_visible_arrays_of_other_types(fuser: Fuser) -> None:
+    ir, vis = raw()
+    expected = fuser(ir, vis)
+    for array in (vis.astype(np.int16), vis.astype(np.uint32), vis.astype(np.float32)):
+        np.testing.assert_allclose(fuser(ir, array), expected, atol=1e-5)
+        np.testing.assert_allclose(fuser(ir, array * array.dtype.type(16), vis_range="0,4080"), expected, atol=1e-5)
+        restored = fuser.restore(array, "vis", value_range="0,255")
+        np.testing.assert_allclose(restored, fuser.restore(vis, "vis"), atol=1e-5)
+    (streamed,) = fuser.stream([ir], [vis.astype(np.uint16)])
+    np.testing.assert_allclose(streamed, expected, atol=1e-5)
+
+
+def test_a_stream_of_visible_images_keeps_the_widest_range(fuser: Fuser) -> None:
+    ir, vis = raw()
+    dark, light = (vis // 64).astype(np.uint16), vis.astype(np.uint16) * 16
+    _first, second, third = fuser.stream([ir] * 3, [dark, light, dark])
+    np.testing.assert_allclose(second, fuser(ir, light), atol=1e-5)
+    np.testing.assert_allclose(third, fuser(ir, dark, vis_range="0,4095"), atol=1e-5)
+
+
+def test_other_kinds_of_images_are_taken(fuser: Fuser) -> None:
+    ir, vis = (np.asarray(Image.open(p))[:96, :128] for p in GATE)
+    expected = fuser(ir, vis)
+    for a, b in (
+        (Image.fromarray(ir), Image.fromarray(vis)),
+        (Image.fromarray(ir).convert("RGB"), Image.fromarray(vis).convert("RGBA")),
+        (torch.from_numpy(ir), torch.from_numpy(vis)),
+        (torch.from_numpy(ir) / 255, torch.from_numpy(vis)),
+        (ir.tolist(), vis.tolist()),
+        (np.ma.masked_array(ir, np.zeros(ir.shape, bool)), np.ma.masked_array(vis)),
+    ):
+        if isinstance(a, list):  # integers of 64 bits have no full range of a picture
+            np.testing.assert_allclose(fuser(a, b, ir_range="0,255"), expected, atol=1e-5)
+        else:
+            np.testing.assert_allclose(fuser(a, b), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["mask", "nan", "nodata"])
+def test_invalid_pixels_are_black_and_counted(how: str, fuser: Fuser) -> None:
+    ir, vis = raw()
+    array = ir.astype(np.float32)
+    array[20:30] = {"mask": 40000, "nan": np.nan, "nodata": -9999}[how]
+    mask = np.zeros(ir.shape, bool)
+    mask[20:30] = True
+    with pytest.warns(UserWarning, match=r"the infrared image: .*1280 of 12288 pixels are"):
+        fused = fuser(np.ma.masked_array(array, mask) if how == "mask" else array, vis)
+    black = np.clip((ir - 29000) / 2048, 0, 1)
+    black[mask] = 0
+    assert np.abs(fused - fuser(black, vis)).mean() < 0.15
 
 
 def test_no_prompt_leaves_a_clean_image_nearly_alone(fuser: Fuser) -> None:
