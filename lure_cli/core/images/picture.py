@@ -16,7 +16,7 @@ from lure_cli.core.images.decode import Decoded, decode
 from lure_cli.core.images.encode import encode
 from lure_cli.core.images.formats import check_output
 from lure_cli.core.images.guards import CONVERT, FLATTEN, MAX_PIXELS, name_errors, open_image
-from lure_cli.core.images.value_range import ValueRange, full_range, to_unit
+from lure_cli.core.images.value_range import ValueRange, fills, full_range, to_unit
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def read_picture(
     """Read one still image for fusing; its content, not its suffix, says which type it is.
 
     Args:
-        source: a PNG, JPEG, TIFF, BMP, WebP or JPEG 2000 file, or the content of one. TIFFs may also hold signed
-            and 32-bit integers and floats.
+        source: a file of one of `FORMATS`, or the content of one. TIFFs may also hold signed and 32-bit integers and
+            floats.
         channels: 1 gives luma (0.299 R + 0.587 G + 0.114 B; equal channels keep their value), 3 gives RGB (grey is
             replicated, CMYK converted by its profile if it has one).
         value_range: which numbers become 0 and 1; None as `full`.
@@ -90,8 +90,11 @@ def read_picture(
 
     with name_errors(name or ("standard input" if isinstance(source, bytes) else source)):
         stored = _decode(source, max_pixels)
+        wanted = value_range or ValueRange("full")
         pixels, alpha = stored.pixels, stored.alpha
-        x, mapping = to_unit(pixels, value_range or ValueRange("full"))
+        if stored.white is not None and fills(pixels, wanted, stored.white):
+            pixels = stored.over_full_range()
+        x, mapping = to_unit(pixels, wanted)
         opacity = None if alpha is None else full_range(alpha)
     bits = 32 if pixels.dtype.kind == "f" else 8 * pixels.dtype.itemsize
     colour = pixels.shape[2] == 3 and bool(
@@ -118,14 +121,14 @@ def read_image(path: str | Path, *, channels: Literal[1, 3], max_pixels: int = M
 
 
 def read_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read one still image as it is stored: uint8 or uint16, (H, W, 1) if grey, (H, W, 3) if colour.
+    """Read one still image: uint8 or uint16 over their full range, (H, W, 1) if grey, (H, W, 3) if colour.
 
     Args and what is read: as `read_image`.
 
     Raises:
         LureError: as `read_picture`; also transparent images and numbers of unknown range (signed, float, 32-bit).
     """
-    pixels = read_raw(Path(path), max_pixels=max_pixels)
+    pixels = _read_opaque(Path(path), max_pixels).over_full_range()
     if pixels.dtype not in ("uint8", "uint16"):
         raise LureError(f"{path}: numbers of unknown range ({pixels.dtype})", CONVERT)
     return pixels
@@ -137,11 +140,15 @@ def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         LureError: as `read_picture`; also transparent images.
     """
+    return _read_opaque(path, max_pixels).pixels
+
+
+def _read_opaque(path: Path, max_pixels: int) -> Decoded:
     with name_errors(path):
         stored = _decode(path, max_pixels)
         if stored.alpha is not None:
             raise LureError("has transparent pixels", FLATTEN)
-    return stored.pixels
+    return stored
 
 
 def _decode(source: str | Path | bytes, max_pixels: int) -> Decoded:

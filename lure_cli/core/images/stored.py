@@ -37,8 +37,10 @@ class RawPicture(NamedTuple):
             integer or float type, in any byte order.
         icc: the embedded colour profile; None for what was converted to sRGB on the way.
         exif: what is worth keeping, from `Exif\\0\\0` on, without an orientation to apply.
+        white: the largest number that the file's depth allows, such as 4095 of 12 bits; None if it is the type's.
     """
 
     pixels: np.ndarray
     icc: bytes | None
     exif: bytes | None
+    white: int | None = None
