@@ -115,6 +115,23 @@ def identify(file: BinaryIO) -> Format:
     raise unknown_format()
 
 
+def is_surely_image(path: Path) -> bool:
+    """Whether the content of a file whose name does not say so is that of an image. Two bytes that text may start with
+    are not enough; nor is TIFF, which the raw files of cameras and many others are."""
+    try:
+        with path.open("rb") as file:
+            file_format = identify(file)
+            file.seek(0)
+            head = file.read(18)
+    except (OSError, LureError):
+        return False
+    if file_format is BMP:
+        return head[6:10] == bytes(4) and head[15:18] == bytes(3)
+    if file_format is JPEG:
+        return head[2:3] == b"\xff"
+    return file_format is not TIFF and not head.startswith(b"\xff\x0a")
+
+
 def unknown_format() -> LureError:
     """The refusal of a file that is of no known type, or only seems to be."""
     return LureError("no image, or its header is damaged", f"known types: {', '.join(f.name for f in FORMATS)}")
