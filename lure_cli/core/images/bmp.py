@@ -68,6 +68,13 @@ def bmp_header(file: BinaryIO) -> BmpHeader:
     return BmpHeader(start, width, height, depth, compression, masks)
 
 
+def check_bmp(header: BmpHeader) -> None:
+    """LureError for the rare kinds that are whole but not read."""
+    if header.depth not in (1, 4, 8, 16, 24, 32) or header.compression not in (0, *_RLE, *_BIT_FIELDS):
+        kind = f"{header.depth} bits a pixel, compression {header.compression}"
+        raise LureError(f"BMP of a kind that is not read ({kind})", CONVERT)
+
+
 def bmp_ends(file: BinaryIO) -> bool:
     """Whether all rows are there; the length of the file that its header names is often wrong."""
     header, size = bmp_header(file), file.seek(0, os.SEEK_END)

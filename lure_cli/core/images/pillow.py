@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from lure_cli.core.images.avif import avif_depth, decode_deep_avif
-from lure_cli.core.images.bmp import bit_fields_header, bmp_header, decode_bit_fields
+from lure_cli.core.images.bmp import bit_fields_header, bmp_header, check_bmp, decode_bit_fields
 from lure_cli.core.images.colour import cmyk_to_rgb
 from lure_cli.core.images.exif import ORIENTATION, exif_to_keep, swaps_sides, upright
 from lure_cli.core.images.formats import AVIF, BMP, JPEG, JPEG2000, PNG, WEBP, Format, unknown_format
@@ -32,8 +32,10 @@ def decode_pillow(file: BinaryIO, file_format: Format, max_pixels: int) -> RawPi
     """Decode a file of a type that Pillow opens; LureError, or whatever Pillow raises at a damaged one."""
     import numpy as np
 
-    if file_format is BMP and (header := bmp_header(file)).has_bit_fields:
-        return decode_bit_fields(file, header, max_pixels)
+    if file_format is BMP:
+        check_bmp(header := bmp_header(file))
+        if header.has_bit_fields:
+            return decode_bit_fields(file, header, max_pixels)
     components = check_jpeg2000(file, max_pixels) if file_format is JPEG2000 else None
     depth = avif_depth(file) if file_format is AVIF else 8
     is_deep, white = depth > 8 or (components is not None and components.is_deep), None
@@ -63,8 +65,10 @@ def decode_pillow(file: BinaryIO, file_format: Format, max_pixels: int) -> RawPi
 
 def pillow_header(file: BinaryIO, file_format: Format, max_pixels: int) -> Header:
     """The header of a file of a type that Pillow opens; nothing is decoded. Raises as `decode_pillow`."""
-    if file_format is BMP and (header := bmp_header(file)).has_bit_fields:
-        return bit_fields_header(header, max_pixels)
+    if file_format is BMP:
+        check_bmp(header := bmp_header(file))
+        if header.has_bit_fields:
+            return bit_fields_header(header, max_pixels)
     components = check_jpeg2000(file, max_pixels) if file_format is JPEG2000 else None
     image, _ = _open_mended(file, file_format, max_pixels, load=False)
     with quiet_pillow():

@@ -80,3 +80,11 @@ def test_the_length_that_a_bmp_names_is_not_believed(tmp_path: Path, named: int)
     path.write_bytes(whole[:2] + struct.pack("<I", named) + whole[6:-1])
     with pytest.raises(LureError, match="cut short"):
         read_header(path)
+
+
+def test_kinds_that_are_not_read_are_not_called_damaged() -> None:
+    whole = encoded(RGB, "BMP")
+    for depth, compression in ((2, 0), (0, 4), (0, 5), (64, 0)):
+        content = whole[:28] + struct.pack("<HI", depth, compression) + whole[34:]
+        with pytest.raises(LureError, match="of a kind that is not read"):
+            read_picture(content, channels=3)
