@@ -15,7 +15,7 @@ With Pillow 13.0, OpenCV 5 and pi-heif 1.4:
 | of these, bmpsuite | 71 | 60 | 11 | 2 | 3 |
 
 The 13 of PngSuite are damaged on purpose. Its wrong checksum of pixel data (xcsn0g01) is read, as Pillow does: their
-own checksum inside is right. Of Pillow's, most refusals are files of several frames, damaged ones and kinds of TIFF. The
+own checksum inside is right. Most refusals of Pillow's are files of several frames, damaged ones and kinds of TIFF. The
 differences: OpenCV ignores the masks of two BMPs, which here show bmpsuite's other pictures exactly or to their depth;
 signed TIFF numbers (8bit.s.tif) are read over their own range; and in three TIFFs colours are multiplied by an opacity,
 which Pillow undoes with 8 bits. Not compared: three more BMPs with bit fields (the same holds), HEIC, and TIFFs that
