@@ -3,18 +3,31 @@ its own; sizes are checked in the header, before a decoder takes memory for them
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from lure_cli.core.images.colour import opaque_value
-from lure_cli.core.images.formats import TIFF, identify
+from lure_cli.core.images.formats import HEIF, JPEGXL, PNM, TIFF, identify
 from lure_cli.core.images.guards import refuse_damage
+from lure_cli.core.images.heif import decode_heif
+from lure_cli.core.images.jpegxl import decode_jpegxl
 from lure_cli.core.images.pillow import decode_pillow
-from lure_cli.core.images.stored import Georeference
+from lure_cli.core.images.pnm import decode_pnm
+from lure_cli.core.images.stored import Georeference, RawPicture
 from lure_cli.core.images.tiff import decode_tiff
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_DECODERS: dict[str, Callable[[BinaryIO, int], RawPicture]] = {
+    TIFF.name: decode_tiff,
+    PNM.name: decode_pnm,
+    HEIF.name: decode_heif,
+    JPEGXL.name: decode_jpegxl,
+}
+"""Of the types that Pillow does not open."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +37,7 @@ class Decoded:
     Attributes:
         pixels: (H, W, 1) if grey, (H, W, 3) if colour; any integer or float type, in the machine's byte order.
         alpha: (H, W, 1) of the same type; None if there is none or all of it is opaque.
-        icc, exif, georeference, nodata: as `RawPicture`.
+        icc, exif, georeference, nodata, white: as `RawPicture`.
     """
 
     pixels: np.ndarray
@@ -33,6 +46,20 @@ class Decoded:
     exif: bytes | None
     georeference: Georeference | None = None
     nodata: float | None = None
+    white: int | None = None
+
+    def over_full_range(self) -> np.ndarray:
+        """The pixels, stretched to the whole range of their type where the file's depth is less."""
+        return self.pixels if self.white is None else stretched(self.pixels, self.white)
+
+
+def stretched(numbers: np.ndarray, white: int) -> np.ndarray:
+    """Unsigned integers of 0 to `white` -> of the same type, over its whole range, rounded."""
+    import numpy as np
+
+    most = np.iinfo(numbers.dtype).max
+    table = (np.arange(most + 1, dtype=np.int64).clip(max=white) * most + white // 2) // white
+    return table.astype(numbers.dtype)[numbers]
 
 
 def decode(file: BinaryIO, max_pixels: int) -> Decoded:
@@ -46,11 +73,14 @@ def decode(file: BinaryIO, max_pixels: int) -> Decoded:
 
     with refuse_damage("damaged or cut short, it cannot be decoded"):
         file_format = identify(file)
-        raw = decode_tiff(file, max_pixels) if file_format is TIFF else decode_pillow(file, file_format, max_pixels)
+        decoder = _DECODERS.get(file_format.name)
+        raw = decoder(file, max_pixels) if decoder else decode_pillow(file, file_format, max_pixels)
         pixels = raw.pixels.reshape(*raw.pixels.shape[:2], -1)
         pixels, alpha = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")), None
         if pixels.shape[2] in (2, 4):
             pixels, alpha = np.ascontiguousarray(pixels[..., :-1]), pixels[..., -1:]
+            if raw.white is not None:
+                alpha = stretched(alpha, raw.white)
             if (alpha == opaque_value(alpha.dtype)).all():
                 alpha = None
-    return Decoded(pixels, alpha, raw.icc, raw.exif, raw.georeference, raw.nodata)
+    return Decoded(pixels, alpha, raw.icc, raw.exif, raw.georeference, raw.nodata, raw.white)

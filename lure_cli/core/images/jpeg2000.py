@@ -1,4 +1,5 @@
-"""JPEG 2000 where Pillow does not do: its codestream's header, and 16-bit colour, which Pillow reads with 8 bits."""
+"""JPEG 2000 where Pillow does not do: its codestream's header, and 16-bit colour and odd depths, which Pillow reads
+with 8 bits."""
 
 from __future__ import annotations
 
@@ -19,15 +20,20 @@ _GREY, _SRGB = b"\0\0\0\x11", b"\0\0\0\x10"
 
 
 class Components(NamedTuple):
-    """What a codestream holds: how many channels, and how many bits each has (8 or 16, unsigned)."""
+    """What a codestream holds: how many channels, and how many bits each has (1 to 16, unsigned)."""
 
     channels: int
     bits: int
 
     @property
     def is_deep(self) -> bool:
-        """Whether it has several channels of 16 bits."""
-        return self.bits == 16 and self.channels > 1
+        """Whether Pillow would change its numbers: several channels of 16 bits, or other depths than 8 and 16."""
+        return self.bits != 8 and (self.bits != 16 or self.channels > 1)
+
+    @property
+    def white(self) -> int | None:
+        """The largest number, where it is not that of 8 or 16 bits."""
+        return None if self.bits in (8, 16) else (1 << self.bits) - 1
 
 
 def check_jpeg2000(file: BinaryIO, max_pixels: int) -> Components:
@@ -50,10 +56,12 @@ def check_jpeg2000(file: BinaryIO, max_pixels: int) -> Components:
         raise LureError(f"{channels} channels", CONVERT)
     components = file.read(3 * channels)
     kinds = set(components[::3])
-    if len(components) < 3 * channels or len(kinds) > 1 or not kinds <= {7, 15}:  # bits - 1; from 128 on signed
-        raise LureError("JPEG 2000 with other numbers than unsigned 8 or 16 bits", CONVERT)
+    if len(components) < 3 * channels or len(kinds) > 1 or max(kinds) > 15:  # bits - 1; from 128 on signed
+        raise LureError("JPEG 2000 with other numbers than 1 to 16 bits, unsigned, in all channels", CONVERT)
     stored = Components(channels, kinds.pop() + 1)
     if stored.is_deep:
+        if set(components[1::3]) | set(components[2::3]) != {1}:
+            raise LureError("deep JPEG 2000 whose channels differ in size", CONVERT)
         _check_colours(file, start)
     return stored
 
@@ -84,15 +92,15 @@ def _check_colours(file: BinaryIO, start: int) -> None:
     boxes = file.read(start)
     at = boxes.find(b"colr\x01")
     if b"pclr" in boxes or (at >= 0 and boxes[at + 7 : at + 11] not in (_SRGB, _GREY)):
-        raise LureError("16-bit JPEG 2000 that is neither grey nor RGB", CONVERT)
+        raise LureError("deep JPEG 2000 that is neither grey nor RGB", CONVERT)
 
 
 def decode_deep_jpeg2000(file: BinaryIO, channels: int) -> np.ndarray:
-    """Decode what `check_jpeg2000` calls deep: uint16 (H, W, channels)."""
+    """Decode what `check_jpeg2000` calls deep: uint8 or uint16 (H, W, channels), its numbers kept."""
     import imagecodecs
 
     file.seek(0)
     pixels: np.ndarray = imagecodecs.jpeg2k_decode(file.read())
-    if pixels.ndim != 3 or pixels.shape[2] != channels or pixels.dtype != "uint16":
+    if (pixels.ndim == 2 and channels != 1) or pixels.shape[2:] not in ((), (channels,)) or pixels.dtype.kind != "u":
         raise LureError("JPEG 2000 whose channels differ", CONVERT)
     return pixels

@@ -17,7 +17,7 @@ from lure_cli.core.images.encode import encode
 from lure_cli.core.images.formats import check_output
 from lure_cli.core.images.guards import CONVERT, FLATTEN, MAX_PIXELS, name_errors, open_image
 from lure_cli.core.images.stored import Georeference
-from lure_cli.core.images.value_range import ValueRange, apply_range, full_range, resolve_range, to_unit
+from lure_cli.core.images.value_range import ValueRange, apply_range, fills, full_range, resolve_range, to_unit
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def read_picture(
     """Read one still image for fusing; its content, not its suffix, says which type it is.
 
     Args:
-        source: a PNG, JPEG, TIFF, BMP, WebP or JPEG 2000 file, or the content of one. TIFFs may also hold signed
-            and 32-bit integers and floats.
+        source: a file of one of `FORMATS`, or the content of one. TIFFs may also hold signed and 32-bit integers and
+            floats.
         channels: 1 gives luma (0.299 R + 0.587 G + 0.114 B; equal channels keep their value), 3 gives RGB (grey is
             replicated, CMYK converted by its profile if it has one).
         value_range: which numbers become 0 and 1; None as `full`.
@@ -95,8 +95,9 @@ def read_picture(
 
     with name_errors(name or ("standard input" if isinstance(source, bytes) else source)):
         stored = _decode(source, max_pixels)
-        pixels, alpha = stored.pixels, stored.alpha
-        x, mapping, invalid = to_unit(pixels, value_range or ValueRange("full"), stored.nodata)
+        alpha = stored.alpha
+        pixels, wanted = _by_depth(stored, value_range or ValueRange("full"))
+        x, mapping, invalid = to_unit(pixels, wanted, stored.nodata)
         opacity = None if alpha is None else full_range(alpha)
     bits = 32 if pixels.dtype.kind == "f" else 8 * pixels.dtype.itemsize
     colour = pixels.shape[2] == 3 and bool(
@@ -124,14 +125,14 @@ def read_image(path: str | Path, *, channels: Literal[1, 3], max_pixels: int = M
 
 
 def read_pixels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read one still image as it is stored: uint8 or uint16, (H, W, 1) if grey, (H, W, 3) if colour.
+    """Read one still image: uint8 or uint16 over their full range, (H, W, 1) if grey, (H, W, 3) if colour.
 
     Args and what is read: as `read_image`.
 
     Raises:
         LureError: as `read_picture`; also transparent images and numbers of unknown range (signed, float, 32-bit).
     """
-    pixels = read_raw(Path(path), max_pixels=max_pixels)
+    pixels = _read_opaque(Path(path), max_pixels).over_full_range()
     if pixels.dtype not in ("uint8", "uint16"):
         raise LureError(f"{path}: numbers of unknown range ({pixels.dtype})", CONVERT)
     return pixels
@@ -150,14 +151,13 @@ def read_levels(path: Path, value_range: ValueRange, *, max_pixels: int = MAX_PI
     Raises:
         LureError: as `read_picture`; also transparent images.
     """
+    stored = _read_opaque(path, max_pixels)
     with name_errors(path):
-        stored = _decode(path, max_pixels)
-        if stored.alpha is not None:
-            raise LureError("has transparent pixels", FLATTEN)
-        resolved, mapping, _ = resolve_range([stored.pixels], value_range, stored.nodata)
-        if mapping is None and stored.pixels.dtype in ("uint8", "uint16"):
-            return stored.pixels, None
-        return quantised(apply_range(stored.pixels, resolved), 16), mapping
+        pixels, wanted = _by_depth(stored, value_range)
+        resolved, mapping, _ = resolve_range([pixels], wanted, stored.nodata)
+    if mapping is None and pixels.dtype in ("uint8", "uint16"):
+        return pixels, None
+    return quantised(apply_range(pixels, resolved), 16), mapping
 
 
 def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS, drop_alpha: bool = False) -> np.ndarray:
@@ -171,6 +171,21 @@ def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS, drop_alpha: bool = Fal
         if stored.alpha is not None and not drop_alpha:
             raise LureError("has transparent pixels", FLATTEN)
     return stored.pixels
+
+
+def _by_depth(stored: Decoded, wanted: ValueRange) -> tuple[np.ndarray, ValueRange]:
+    """The pixels and the range to take them on: where the file says which number is white, that is their full range."""
+    if stored.white is not None and fills(stored.pixels, wanted, stored.white):
+        return stored.over_full_range(), ValueRange("full", modality=wanted.modality)
+    return stored.pixels, wanted
+
+
+def _read_opaque(path: Path, max_pixels: int) -> Decoded:
+    with name_errors(path):
+        stored = _decode(path, max_pixels)
+        if stored.alpha is not None:
+            raise LureError("has transparent pixels", FLATTEN)
+    return stored
 
 
 def _decode(source: str | Path | bytes, max_pixels: int) -> Decoded:

@@ -1,5 +1,5 @@
-"""Files that Pillow opens: PNG, JPEG, BMP, WebP, JPEG 2000. It decodes what it keeps in full; 16-bit colour, which it
-would cut to 8 bits, goes to imagecodecs."""
+"""Files that Pillow opens: PNG, JPEG, BMP, WebP, JPEG 2000, GIF, AVIF. It decodes what it keeps in full; deep colour,
+which it would cut to 8 bits, goes to imagecodecs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from lure_cli.core.images.avif import avif_depth, decode_deep_avif
+from lure_cli.core.images.bmp import bit_fields_header, bmp_header, check_bmp, decode_bit_fields
 from lure_cli.core.images.colour import cmyk_to_rgb
 from lure_cli.core.images.exif import ORIENTATION, exif_to_keep, swaps_sides, upright
-from lure_cli.core.images.formats import JPEG2000, PNG, WEBP, Format, unknown_format
+from lure_cli.core.images.formats import AVIF, BMP, JPEG, JPEG2000, PNG, WEBP, Format, unknown_format
 from lure_cli.core.images.guards import CONVERT, check_size
+from lure_cli.core.images.jpeg import completed_jpeg
 from lure_cli.core.images.jpeg2000 import check_jpeg2000, decode_deep_jpeg2000
-from lure_cli.core.images.png import decode_deep_png, png_header
+from lure_cli.core.images.png import decode_deep_png, mended_png, png_header
 from lure_cli.core.images.stored import Header, RawPicture
 from lure_cli.errors import LureError
 
@@ -29,13 +32,19 @@ def decode_pillow(file: BinaryIO, file_format: Format, max_pixels: int) -> RawPi
     """Decode a file of a type that Pillow opens; LureError, or whatever Pillow raises at a damaged one."""
     import numpy as np
 
+    if file_format is BMP:
+        check_bmp(header := bmp_header(file))
+        if header.has_bit_fields:
+            return decode_bit_fields(file, header, max_pixels)
     components = check_jpeg2000(file, max_pixels) if file_format is JPEG2000 else None
-    image = _open(file, file_format, max_pixels)
-    if components is None or not components.is_deep:
-        image.load()  # some notes of a PNG stand behind its pixels
-    icc, key = image.info.get("icc_profile"), image.info.get("transparency")
+    depth = avif_depth(file) if file_format is AVIF else 8
+    is_deep, white = depth > 8 or (components is not None and components.is_deep), None
+    image, profile = _open_mended(file, file_format, max_pixels, load=not is_deep)
+    icc, key = image.info.get("icc_profile", profile), image.info.get("transparency")
     if components is not None and components.is_deep:
-        pixels = decode_deep_jpeg2000(file, components.channels)
+        pixels, white = decode_deep_jpeg2000(file, components.channels), components.white
+    elif depth > 8:
+        pixels, white = decode_deep_avif(file, image.size), (1 << depth) - 1
     elif file_format is PNG and png_header(file).is_deep:
         pixels = decode_deep_png(file)
     elif image.mode.startswith("I;16") or (image.mode == "I" and file_format is PNG):
@@ -51,21 +60,54 @@ def decode_pillow(file: BinaryIO, file_format: Format, max_pixels: int) -> RawPi
         exif = image.getexif()
         orientation = exif.get(ORIENTATION, 1)
         notes = exif_to_keep(exif)
-    return RawPicture(upright(pixels, orientation), icc, notes)
+    return RawPicture(upright(pixels, orientation), icc, notes, white=white)
 
 
 def pillow_header(file: BinaryIO, file_format: Format, max_pixels: int) -> Header:
     """The header of a file of a type that Pillow opens; nothing is decoded. Raises as `decode_pillow`."""
+    if file_format is BMP:
+        check_bmp(header := bmp_header(file))
+        if header.has_bit_fields:
+            return bit_fields_header(header, max_pixels)
     components = check_jpeg2000(file, max_pixels) if file_format is JPEG2000 else None
-    image = _open(file, file_format, max_pixels)
+    image, _ = _open_mended(file, file_format, max_pixels, load=False)
     with quiet_pillow():
         has_exif = file_format is not PNG or "exif" in image.info  # without, Pillow would decode the whole PNG
         turned = has_exif and swaps_sides(image.getexif().get(ORIENTATION, 1))
     width, height = image.size[::-1] if turned else image.size
     bits = components.bits if components is not None else png_header(file).depth if file_format is PNG else 8
+    if file_format is AVIF:
+        bits = avif_depth(file)
     grey = image.mode in ("1", "L", "LA", "La", "I") or image.mode.startswith("I;16")
     alpha = image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info
     return Header(width, height, 1 if grey else 3, bits, "unsigned", alpha)
+
+
+def _open_mended(
+    file: BinaryIO, file_format: Format, max_pixels: int, *, load: bool
+) -> tuple[Image.Image, bytes | None]:
+    """As `_open`, the pixels decoded if wanted; also files whose only fault is one that viewers pass over: the end mark
+    of a JPEG, the notes of a PNG. And a colour profile that Pillow does not read."""
+
+    def opened(file: BinaryIO) -> Image.Image:
+        image = _open(file, file_format, max_pixels)
+        if load:
+            image.load()  # some notes of a PNG stand behind its pixels
+        return image
+
+    try:
+        return opened(file), None
+    except MemoryError:
+        raise
+    except Exception:  # Pillow raises several types at a fault; LureError is one of an unknown type
+        if file_format is PNG and (mended := mended_png(file)) is not None:
+            return opened(mended[0]), mended[1]
+        if file_format is JPEG and load:
+            with quiet_pillow():
+                completed = completed_jpeg(file)
+            if completed is not None:
+                return opened(completed), None
+        raise
 
 
 def _open(file: BinaryIO, file_format: Format, max_pixels: int) -> Image.Image:

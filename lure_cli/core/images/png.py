@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 (SIGNATURE,) = PNG.signatures
 _BYTES_PER_PIXEL = {2: 6, 4: 4, 6: 8}
 """Of 16 bits, by colour type: RGB, grey and alpha, RGB and alpha."""
+_LONGEST_PROFILE = 1 << 25
 
 
 class PngHeader(NamedTuple):
@@ -104,6 +106,42 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         if kind == b"IEND":
             return
         at += 12 + length
+
+
+def mended_png(file: BinaryIO) -> tuple[BinaryIO, bytes | None] | None:
+    """A PNG file without the notes that Pillow may stumble over: texts and colour profiles, which may be long, and
+    chunks with wrong checksums, which decoders have to pass over where the pixels do not need them. And the profile;
+    None if there are no such notes.
+
+    Raises:
+        LureError: the checksum of a chunk that the pixels need is wrong.
+    """
+    kept, icc, mended = [SIGNATURE], None, False
+    for kind, length in png_chunks(file):
+        data, checksum = file.read(length), file.read(4)
+        if len(checksum) < 4:  # cut short
+            return None
+        if checksum != struct.pack(">I", zlib.crc32(kind + data)):
+            if kind[0] < 97 or kind == b"tRNS":  # an upper-case letter: critical
+                raise LureError("damaged: a checksum is wrong", EXPORT_AGAIN)
+            mended = True
+        elif kind in (b"tEXt", b"zTXt", b"iTXt"):
+            mended = True
+        elif kind == b"iCCP":
+            icc, mended = _profile(data), True
+        else:
+            kept.append(struct.pack(">I", length) + kind + data + checksum)
+    return (io.BytesIO(b"".join(kept)), icc) if mended else None
+
+
+def _profile(data: bytes) -> bytes | None:
+    """The colour profile in the content of the chunk iCCP; None if it is damaged or larger than any is."""
+    inflate = zlib.decompressobj()
+    try:
+        icc = inflate.decompress(data.partition(b"\0")[2][1:], _LONGEST_PROFILE)
+    except zlib.error:
+        return None
+    return icc if inflate.eof else None
 
 
 def png_ends(file: BinaryIO) -> bool:

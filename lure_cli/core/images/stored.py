@@ -43,6 +43,7 @@ class RawPicture(NamedTuple):
         exif: what is worth keeping, from `Exif\\0\\0` on, without an orientation to apply.
         georeference: where on earth the picture lies, of a GeoTIFF.
         nodata: the number that means "no data", if the file names one.
+        white: the largest number that the file's depth allows, such as 4095 of 12 bits; None if it is the type's.
     """
 
     pixels: np.ndarray
@@ -50,3 +51,4 @@ class RawPicture(NamedTuple):
     exif: bytes | None
     georeference: Georeference | None = None
     nodata: float | None = None
+    white: int | None = None

@@ -88,6 +88,17 @@ def parse_range(text: str, modality: Modality = "ir") -> ValueRange:
     return ValueRange("percentile" if percentile else "values", low, high, modality)
 
 
+def fills(pixels: np.ndarray, wanted: ValueRange, white: int) -> bool:
+    """Whether numbers, of which the file's depth allows `white` as the largest, are to be taken over that full range:
+    by `full`, and by `auto` as `ValueRange` says of 16 bits."""
+    import numpy as np
+
+    if wanted.kind == "auto" and wanted.modality == "ir" and pixels.dtype == "uint16":
+        low, high = np.percentile(pixels, _PERCENTILES)
+        return bool(high - low >= white / 4)
+    return wanted.kind in ("full", "auto")
+
+
 def to_unit(pixels: np.ndarray, wanted: ValueRange, nodata: float | None = None) -> tuple[np.ndarray, str | None, int]:
     """The file's numbers -> float32 in [0, 1]; where that is not their full range, how; and how many pixels are
     invalid."""

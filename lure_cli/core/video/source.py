@@ -40,7 +40,7 @@ def is_video(source: str) -> bool:
     except OSError:
         return False
     return (
-        (head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"heic", b"mif1"))
+        (head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"))
         or head[:4] in (b"\x1aE\xdf\xa3", b"FLV\x01", b"\x00\x00\x01\xba")
         or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
         or (len(head) == 377 and head[0] == head[188] == head[376] == 0x47)

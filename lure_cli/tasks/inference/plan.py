@@ -267,7 +267,7 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
 
     Args:
         options: the job.
-        notify: told if weights are downloaded.
+        notify: told if weights are downloaded, and of files in folders that are left out.
 
     Raises:
         LureError: inputs that do not pair, outputs that collide or cannot be written, an engine that cannot be meant;
@@ -279,7 +279,7 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
     if o.workers is not None and (o.engine != "ray" or o.workers < 1):
         raise LureError("--workers needs --engine ray and a number from 1 on", "leave it out, or add --engine ray")
     in_one = o.read.alpha == "ir" and o.ir == o.vis
-    pairs, unmatched = (_pairs_in_one(o), []) if in_one else find_pairs(o.ir, o.vis, o.output, o.pairing)
+    pairs, unmatched = (_pairs_in_one(o), []) if in_one else find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify)
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
     _check_types(pairs, o.bits)
@@ -311,19 +311,21 @@ def plan_restore(options: RestoreOptions, notify: Notify | None = None) -> Resto
     many = is_many(source)
     if o.recursive and not many:
         raise LureError("--recursive is for folders", "leave it out")
-    items = _restore_items(source, modality, many, o)
+    items = _restore_items(source, modality, many, o, notify)
     check_outputs(items, (), RESTORED)
     _check_types(items, o.bits)
     return Plan(o, *plan_job(o, items, existing=_existing, limit=o.limit, notify=notify))
 
 
-def _restore_items(source: Path, modality: Modality, many: bool, o: RestoreOptions) -> list[RestoreItem]:
+def _restore_items(
+    source: Path, modality: Modality, many: bool, o: RestoreOptions, notify: Notify | None
+) -> list[RestoreItem]:
     """The images that are meant, sorted by name. What lies in the output's folder is no input."""
     if not many:
         names = Names("image" if source == STANDARD else source.stem)
         return [RestoreItem(names.name, modality, source, output_of(o.output, names, False, RESTORED))]
     items = []
-    for file in search(source, o.recursive, folder_of_outputs(o.output, RESTORED), IMAGES):
+    for file in search(source, o.recursive, folder_of_outputs(o.output, RESTORED), IMAGES, notify):
         names = Names(file.below.stem, file.below.parent.parts)
         items.append(RestoreItem(names.name, modality, file.path, output_of(o.output, names, True, RESTORED)))
     return sorted(items, key=lambda item: item.name)

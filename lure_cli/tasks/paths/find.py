@@ -1,15 +1,15 @@
-"""Which files a user means by a file, a folder or a pattern; reads names, never pixels."""
+"""Which files a user means by a file, a folder or a pattern; reads names, and first bytes of what has no known one."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lure_cli.core.images.formats import SUFFIXES
+from lure_cli.core.images.formats import READ_SUFFIXES, SUFFIXES, is_surely_image
 from lure_cli.errors import LureError
 
 _WILD = re.compile(r"[*?\[]")
@@ -19,15 +19,17 @@ STANDARD = Path("-")
 
 @dataclass(frozen=True)
 class Kind:
-    """What is looked for: the suffixes that are read and written, that of outputs without one, and a word for it."""
+    """What is looked for: the suffixes that are read and written, that of outputs without one, a word for it, and what
+    tells by the content whether a file of another name is one too."""
 
     read: tuple[str, ...]
     written: tuple[str, ...]
     default: str
     word: str
+    is_one: Callable[[Path], bool] | None = None
 
 
-IMAGES = Kind(SUFFIXES, SUFFIXES, ".png", "image")
+IMAGES = Kind(READ_SUFFIXES, SUFFIXES, ".png", "image", is_surely_image)
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,12 @@ class File:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files directly in the folder, by suffix, sorted by name; hidden files are left out.
+    """The image files directly in the folder, by suffix or content, sorted by name; hidden files are left out.
 
     Raises:
         LureError: the folder cannot be read.
     """
-    return sorted(file.path for file in _walk(folder, 1, None, SUFFIXES))
+    return sorted(file.path for file in _take(_walk(folder, 1, None), IMAGES)[0])
 
 
 def is_glob(path: Path) -> bool:
@@ -63,19 +65,40 @@ def is_many(path: Path) -> bool:
     return path.is_dir()
 
 
-def search(source: Path, recursive: bool, skip: str | None, kind: Kind) -> list[File]:
-    """The files of that kind of a folder or of a glob pattern, sorted by path."""
+def search(
+    source: Path, recursive: bool, skip: str | None, kind: Kind, notify: Callable[[str], None] | None = None
+) -> list[File]:
+    """The files of that kind of a folder or of a glob pattern, sorted by path; `notify` is told of those left out."""
     if not is_glob(source):
-        files = list(_walk(source, 99 if recursive else 1, skip, kind.read))
+        candidates = list(_walk(source, 99 if recursive else 1, skip))
     else:
         parts = source.parts
         first = next(i for i, part in enumerate(parts) if _WILD.search(part))
         root, pattern = Path(*parts[:first]), (*parts[first:], *(("*",) if parts[-1] == "**" else ()))
         depth = 99 if "**" in pattern else len(pattern)
-        files = [f for f in _walk(root, depth, skip, kind.read) if _fits(f.below.parts, pattern)]
+        candidates = [f for f in _walk(root, depth, skip) if _fits(f.below.parts, pattern)]
+    files, others = _take(candidates, kind)
     if not files:
         raise LureError(f"{source}: holds no {kind.word} files", f"known suffixes: {', '.join(kind.read)}")
+    if others and notify is not None:
+        example = min(file.below for file in others)
+        notify(f"{source}: {len(others)} other file{'s' * (len(others) != 1)} left out, such as {example}")
     return sorted(files, key=lambda f: f.path)
+
+
+def _take(files: Iterable[File], kind: Kind) -> tuple[list[File], list[File]]:
+    """Those of a kind, and the others. A file that only its content makes one is left out where it is named like one
+    that has such a suffix: a copy, or another form of it."""
+    taken: list[File] = []
+    unsure: list[File] = []
+    for file in files:
+        (taken if file.path.suffix.lower() in kind.read else unsure).append(file)
+    names = {path for file in taken for path in (file.path, file.path.with_suffix(""))}
+    others: list[File] = []
+    for file in unsure:
+        is_one = kind.is_one is not None and file.path.with_suffix("") not in names and kind.is_one(file.path)
+        (taken if is_one else others).append(file)
+    return taken, others
 
 
 def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
@@ -87,8 +110,8 @@ def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
 
 
-def _walk(root: Path, depth: int, skip: str | None, suffixes: tuple[str, ...]) -> Iterator[File]:
-    """Files with such suffixes down to a depth (1: the folder itself), hidden ones left out; a folder is entered once,
+def _walk(root: Path, depth: int, skip: str | None) -> Iterator[File]:
+    """Files down to a depth (1: the folder itself), hidden ones left out; a folder is entered once,
     whatever links lead to it, and `skip` (a real path) never."""
     seen: set[tuple[int, int]] = set()
     waiting = [(root, Path(), 1)]
@@ -112,7 +135,7 @@ def _walk(root: Path, depth: int, skip: str | None, suffixes: tuple[str, ...]) -
             if _is(entry.is_dir):
                 if level < depth and (skip is None or os.path.realpath(path) != skip):
                     waiting.append((path, below / entry.name, level + 1))
-            elif path.suffix.lower() in suffixes and _is(entry.is_file):
+            elif _is(entry.is_file):
                 yield File(path, below / entry.name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -87,7 +87,12 @@ def pair_stem(stem: str) -> str:
 
 
 def find_pairs(
-    ir: Path, vis: Path, output: str | Path | None, pairing: Pairing = Pairing(), kind: Kind = IMAGES
+    ir: Path,
+    vis: Path,
+    output: str | Path | None,
+    pairing: Pairing = Pairing(),
+    kind: Kind = IMAGES,
+    notify: Callable[[str], None] | None = None,
 ) -> tuple[list[Pair], list[Path]]:
     """Pair two files, or the files of two folders (never by position), and name the outputs.
 
@@ -100,6 +105,7 @@ def find_pairs(
             sub-folder), for example `out/{folder}/{stem}_fused.jpg`.
         pairing: how the files of two folders find each other.
         kind: what is paired; for another than images, its suffixes stand for those above.
+        notify: told of files that are left out.
 
     Returns:
         The pairs, sorted by name, and the files of either side that have no partner, infrared ones first.
@@ -124,7 +130,7 @@ def find_pairs(
     elif pairing.by == "csv":
         matched = _from_table(ir, vis, pairing)
     else:
-        matched, unmatched = _match(ir, vis, pairing, folder_of_outputs(output, FUSED), kind)
+        matched, unmatched = _match(ir, vis, pairing, folder_of_outputs(output, FUSED), kind, notify)
     pairs = [Pair(m.names.name, m.ir, m.vis, output_of(output, m.names, many[0], FUSED, kind)) for m in matched]
     check_outputs(pairs, unmatched, FUSED)
     return pairs, unmatched
@@ -147,8 +153,10 @@ def _check_pairing(pairing: Pairing, many: bool) -> None:
             ) from error
 
 
-def _match(ir: Path, vis: Path, pairing: Pairing, skip: str | None, kind: Kind) -> tuple[list[_Match], list[Path]]:
-    files = [search(source, pairing.recursive, skip, kind) for source in (ir, vis)]
+def _match(
+    ir: Path, vis: Path, pairing: Pairing, skip: str | None, kind: Kind, notify: Callable[[str], None] | None
+) -> tuple[list[_Match], list[Path]]:
+    files = [search(source, pairing.recursive, skip, kind, notify) for source in (ir, vis)]
     keyed = [_by_key(each, pairing) for each in files]
     irs, viss = keyed
     both = sorted(irs.keys() & viss.keys())

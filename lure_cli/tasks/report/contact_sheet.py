@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lure_cli.core.images.formats import has_image_suffix
+from lure_cli.core.images.formats import SUFFIXES
 from lure_cli.core.images.guards import MAX_PIXELS
 from lure_cli.core.images.picture import quantised, read_picture, write_image
 from lure_cli.core.images.value_range import ValueRange
@@ -115,7 +115,7 @@ def _check(options: ContactSheetOptions) -> None:
     ):
         if value is not None and (value < low or (high is not None and value > high)):
             raise LureError(f"{name} {value} cannot be", f"give {name} {low} " + (f"to {high}" if high else "or more"))
-    if not has_image_suffix(options.output):
+    if options.output.suffix.lower() not in SUFFIXES:
         raise LureError(f"{options.output} has no known image suffix", "give a name that ends in .png or .jpg")
     check_folder(options.output.parent)
 

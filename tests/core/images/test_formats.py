@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from lure_cli.core.images.formats import SUFFIXES, check_output, has_image_suffix
+from lure_cli.core.images.formats import READ_SUFFIXES, SUFFIXES, check_output, has_image_suffix
 from lure_cli.core.images.picture import write_image
 from lure_cli.errors import LureError
 from tests.helpers.images import ALPHA, X
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a", "a.png.txt", "a.npy"])
+@pytest.mark.parametrize("name", ["a.gif", "a.jfif", "a.xyz", "a", "a.png.txt", "a.npy"])
 def test_unknown_suffixes_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(LureError) as caught:
         write_image(tmp_path / name, X)
@@ -22,7 +22,8 @@ def test_unknown_suffixes_are_refused(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("suffix", "bits", "alpha", "words", "hint"),
     [
-        (".gif", 8, False, "'.gif' is no known image type", ".png"),
+        (".gif", 8, False, "'.gif' files are read, but not written", ".png"),
+        (".xyz", 8, False, "'.xyz' is no known image type", ".png"),
         ("", 8, False, "'' is no known image type", ".png"),
         (".jpg", 16, False, "16 bits", ".tif"),
         (".WEBP", 16, False, "16 bits", ".png"),
@@ -50,5 +51,6 @@ def test_what_a_type_can_hold() -> None:
 
 
 def test_has_image_suffix() -> None:
-    assert all(has_image_suffix(Path(f"a{suffix.upper()}")) for suffix in SUFFIXES)
-    assert not any(has_image_suffix(Path(name)) for name in ("a", ".png", "a.gif", "a.png.bak"))
+    assert all(has_image_suffix(Path(f"a{suffix.upper()}")) for suffix in READ_SUFFIXES)
+    assert set(SUFFIXES) < set(READ_SUFFIXES)
+    assert not any(has_image_suffix(Path(name)) for name in ("a", ".png", "a.xyz", "a.png.bak"))

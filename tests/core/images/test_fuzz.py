@@ -21,6 +21,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import save
 
 from lure_cli.config import ModelConfig, Provenance
@@ -74,6 +75,18 @@ def frames(kind: str) -> bytes:
     return pillow(Image.fromarray(RGB), kind, save_all=True, append_images=[Image.fromarray(RGB[::-1])])
 
 
+def bit_fields() -> bytes:
+    masks = (0x3FF, 0xFFC00, 0x3FF00000)
+    header = struct.pack("<IHHI IiiHHIIiiII 3I", 0, 0, 0, 66, 40, 19, 24, 1, 32, 3, 0, 0, 0, 0, 0, *masks)
+    return b"BM" + header + RNG.integers(0, 1 << 30, (24, 19), dtype=np.uint32).tobytes()
+
+
+def long_text() -> PngInfo:
+    text = PngInfo()
+    text.add_text("settings", "x" * 1_100_000, zip=True)
+    return text
+
+
 def whole_images() -> dict[str, bytes]:
     bilevel, cmyk = Image.fromarray(GREY).convert("1"), Image.fromarray(RGB).convert("CMYK")
     images = {
@@ -105,6 +118,25 @@ def whole_images() -> dict[str, bytes]:
         "j2k": pillow(GREY, "JPEG2000", no_jp2=True),
         "j2k 16": imagecodecs.jpeg2k_encode(RGB16, level=0, reversible=True),
         "j2k alpha 16": imagecodecs.jpeg2k_encode(RGBA16, level=0, reversible=True),
+        "jp2 12": imagecodecs.jpeg2k_encode(RGB16 >> 4, level=0, reversible=True, bitspersample=12),
+        "pgm": pillow(GREY, "PPM"),
+        "pgm text": b"P2 19 2 300 " + b" ".join(b"%d" % n for n in range(38)),
+        "pgm 12": b"P5 19 24 4095\n" + (GREY16 >> 4).astype(">u2").tobytes(),
+        "pbm": pillow(bilevel, "PPM"),
+        "ppm 16": b"P6 19 24 65535\n" + RGB16.astype(">u2").tobytes(),
+        "bmp bit fields": bit_fields(),
+        "gif": pillow(PALETTE, "GIF", transparency=3),
+        "gif frames": frames("GIF"),
+        "avif": pillow(RGB, "AVIF", **NOTES),
+        "avif alpha": pillow(RGBA, "AVIF"),
+        "avif 10": imagecodecs.avif_encode(RGB16 >> 6, bitspersample=10, level=90),
+        "avif frames": frames("AVIF"),
+        "jxl": imagecodecs.jpegxl_encode(RGB),
+        "jxl alpha": imagecodecs.jpegxl_encode(RGBA, lossless=True, usecontainer=True),
+        "jxl 12": imagecodecs.jpegxl_encode(RGB16 >> 4, bitspersample=12, lossless=True),
+        "jxl float": imagecodecs.jpegxl_encode(GREY16.astype(np.float32) / 65535, lossless=True),
+        "jpeg without end": pillow(RGB, "JPEG", **NOTES)[:-2],
+        "png text": pillow(RGB, "PNG", pnginfo=long_text()),
         "tiff": pillow(RGB, "TIFF", **NOTES),
         "tiff palette": pillow(PALETTE, "TIFF", compression="tiff_lzw"),
         "tiff bilevel": pillow(bilevel, "TIFF"),

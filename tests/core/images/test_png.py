@@ -43,3 +43,38 @@ def test_a_png_that_swells_is_not_followed() -> None:
             read_picture(png(8, 8, 16, 2, bytes(size)), channels=3)
         assert tracemalloc.get_traced_memory()[1] < 52_000_000  # making the file takes as much
         tracemalloc.stop()
+
+
+def chunk(kind: bytes, data: bytes, wrong: int = 0) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data) ^ wrong)
+
+
+PIXELS = png(2, 1, 8, 2, b"\0" + bytes(range(6)))
+
+
+@pytest.mark.parametrize("at", [33, -12], ids=["before the pixels", "behind"])
+@pytest.mark.parametrize("kind", [b"tIME", b"tEXt", b"gAMA", b"pHYs", b"eXIf", b"zTXt"])
+def test_a_wrong_checksum_of_a_note_is_passed_over(kind: bytes, at: int) -> None:
+    picture = read_picture(PIXELS[:at] + chunk(kind, b"x\0" + bytes(7), wrong=1) + PIXELS[at:], channels=3)
+    assert picture.x.ravel().tolist() == pytest.approx([n / 255 for n in range(6)])
+
+
+def test_a_wrong_checksum_of_what_the_pixels_need_is_damage() -> None:
+    palette = png(2, 1, 8, 3, b"\0\0\1")
+    for content in (
+        PIXELS[:29] + bytes([PIXELS[29] ^ 1]) + PIXELS[30:],
+        palette[:33] + chunk(b"PLTE", bytes(6), wrong=1) + palette[33:],
+        PIXELS[:33] + chunk(b"tRNS", bytes(6), wrong=1) + PIXELS[33:],
+    ):
+        with pytest.raises(LureError, match="damaged: a checksum is wrong"):
+            read_picture(content, channels=3)
+
+
+@pytest.mark.parametrize("at", [33, -12], ids=["before the pixels", "behind"])
+def test_long_texts_and_profiles(at: int) -> None:
+    packed = zlib.compress(bytes(3_000_000))
+    for note in (b"zTXt", b"settings\0\0" + packed), (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + packed):
+        assert read_picture(PIXELS[:at] + chunk(*note) + PIXELS[at:], channels=3).x.shape == (1, 2, 3)
+    icc = bytes(16) + b"RGB " + bytes(2_000_000)
+    content = PIXELS[:33] + chunk(b"iCCP", b"profile\0\0" + zlib.compress(icc)) + PIXELS[33:]
+    assert read_picture(content, channels=3).metadata.icc == icc

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.paths.find import list_images
+from lure_cli.tasks.paths.find import IMAGES, File, list_images, search
 from lure_cli.tasks.paths.pairing import Pairing, find_pairs
 from tests.helpers.folders import outputs, refused, touch
+from tests.helpers.images import RGB, encoded
 
 
 def test_list_images(root: Path) -> None:
@@ -21,6 +22,28 @@ def test_list_images(root: Path) -> None:
         list_images(Path("missing"))
     with pytest.raises(LureError, match=r"a\.jpg"):
         list_images(Path("f/a.jpg"))
+
+
+def test_the_content_decides_where_a_name_does_not(root: Path) -> None:
+    photo = encoded(RGB, "JPEG")
+    contents = {
+        **dict.fromkeys(("a.jpg", "b.jfif", "c.JPE", "d.jif", "e.jpg_large", "f", "a.bak", "a.jpg.old"), photo),
+        "g.download": encoded(RGB, "PNG"),
+        "raw.nef": encoded(RGB, "TIFF"),
+        "notes.txt": b"BM is what a bitmap starts with; this is a text of some length",
+        "empty": b"",
+        ".hidden": photo,
+    }
+    Path("f/sub").mkdir(parents=True)
+    for name, content in contents.items():
+        Path("f", name).write_bytes(content)
+    images = ["a.jpg", "b.jfif", "c.JPE", "d.jif", "e.jpg_large", "f", "g.download"]
+    notes: list[str] = []
+    assert search(Path("f"), False, None, IMAGES, notes.append) == [File(Path("f", n), Path(n)) for n in images]
+    assert notes == ["f: 5 other files left out, such as a.bak"]
+    assert [path.name for path in list_images(Path("f"))] == images
+    search(Path("f/[b-d].j*"), False, None, IMAGES, notes.append)
+    assert len(notes) == 1
 
 
 @pytest.mark.parametrize(
