@@ -247,8 +247,8 @@ def _isolated(values: np.ndarray, pixels: Sequence[np.ndarray], modality: Modali
     The spread is 1.3 times what lies between the percentiles 10 and 90. At the lower end these are left out: a number
     that stands for "no data" (also 0) more than the spread below, with what interpolation at the edge of such an area
     has mixed; up to 2 % of dead pixels with a gap of twice the spread. At the upper end, where a fire saturates: a
-    number that stands for "no data" three spreads above with next to nothing in between; single pixels, none beside
-    another.
+    number that stands for "no data" three spreads above with next to nothing in between; up to 2 % of single pixels,
+    hardly one beside another, with a gap of twice the spread.
 
     Args:
         values: finite, sorted, float64.
@@ -287,12 +287,20 @@ def _isolated(values: np.ndarray, pixels: Sequence[np.ndarray], modality: Modali
             if at and spread > 0 and gaps[at - 1] > 2 * spread:
                 least, values, changed = float(rest[0]), rest, True
         high = values[-1]
-        few = int(np.searchsorted(values, high, "left"))
-        rest, count = values[:few], values.size - few
+        rest = values[: int(np.searchsorted(values, high, "left"))]
         bottom, spread = _spread(rest)
-        if spread > 0 and high - (bottom + spread) > 3 * spread:
-            between = rest.size - int(np.searchsorted(rest, bottom + 3 * spread))
-            if (high in codes_high and between <= count // 10) or (modality == "ir" and _are_single(pixels, rest[-1])):
+        count, top = values.size - rest.size, bottom + spread
+        if high in codes_high and spread > 0 and high - top > 3 * spread:
+            between = rest.size - int(np.searchsorted(rest, (top + high) / 2))
+            if between <= count // 10:
+                most, values, changed = float(rest[-1]), rest, True
+                continue
+        if modality == "ir":
+            few = max(2, values.size // 50)
+            gaps = np.diff(values[-few - 1 :])
+            rest = values[: values.size - few + int(np.argmax(gaps))] if gaps.size else values
+            spread = _spread(rest)[1]
+            if spread > 0 and gaps.max() > 2 * spread and _are_single(pixels, rest[-1]):
                 most, values, changed = float(rest[-1]), rest, True
         if not changed:
             break
@@ -308,7 +316,7 @@ def _spread(values: np.ndarray) -> tuple[float, float]:
 
 
 def _are_single(pixels: Sequence[np.ndarray], above: float) -> bool:
-    """Whether the pixels above a number are many (half a percent), and hardly one has another of them beside it."""
+    """Whether the pixels above a number are many (a thousandth), and hardly one has another of them beside it."""
     import numpy as np
 
     count = beside = total = 0
@@ -320,7 +328,7 @@ def _are_single(pixels: Sequence[np.ndarray], above: float) -> bool:
         for a, b in ((mask[:, 1:], touches[:, :-1]), (mask[:, :-1], touches[:, 1:])):
             b |= a
         count, beside, total = count + int(mask.sum()), beside + int((mask & touches).sum()), total + mask.size
-    return count >= 0.004 * total and beside <= 0.1 * count
+    return count >= 0.001 * total and beside <= 0.1 * count
 
 
 def _invalid(pixels: np.ndarray, checked: ValueRange) -> np.ndarray | None:

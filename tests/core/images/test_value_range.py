@@ -220,6 +220,16 @@ def test_the_number_that_gdal_names(number: float) -> None:
         assert picture.invalid == 100 and not picture.x[30:40, 50:60].any() and picture.x[41, 50] > 0
 
 
+def test_dead_pixels_of_many_numbers() -> None:
+    rng = np.random.default_rng(0)
+    for low, high in ((0, 60), (45000, 65000)):
+        image = scene(np.uint16, 29500, 300)
+        dead = speckle(80)
+        image[dead] = rng.integers(low, high, 80)
+        picture = mapped(image, AUTO)
+        assert picture.invalid == 80 and not picture.x[dead].any()
+
+
 def test_what_a_scene_holds_is_measured() -> None:
     fire = scene(np.uint16, 7500, 150)
     fire[40:52, 60:72] = 16383  # saturated

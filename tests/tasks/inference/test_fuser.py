@@ -139,8 +139,8 @@ def test_other_kinds_of_images_are_taken(fuser: Fuser) -> None:
     for a, b in (
         (Image.fromarray(ir), Image.fromarray(vis)),
         (Image.fromarray(ir).convert("RGB"), Image.fromarray(vis).convert("RGBA")),
-        (torch.from_numpy(ir.copy()), torch.from_numpy(vis.copy())),
-        (torch.from_numpy(ir) / 255, torch.from_numpy(vis)),
+        (torch.tensor(ir), torch.tensor(vis)),
+        (torch.tensor(ir) / 255, torch.tensor(vis)),
         (ir.tolist(), vis.tolist()),
         (np.ma.masked_array(ir, np.zeros(ir.shape, bool)), np.ma.masked_array(vis)),
     ):

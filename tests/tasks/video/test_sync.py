@@ -84,6 +84,19 @@ def test_frames_that_were_lost_stop_pairing_by_number(fuse: Run, here: Path) -> 
     assert pairs_of(here / "time.mp4")[:11] == [(i + (i > 5), i) for i in range(11)]
 
 
+def test_ranges_of_numbered_pictures_hold_for_the_clip(fuse: Run, here: Path) -> None:
+    ramp = np.linspace(0, 1000, 48 * 64).reshape(48, 64).astype(np.uint16)
+    for i in range(3):
+        thermal = 29000 + ramp
+        thermal[:4] = 0
+        save_png(here / "a" / f"{i}.png", thermal)
+        save_png(here / "b" / f"{i}.png", ramp * np.uint16(i + 1))
+    done = fuse("a", "b", "p/{frame}.png", fps="25")
+    assert done.code == 0, done.err
+    assert "768 of 9216 pixels are invalid (0) and black, for the whole clip" in done.err
+    assert "b: 0..4095 of 16 bits -> 0..1 (white of 12 bits, as the largest is 3000), for the whole clip" in done.err
+
+
 def test_numbered_pictures_in_and_out(fuse: Run, here: Path) -> None:
     for i in range(9):
         for side in ("a", "b"):
