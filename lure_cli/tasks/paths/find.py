@@ -74,6 +74,12 @@ def search(source: Path, recursive: bool, skip: str | None, kind: Kind) -> list[
         depth = 99 if "**" in pattern else len(pattern)
         files = [f for f in _walk(root, depth, skip, kind.read) if _fits(f.below.parts, pattern)]
     if not files:
+        if not recursive and not is_glob(source) and (deeper := next(_walk(source, 99, skip, kind.read), None)):
+            every = ", or all of them with --recursive (lure fuse, lure restore)" if kind is IMAGES else ""
+            raise LureError(
+                f"{source}: holds no {kind.word} files, but its sub-folders do",
+                f"name a sub-folder, such as {deeper.path.parent}{every}",
+            )
         raise LureError(f"{source}: holds no {kind.word} files", f"known suffixes: {', '.join(kind.read)}")
     return sorted(files, key=lambda f: f.path)
 
