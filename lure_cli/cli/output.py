@@ -63,7 +63,7 @@ def printable(text: str) -> str:
 
 
 def escape_what_streams_lack() -> None:
-    """From now on characters that the encoding of stdout or stderr lacks are shown as \\u5929, instead of ending a job."""
+    """From now on characters that the encoding of stdout or stderr lacks are shown as \\u5929, and end no job."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
@@ -135,16 +136,17 @@ class FuseOptions(JobOptions):
 
 def _prompts_of(names: Sequence[str], prompts: Mapping[str, Prompt], file: Path) -> list[Prompt]:
     """The prompt of each pair; every pair has one, and every one a pair."""
-    for name in names:
+    composed = [unicodedata.normalize("NFC", name) for name in names]
+    for name in composed:
         if name not in prompts:
             raise LureError(
                 f"{file}: no prompt for '{name}'", "give every pair a line; an empty prompt is plain fusion"
             )
-    known = set(names)
+    known = set(composed)
     for stem in prompts:
         if stem not in known:
             raise LureError(f"{file}: there is no pair '{stem}'", f"pairs: {nearest(stem, list(names))}")
-    return [prompts[name] for name in names]
+    return [prompts[name] for name in composed]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +276,7 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
         raise LureError(f"engine '{o.engine}' is not known", f"use one of {', '.join(ENGINES)}")
     if o.workers is not None and (o.engine != "ray" or o.workers < 1):
         raise LureError("--workers needs --engine ray and a number from 1 on", "leave it out, or add --engine ray")
-    pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing)
+    pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify)
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
     _check_types(pairs, o.bits)

@@ -137,13 +137,13 @@ def plan_video(options: VideoOptions, notify: Notify | None = None) -> ClipPlan:
     """
     o = options
     _check(o)
-    pairs, unmatched = _find_clips(o)
+    pairs, unmatched = _find_clips(o, notify)
     for pair in pairs:
         _check_target(pair, o)
     return Plan(o, *plan_job(o.shared, pairs, existing=_existing, notify=notify), tuple(unmatched))
 
 
-def _find_clips(o: VideoOptions) -> tuple[Sequence[ClipPair], list[Path]]:
+def _find_clips(o: VideoOptions, notify: Notify | None) -> tuple[Sequence[ClipPair], list[Path]]:
     """The pairs of clips that are meant, and files without a partner."""
     s, output = o.shared, ClipOutput.parse(o.shared.output)
     rate = o.rate
@@ -151,7 +151,7 @@ def _find_clips(o: VideoOptions) -> tuple[Sequence[ClipPair], list[Path]]:
     folders = [not is_live(source) and Path(source).is_dir() for source in (o.ir, o.vis)]
     unmatched: list[Path] = []
     if many and not (output.file and not output.template):
-        files, unmatched = find_pairs(Path(o.ir), Path(o.vis), s.output, s.pairing, CLIPS)
+        files, unmatched = find_pairs(Path(o.ir), Path(o.vis), s.output, s.pairing, CLIPS, notify)
         pairs = [ClipPair(p.name, str(p.ir), str(p.vis), str(p.output)) for p in files]
         if s.read.align_once:
             raise LureError("--align-once is for images", "every clip gets one transform of its own")
