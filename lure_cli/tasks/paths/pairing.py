@@ -254,7 +254,7 @@ def _a_second_apart(
         _check_one_lens(others, viss)
         for time, key in those:
             near = [(t, k) for t, k in others if abs(t - time) <= _CLOCKS]
-            if len(near) == 1 and near[0][1] != key and sum(abs(t - near[0][0]) <= _CLOCKS for t, _ in those) == 1:
+            if len(near) == 1 and near[0][0] != time and sum(abs(t - near[0][0]) <= _CLOCKS for t, _ in those) == 1:
                 apart[key] = near[0][1]
     return apart
 

@@ -419,3 +419,11 @@ def test_a_list_with_a_missing_file_is_refused_alike(
     assert not Path("out").exists()
     Path("t.csv").write_text("ir,vis\n.\\p0000.png,p0000.png\n")
     assert lure(*FOLDERS, "--pair-file", "t.csv", *dry).code == 0
+
+
+@pytest.mark.parametrize("option", [("--device", "toaster"), ("--device", "cuda:99"), ("--dtype", "float3")])
+def test_dry_run_refuses_what_the_run_does(lure: Run, here: Path, option: tuple[str, str]) -> None:
+    make_folder(1)
+    for command in (FOLDERS, ["restore", "--vis", "v", "-o", "out"]):
+        dry, run = lure(*command, *option, "--dry-run"), lure(*command, *option)
+        assert dry.code == run.code == 2 and dry.err == run.err and dry.out == ""
