@@ -11,6 +11,7 @@ from pathlib import Path
 from string import Formatter
 
 from lure_cli.core.images.formats import check_output, has_image_suffix
+from lure_cli.core.video.picture_folder import list_numbered
 from lure_cli.core.video.source import SUFFIXES as READ
 from lure_cli.core.video.source import is_live, is_video
 from lure_cli.core.video.writer import SUFFIXES as WRITTEN
@@ -190,6 +191,8 @@ def _one_pair(o: VideoOptions, kind: ClipOutput) -> ClipPair:
     for source in (o.ir, o.vis):
         if not is_live(source) and not os.path.exists(source):
             raise LureError(f"{source}: no such file or folder", "check the spelling of the path")
+        if os.path.isdir(source):
+            list_numbered(Path(source))  # is refused here, before anything is loaded
     if o.ir == o.vis:
         raise LureError(f"{o.ir} is given as both the infrared and the visible input", "give two different inputs")
     name, output = _name_of(o), o.shared.output
