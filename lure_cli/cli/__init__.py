@@ -18,7 +18,7 @@ from lure_cli.cli.export import export
 from lure_cli.cli.fuse import fuse
 from lure_cli.cli.grouped import GroupedCommand
 from lure_cli.cli.info import info
-from lure_cli.cli.output import emit, note, show_error
+from lure_cli.cli.output import emit, escape_what_streams_lack, note, show_error
 from lure_cli.cli.plot import plot
 from lure_cli.cli.prompt import prompt
 from lure_cli.cli.restore import restore
@@ -76,6 +76,7 @@ def main(argv: list[str] | None = None) -> None:
 
     With LURE_DEBUG=1 in the environment, errors keep their traceback.
     """
+    escape_what_streams_lack()
     try:
         code = app(args=argv, prog_name="lure", standalone_mode=False)
     except LureError as error:

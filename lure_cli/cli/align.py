@@ -35,7 +35,7 @@ def align(
     from lure_cli.tasks import align as task
 
     plan = task.plan_align(
-        task.AlignOptions(ir, vis, output, model, once, transform, apply, ir_range, resize_ir, overwrite)
+        task.AlignOptions(ir, vis, output, model, once, transform, apply, ir_range, resize_ir, overwrite), note
     )
     for path in plan.unmatched:
         note(f"unmatched: {path}")

@@ -234,6 +234,6 @@ def fuse(
     if not quiet and prompt_file is None and any((prompt, prompt_ir, prompt_vis)) and plan.requests:
         show_prompt(plan.requests[0], SIDES)
     if dry_run:
-        show_plan(plan.items, options, as_json=as_json)
+        show_plan(plan, as_json=as_json)
         return
     run_job(lambda stop: task.fuse(plan, stop), len(plan.items), "pairs", as_json=as_json, quiet=quiet)

@@ -16,7 +16,7 @@ from lure_cli.cli.output import SIDES, describe, emit, emit_json, note, show_err
 
 if TYPE_CHECKING:
     from lure_cli.tasks.inference.job import Result
-    from lure_cli.tasks.inference.plan import JobOptions
+    from lure_cli.tasks.inference.plan import FusePlan, JobOptions, RestorePlan
     from lure_cli.tasks.inference.request import Request
     from lure_cli.tasks.paths.outputs import Item
 
@@ -30,10 +30,19 @@ def show_prompt(request: Request, sides: Iterable[str]) -> None:
     note("prompt: " + "; ".join(f"{SIDES[m]}: {text or 'none'}" for m, text in descriptions.items()))
 
 
-def show_plan(items: Iterable[Item], options: JobOptions, *, as_json: bool) -> None:
-    """What would be done."""
+def show_plan(plan: FusePlan | RestorePlan, *, as_json: bool) -> None:
+    """What would be done.
+
+    Raises:
+        LureError: nothing would be, as this machine lacks the device or number type that is asked for.
+    """
+    from lure_cli.tasks.inference.loading import check_machine, pick_backend
     from lure_cli.tasks.inference.plan import finished
 
+    options: JobOptions = plan.options
+    if pick_backend(options.backend, plan.weights) == "torch":
+        check_machine(options.device, options.dtype)
+    items: Iterable[Item] = plan.items
     for item in items:
         status = "skipped" if finished(item, options) else "planned"
         paths = {side: str(path) for side, path in item.sources.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -24,8 +25,13 @@ def emit(line: str) -> None:
 
 
 def emit_json(record: Mapping[str, Any]) -> None:
-    """A result as one line of JSON, on stdout."""
-    emit(json.dumps(record, ensure_ascii=False))
+    """A result as one line of JSON, on stdout; what the encoding of stdout lacks is escaped as JSON does it."""
+    line = json.dumps(record, ensure_ascii=False)
+    try:
+        line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(record)
+    emit(line)
 
 
 def note(line: str) -> None:
@@ -54,6 +60,13 @@ def show_weights(info: dict[str, Any]) -> None:
 def printable(text: str) -> str:
     """Text of a foreign file as a terminal may see it."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def escape_what_streams_lack() -> None:
+    """From now on characters that the encoding of stdout or stderr lacks are shown as \\u5929, and end no job."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def no_progress_bars() -> None:

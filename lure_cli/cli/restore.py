@@ -94,6 +94,6 @@ def restore(
     if prompt is not None and not quiet and plan.items:
         show_prompt(plan.requests[0], [plan.items[0].modality])
     if dry_run:
-        show_plan(plan.items, plan.options, as_json=as_json)
+        show_plan(plan, as_json=as_json)
         return
     run_job(lambda stop: task.restore(plan, stop), len(plan.items), "images", as_json=as_json, quiet=quiet)

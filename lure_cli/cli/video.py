@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def fuse_video(plan: ClipPlan, *, dry_run: bool, as_json: bool, quiet: bool, fuser: FuserLike | None = None) -> None:
     """Carry out a plan and show it; typer.Exit with 1 if a clip failed or was cut short, 130 if interrupted."""
+    from lure_cli.tasks.inference.loading import check_machine, pick_backend
     from lure_cli.tasks.video.plan import finished
     from lure_cli.tasks.video.result import Change, ClipResult, Message
     from lure_cli.tasks.video.run import fuse_clips
@@ -27,6 +28,9 @@ def fuse_video(plan: ClipPlan, *, dry_run: bool, as_json: bool, quiet: bool, fus
     for path in plan.unmatched:
         note(f"unmatched: {path}")
     if dry_run:
+        options = plan.options.shared
+        if pick_backend(options.backend, plan.weights) == "torch":
+            check_machine(options.device, options.dtype)
         for pair in plan.items:
             status = "skipped" if finished(pair, plan.options) else "planned"
             if as_json:

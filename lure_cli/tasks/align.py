@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +63,8 @@ class Aligned:
     error: LureError | None = None
 
 
-def plan_align(options: AlignOptions) -> AlignPlan:
-    """Check everything that can be checked before pixels are read.
+def plan_align(options: AlignOptions, notify: Callable[[str], None] | None = None) -> AlignPlan:
+    """Check everything that can be checked before pixels are read; `notify` as of `find_pairs`.
 
     Raises:
         LureError: an unknown model, options that exclude each other, inputs that do not pair, outputs that collide or
@@ -84,7 +84,7 @@ def plan_align(options: AlignOptions) -> AlignPlan:
     output = o.output
     if output is None:
         output = "aligned/" if many else "{stem}_aligned.png"
-    pairs, unmatched = find_pairs(o.ir, o.vis, output)
+    pairs, unmatched = find_pairs(o.ir, o.vis, output, notify=notify)
     transforms: tuple[Path, ...] = ()
     if o.transform is not None:
         transforms = _transform_files(o.transform, pairs, one=o.once or not many)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.pixels import MODALITY_NAMES
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Finding, Focus, Prompt
 from lure_cli.errors import LureError
+from lure_cli.tasks.paths.table import read_list, read_table
 from lure_cli.tasks.weights.find import text_weights
 
 if TYPE_CHECKING:
@@ -128,26 +129,21 @@ _COLUMNS = ("stem", "prompt", "prompt_ir", "prompt_vis")
 def read_prompt_file(path: Path) -> dict[str, Prompt]:
     """A prompt for each pair's name, from CSV (header `stem,prompt[,prompt_ir,prompt_vis]`) or JSON Lines (these keys).
 
-    An empty or missing prompt means plain fusion.
+    The names come in composed Unicode (NFC). An empty or missing prompt means plain fusion.
 
     Raises:
         LureError: an unreadable file, or a line that is wrong, named by its number.
     """
     hint = 'CSV with the header stem,prompt or lines such as {"stem": "a", "prompt": "haze"}'
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as e:
-        raise LureError(f"{path}: cannot be read ({e.strerror})", "name an existing file") from e
-    except UnicodeDecodeError as e:
-        raise LureError(f"{path}: not UTF-8 text", hint) from e
-    try:
-        if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
-            rows = [(i, json.loads(line)) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
-        else:
-            reader = csv.DictReader(text.splitlines(), strict=True)
-            rows = [(reader.line_num, row) for row in reader]
-    except (json.JSONDecodeError, csv.Error) as e:
-        raise LureError(f"{path}: neither CSV nor JSON Lines ({e})", hint) from e
+    rows: list[tuple[int, Any]] = []
+    if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
+        for i, line in enumerate(read_list(path, hint).split("\n"), 1):
+            try:
+                rows += [(i, json.loads(line))] if line.strip() else []
+            except json.JSONDecodeError as e:
+                raise LureError(f"{path}, line {i}: not JSON ({e.msg})", hint) from e
+    else:
+        rows += read_table(path, _COLUMNS, ("stem",), hint)
     prompts: dict[str, Prompt] = {}
     for number, row in rows:
         where = f"{path}, line {number}"
@@ -158,6 +154,7 @@ def read_prompt_file(path: Path) -> dict[str, Prompt]:
         stem = row.get("stem")
         if not stem:
             raise LureError(f"{where}: no stem", hint)
+        stem = unicodedata.normalize("NFC", stem)
         if stem in prompts:
             raise LureError(f"{where}: '{stem}' a second time", "give one prompt a pair")
         try:

@@ -42,6 +42,7 @@ def make_clip(
     times: Sequence[Fraction] | None = None,
     aspect: Fraction = Fraction(1),
     turn: int = 0,
+    matrix: Sequence[int] | None = None,
     options: dict[str, str] | None = None,
     colour: tuple[int, int] | None = None,
     gop: int = 4,
@@ -60,6 +61,8 @@ def make_clip(
         s.codec_context.sample_aspect_ratio = aspect
         if turn:
             s.set_display_rotation(turn)
+        if matrix is not None:
+            s.set_display_matrix(matrix)
         if codec == "libx264":
             s.options = {"crf": "4", "g": str(gop)}
         if colour is not None:

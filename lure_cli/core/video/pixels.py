@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lure_cli.core.video.pyav import SPACES, colour_matrix, require_av, smooth_scaling
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+class Orientation(NamedTuple):
+    """What brings stored pixels upright, in this order: rows become columns, left-right and top-bottom are mirrored."""
+
+    transposed: bool = False
+    mirrored: bool = False
+    flipped: bool = False
+
+
+def orientation_of(frame: Any) -> Orientation:
+    """How a frame is to be shown by its display matrix, to the nearest quarter turn; as it is stored without one."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return Orientation()
+    # libavutil/display.h: 9 numbers in rows of three; (x, y) is shown at (a x + c y, b x + d y)
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(data))
+    if a * d == b * c:  # shows nothing: no orientation
+        return Orientation()
+    if abs(a * d) >= abs(b * c):
+        return Orientation(False, a < 0, d < 0)
+    return Orientation(True, c < 0, b < 0)
 
 
 class PixelReader:
@@ -17,13 +40,13 @@ class PixelReader:
         grey: give the luma alone; frames that are RGB come as RGB all the same.
 
     Attributes:
-        turn: quarter turns, against the clock, that bring the frames upright.
+        orientation: what brings the frames upright.
     """
 
     def __init__(self, *, grey: bool) -> None:
         self._av = require_av()
         self._reformat = self._av.video.reformatter.VideoReformatter().reformat
-        self._grey, self.turn = grey, 0
+        self._grey, self.orientation = grey, Orientation()
 
     def __call__(self, frame: Any) -> np.ndarray:
         """uint8, or uint16 for more than 8 bits: (H, W, 3) RGB or (H, W, 1) grey."""
@@ -36,7 +59,9 @@ class PixelReader:
             pixels = self.rgb(frame, bits)
         else:
             pixels = self._luma(frame, bits, grey_only)
-        return np.ascontiguousarray(np.rot90(pixels, self.turn))
+        transposed, mirrored, flipped = self.orientation
+        pixels = pixels.swapaxes(0, 1) if transposed else pixels
+        return np.ascontiguousarray(pixels[:: -1 if flipped else 1, :: -1 if mirrored else 1])
 
     def rgb(self, frame: Any, bits: int = 8) -> np.ndarray:
         """(H, W, 3), as it is stored, not turned; uint8, or uint16 for more than 8 bits."""

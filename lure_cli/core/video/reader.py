@@ -17,7 +17,7 @@ from lure_cli.core.images.guards import MAX_PIXELS
 from lure_cli.core.video.clip import Frame
 from lure_cli.core.video.clock import Clock
 from lure_cli.core.video.container import open_container, read_header
-from lure_cli.core.video.pixels import PixelReader, is_coloured
+from lure_cli.core.video.pixels import PixelReader, is_coloured, orientation_of
 from lure_cli.core.video.pyav import describe_fault, require_av
 from lure_cli.core.video.source import is_live
 
@@ -111,8 +111,8 @@ class VideoFile:
 
     def _first(self, decoded: Any) -> tuple[int, int]:
         """Note what only a decoded frame tells; its size, as it is stored."""
-        self._pixels.turn = round(decoded.rotation / 90) % 4
-        if self._pixels.turn % 2:
+        self._pixels.orientation = orientation_of(decoded)
+        if self._pixels.orientation.transposed:
             self.info = replace(self.info, size=self.info.size[::-1], aspect=1 / self.info.aspect)
         if self.grey:
             self.coloured = is_coloured(self._pixels.rgb(decoded))

@@ -44,6 +44,14 @@ def pick_backend(name: str, weights: Path) -> Literal["torch", "onnx"]:
     return fits
 
 
+def check_machine(device: str, dtype: str) -> None:
+    """LureError if this machine has no such device or number type; torch is loaded unless both are `auto`."""
+    if (device, dtype) != ("auto", "auto"):
+        from lure_cli.core.devices import pick_device, pick_dtype
+
+        pick_dtype(dtype, pick_device(device))
+
+
 def load(weights: str | Path, *, device: str, dtype: str, threads: int | None, compiled: bool, backend: str) -> Loaded:
     """Load weights; see `Fuser.from_pretrained` for arguments and errors."""
     import torch

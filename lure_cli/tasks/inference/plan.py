@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
@@ -135,16 +136,17 @@ class FuseOptions(JobOptions):
 
 def _prompts_of(names: Sequence[str], prompts: Mapping[str, Prompt], file: Path) -> list[Prompt]:
     """The prompt of each pair; every pair has one, and every one a pair."""
-    for name in names:
+    composed = [unicodedata.normalize("NFC", name) for name in names]
+    for name in composed:
         if name not in prompts:
             raise LureError(
                 f"{file}: no prompt for '{name}'", "give every pair a line; an empty prompt is plain fusion"
             )
-    known = set(names)
+    known = set(composed)
     for stem in prompts:
         if stem not in known:
             raise LureError(f"{file}: there is no pair '{stem}'", f"pairs: {nearest(stem, list(names))}")
-    return [prompts[name] for name in names]
+    return [prompts[name] for name in composed]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,12 @@ def search(
         candidates = [f for f in _walk(root, depth, skip) if _fits(f.below.parts, pattern)]
     files, others = _take(candidates, kind)
     if not files:
+        if not recursive and not is_glob(source) and (deeper := next(_walk(source, 99, skip, kind.read), None)):
+            every = ", or all of them with --recursive (lure fuse, lure restore)" if kind is IMAGES else ""
+            raise LureError(
+                f"{source}: holds no {kind.word} files, but its sub-folders do",
+                f"name a sub-folder, such as {deeper.path.parent}{every}",
+            )
         raise LureError(f"{source}: holds no {kind.word} files", f"known suffixes: {', '.join(kind.read)}")
     if others and notify is not None:
         example = min(file.below for file in others)

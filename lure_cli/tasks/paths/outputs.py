@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,20 @@ from typing import Protocol
 
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, Kind
+
+
+def existing_form(path: Path) -> Path:
+    """The path as it is on disk, where its names may be composed or decomposed (NFC, NFD); else as it stands.
+
+    A folder that was copied from a Mac has decomposed names, which look the same and are others.
+    """
+    if str(path).isascii() or os.path.lexists(path) or path == path.parent:
+        return path
+    parent = existing_form(path.parent)
+    for form in ("NFC", "NFD"):
+        if os.path.lexists(other := parent / unicodedata.normalize(form, path.name)):  # type: ignore[arg-type]
+            return other
+    return parent / path.name
 
 
 class Item(Protocol):
@@ -64,7 +79,7 @@ def folder_of_outputs(output: str | Path | None, naming: Naming) -> str | None:
 
 
 def output_of(output: str | Path | None, names: Names, many: bool, naming: Naming, kind: Kind = IMAGES) -> Path:
-    """The file to write.
+    """The file to write; under the name that is there already, if that differs in how its letters are composed.
 
     Args:
         output: one of
@@ -83,7 +98,7 @@ def output_of(output: str | Path | None, names: Names, many: bool, naming: Namin
     """
     if output is None:
         where = f"{naming.word}/{names.name}" if many else f"{names.stem}_{naming.word}"
-        return Path(where + kind.default)
+        return existing_form(Path(where + kind.default))
     path, text = Path(output), str(output)
     if path == STANDARD:
         if many:
@@ -92,7 +107,7 @@ def output_of(output: str | Path | None, names: Names, many: bool, naming: Namin
             raise LureError(f"standard output takes no {kind.word}", "give it a file")
         return path
     if _is_folder(output):
-        return path / f"{names.name}{kind.default}"
+        return existing_form(path / f"{names.name}{kind.default}")
     template = _is_template(text)
     if template:
         path = Path(_fill(text, names, naming))
@@ -106,7 +121,7 @@ def output_of(output: str | Path | None, names: Names, many: bool, naming: Namin
             f"the output {text} is one file for several {naming.things}",
             f"give a folder or a template; {naming.fields}",
         )
-    return path
+    return existing_form(path)
 
 
 def check_outputs(items: Sequence[Item], others: Sequence[Path], naming: Naming) -> None:
@@ -120,6 +135,7 @@ def check_outputs(items: Sequence[Item], others: Sequence[Path], naming: Naming)
         target = os.path.realpath(item.output)
         if target in inputs:
             raise LureError(f"the output {item.output} is also an input", "write to another folder or name")
+        target = unicodedata.normalize("NFC", target)  # two names that look the same are one file on a Mac
         if target in taken:
             raise LureError(
                 f"'{taken[target]}' and '{item.name}' would both be written to {item.output}",

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
 
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, File, Kind, is_glob, is_many, search
-from lure_cli.tasks.paths.outputs import Names, Naming, check_outputs, folder_of_outputs, output_of
+from lure_cli.tasks.paths.outputs import Names, Naming, check_outputs, existing_form, folder_of_outputs, output_of
+from lure_cli.tasks.paths.table import read_table
 
 _MARKERS = "ir|infrared|thermal|tir|lwir|nir|vis|vi|visible|rgb|color|colour"
 _MARKER = re.compile(_MARKERS, re.IGNORECASE)
 _ENDS = re.compile(rf"(.+)[-_. ](?:{_MARKERS})", re.IGNORECASE | re.DOTALL)
 _STARTS = re.compile(rf"(?:{_MARKERS})[-_. ](.+)", re.IGNORECASE | re.DOTALL)
+_BEFORE_NUMBER = re.compile(rf"(|.*[-_. ])(?:{_MARKERS})[-_. ]?(\d+)", re.IGNORECASE | re.DOTALL)
+_DJI = re.compile(r"(DJI(?:_(\d{14}))?_(\d+))_([TVWZ])(|_.+)", re.IGNORECASE | re.DOTALL)
+"""DJI's names: time, number, and what took the picture: thermal, or the visible, wide or zoom camera."""
+_CLOCKS = timedelta(seconds=1)
+"""How far apart the time stamps of one shot of DJI's may be."""
 
 By = Literal["stem", "name", "regex", "csv"]
 BY: tuple[str, ...] = get_args(By)
@@ -48,12 +55,17 @@ class Pairing:
     """How the files of two folders find each other.
 
     by: `stem`: the same name up to one infrared or visible marker (see `pair_stem`), in the same sub-folder up to
-        sub-folders that are nothing but a marker (`a/ir/1.png` and `a/vis/1.png`); `name`: exactly the same name
+        sub-folders that are nothing but a marker (`a/ir/1.png` and `a/vis/1.png`); of DJI's names, `_T` is infrared
+        and `_V`, `_W`, `_Z` are visible, and time stamps a second apart count as the same where number and all else
+        agree and no other file comes into question; `name`: exactly the same name
         without suffix, in the same sub-folder; `regex`: `pattern` finds the same text (its groups, joined by '_', or
         all of it) in the path below the folder; `csv`: `table` lists them.
     pattern: for `regex`.
-    table: for `csv`: a file with the columns ir, vis and, if wanted, name; paths are relative to the two folders.
+    table: for `csv`: a file with the columns ir, vis and, if wanted, name; paths are relative to the two folders, with
+        slashes or backslashes.
     recursive: look into sub-folders too; links to folders are followed, each folder is read once.
+
+    Names are compared in composed Unicode (NFC): those of a folder that was copied from a Mac are decomposed.
     """
 
     by: By = "stem"
@@ -79,11 +91,17 @@ class _Match:
 def pair_stem(stem: str) -> str:
     """The stem without one infrared or visible marker: 'street_ir', 'VIS-street' and 'street' all give 'street'.
 
-    A marker stands at the end or, failing that, at the start, set off by '_', '-', '.' or a space, in any case.
-    A stem that is nothing but a marker stays as it is.
+    A marker stands at the end or, failing that, at the start, set off by '_', '-', '.' or a space, or else before the
+    number at the end ('IR12', 'street_ir_12'), in any case; in DJI's names it is one of _T, _V, _W and _Z.
+    A stem that is nothing but a marker stays as it is. In composed Unicode (NFC).
     """
-    match = _ENDS.fullmatch(stem) or _STARTS.fullmatch(stem)
-    return match[1] if match else stem
+    stem = unicodedata.normalize("NFC", stem)
+    if match := _DJI.fullmatch(stem):
+        return match[1] + match[5]
+    if match := _ENDS.fullmatch(stem) or _STARTS.fullmatch(stem):
+        return match[1]
+    match = _BEFORE_NUMBER.fullmatch(stem)
+    return match[1] + match[2] if match else stem
 
 
 def find_pairs(
@@ -105,7 +123,7 @@ def find_pairs(
             sub-folder), for example `out/{folder}/{stem}_fused.jpg`.
         pairing: how the files of two folders find each other.
         kind: what is paired; for another than images, its suffixes stand for those above.
-        notify: told of files that are left out.
+        notify: told of files that are left out, and of pairs whose time stamps differ.
 
     Returns:
         The pairs, sorted by name, and the files of either side that have no partner, infrared ones first.
@@ -114,8 +132,9 @@ def find_pairs(
         the name is 'pair'. What lies in the output's folder is no input, if that folder lies in a searched one.
 
     Raises:
-        LureError: a path is missing, a file meets a folder, both inputs are the same, nothing pairs, two files of a
-            side have one name, the pairing or the template is malformed, or an output is ambiguous or is an input.
+        LureError: a path is missing (one in the table, too), a file meets a folder, both inputs are the same, nothing
+            pairs, two files of a side have one name, the pairing or the template is malformed, or an output is
+            ambiguous or is an input.
     """
     many = [is_many(path) for path in (ir, vis)]
     if many[0] != many[1]:
@@ -157,16 +176,22 @@ def _match(
     ir: Path, vis: Path, pairing: Pairing, skip: str | None, kind: Kind, notify: Callable[[str], None] | None
 ) -> tuple[list[_Match], list[Path]]:
     files = [search(source, pairing.recursive, skip, kind, notify) for source in (ir, vis)]
-    keyed = [_by_key(each, pairing) for each in files]
-    irs, viss = keyed
-    both = sorted(irs.keys() & viss.keys())
+    irs, viss = (_by_key(each, pairing, side) for each, side in zip(files, ("ir", "vis"), strict=True))
+    both = {key: key for key in irs.keys() & viss.keys()}  # of the infrared file to that of the visible one
+    if pairing.by == "stem":
+        apart = _a_second_apart(irs, viss)
+        both |= apart
+        if apart and notify is not None:
+            a, b = min(apart.items())
+            many = f"{len(apart)} pairs have" if len(apart) > 1 else "one pair has"
+            notify(f"{many} time stamps that differ by a second; their numbers agree: {irs[a].path} and {viss[b].path}")
     if not both:
         raise LureError(
-            f"no file in {ir} pairs with one in {vis}: {_examples(irs)} against {_examples(viss)}",
-            _NO_PAIR[pairing.by],
+            f"no file in {ir} pairs with one in {vis}: {_examples(irs, files[0])} against {_examples(viss, files[1])}",
+            _way_out(files[0], files[1], pairing.by),
         )
-    matched = [_Match(key[-1], _folder(viss[key]), irs[key].path, viss[key].path) for key in both]
-    taken = {f.path for key in both for f in (irs[key], viss[key])}
+    matched = [_Match(b[-1], _folder(viss[b]), irs[a].path, viss[b].path) for a, b in both.items()]
+    taken = {file.path for a, b in both.items() for file in (irs[a], viss[b])}
     return sorted(matched, key=lambda m: m.names.name), [f.path for each in files for f in each if f.path not in taken]
 
 
@@ -175,31 +200,108 @@ _NO_PAIR = {
     "name": "partners have exactly the same name without suffix; --pair stem allows markers such as _ir and _vis",
     "regex": "the pattern must find the same text in both paths",
 }
+_PATTERNS = (
+    r"(\d+)[^/\d]*$",  # the last number of a name
+    r"(?:^|/)[^/\d]*(\d+)[^/]*$",  # the first
+    r"(?:^|/)(?:.*[-_ ])?([^-_ /.]+)[.][^/.]+$",  # the last word
+    r"(?:^|/)([^-_ /.]+)[^/]*$",  # the first
+)
 
 
-def _by_key(files: list[File], pairing: Pairing) -> dict[tuple[str, ...], File]:
+def _way_out(irs: Sequence[File], viss: Sequence[File], by: By) -> str:
+    """What else to try, for these very names: the pattern that pairs most files, or else a table."""
+    if by == "regex":
+        return _NO_PAIR[by]
+    if all(all(_DJI.fullmatch(file.below.stem) for file in files) for files in (irs, viss)) and by == "stem":
+        letters = [{_DJI.sub(r"\4", file.below.stem).upper() for file in files} for files in (irs, viss)]
+        if "T" not in letters[0] and letters[1] == {"T"}:
+            return "in DJI's names, _T is infrared and _V, _W and _Z are visible: swap --ir and --vis"
+    ways = []
+    for pattern in _PATTERNS:
+        try:
+            a, b = (_by_key(files, Pairing("regex", pattern), "") for files in (irs, viss))
+        except LureError:  # it finds the same text in two files of one side
+            continue
+        if common := sorted(a.keys() & b.keys()):
+            ways.append((len(common), pattern, a[common[0]].path.name, b[common[0]].path.name))
+    if not ways:
+        row = f"{irs[0].below.as_posix()},{viss[0].below.as_posix()}"
+        return (
+            f"{_NO_PAIR[by]}; else list them: --pair csv --pair-file FILE, with the header ir,vis and lines like {row}"
+        )
+    _, pattern, one, other = max(ways, key=lambda way: way[0])
+    return f"{_NO_PAIR[by]}; if {one} and {other} belong together: --pair regex --pair-regex '{pattern}'"
+
+
+def _a_second_apart(
+    irs: Mapping[tuple[str, ...], File], viss: Mapping[tuple[str, ...], File]
+) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Keys of DJI's files whose time stamps differ by a second; only where each is the only one in question."""
+    shots: list[dict[tuple[str, ...], list[tuple[datetime, tuple[str, ...]]]]] = [{}, {}]
+    for shot, keyed in zip(shots, (irs, viss), strict=True):
+        for key, file in keyed.items():
+            match = _DJI.fullmatch(unicodedata.normalize("NFC", file.below.stem))
+            if match is None or match[2] is None:
+                continue
+            try:
+                time = datetime.strptime(match[2], "%Y%m%d%H%M%S")
+            except ValueError:
+                continue
+            shot.setdefault((*key[:-1], match[3], match[5]), []).append((time, key))
+    apart = {}
+    for which, those in shots[0].items():
+        others = shots[1].get(which, [])
+        _check_one_lens(others, viss)
+        for time, key in those:
+            near = [(t, k) for t, k in others if abs(t - time) <= _CLOCKS]
+            if len(near) == 1 and near[0][0] != time and sum(abs(t - near[0][0]) <= _CLOCKS for t, _ in those) == 1:
+                apart[key] = near[0][1]
+    return apart
+
+
+def _check_one_lens(shots: Sequence[tuple[datetime, tuple[str, ...]]], viss: Mapping[tuple[str, ...], File]) -> None:
+    """LureError if two cameras took one shot: by the second of its time stamp alone it would be one or the other."""
+    for (t, a), (u, b) in zip(sorted(shots), sorted(shots)[1:], strict=False):
+        letters = {_DJI.sub(r"\4", viss[key].below.stem).upper() for key in (a, b)}
+        if u - t <= _CLOCKS and len(letters) > 1:
+            raise _both(viss[a], viss[b], a)
+
+
+def _both(file: File, other: File, key: tuple[str, ...]) -> LureError:
+    """Two files of one side have the same key."""
+    hint = "keep one of the two; infrared and visible images belong in two separate folders"
+    matches = [_DJI.fullmatch(each.below.stem) for each in (file, other)]
+    if unicodedata.normalize("NFC", str(file.path)) == unicodedata.normalize("NFC", str(other.path)):
+        hint = "the names differ only in how Unicode composes their letters (NFC, NFD): rename or remove one"
+    elif matches[0] and matches[1]:
+        hint = f"name the pictures of one camera by a pattern, such as '*_{matches[0][4]}{file.path.suffix}'"
+    return LureError(f"{file.path} and {other.path} both stand for '{'/'.join(key)}'", hint)
+
+
+def _by_key(files: Sequence[File], pairing: Pairing, side: str) -> dict[tuple[str, ...], File]:
     keyed: dict[tuple[str, ...], File] = {}
     for file in files:
-        key = _key(file, pairing)
+        key = _key(file, pairing, side)
         if key is None:
             continue
         if key in keyed:
-            raise LureError(
-                f"{keyed[key].path} and {file.path} both stand for '{'/'.join(key)}'",
-                "keep one of the two; infrared and visible images belong in two separate folders",
-            )
+            raise _both(keyed[key], file, key)
         keyed[key] = file
     return keyed
 
 
-def _key(file: File, pairing: Pairing) -> tuple[str, ...] | None:
+def _key(file: File, pairing: Pairing, side: str) -> tuple[str, ...] | None:
     """What two files must share; the last part names the pair. None: the file takes no part."""
     if pairing.by == "stem":
+        dji = _DJI.fullmatch(file.below.stem)
+        if dji and (dji[4] in "Tt") != (side == "ir"):
+            return None
         return (*_folder(file), pair_stem(file.below.stem))
     if pairing.by == "name":
-        return (*file.below.parent.parts, file.below.stem)
+        return tuple(unicodedata.normalize("NFC", part) for part in (*file.below.parent.parts, file.below.stem))
     assert pairing.pattern is not None
-    match = re.search(pairing.pattern, file.below.as_posix())
+    pattern, text = (unicodedata.normalize("NFC", each) for each in (pairing.pattern, file.below.as_posix()))
+    match = re.search(pattern, text)
     if match is None:
         return None
     text = "_".join(g for g in match.groups() if g is not None) if match.re.groups else match[0]
@@ -207,42 +309,51 @@ def _key(file: File, pairing: Pairing) -> tuple[str, ...] | None:
 
 
 def _folder(file: File) -> tuple[str, ...]:
-    """The sub-folder, without parts that only say which of the two sources it is."""
-    return tuple(part for part in file.below.parent.parts if not _MARKER.fullmatch(part))
+    """The sub-folder, without parts that only say which of the two sources it is; in composed Unicode (NFC)."""
+    parts = file.below.parent.parts
+    return tuple(unicodedata.normalize("NFC", part) for part in parts if not _MARKER.fullmatch(part))
 
 
 def _from_table(ir: Path, vis: Path, pairing: Pairing) -> list[_Match]:
-    """Pairs as a CSV file lists them; whether the files are there shows when they are fused."""
+    """Pairs as a CSV file lists them; all files have to be there."""
     assert pairing.table is not None
     file, hint = pairing.table, "CSV with the header ir,vis or ir,vis,name; paths relative to the two folders"
     for source in (ir, vis):
         if is_glob(source):
             raise LureError(f"{source}: --pair csv takes folders, no patterns", hint)
-    try:
-        rows = list(csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines(), strict=True))
-    except OSError as error:
-        raise LureError(f"{file}: cannot be read ({error.strerror})", "name an existing file") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise LureError(f"{file}: not CSV in UTF-8 ({error})", hint) from error
+    rows = read_table(file, ("ir", "vis", "name"), ("ir", "vis"), hint)
     if not rows:
         raise LureError(f"{file}: lists no pairs", hint)
-    matched = []
-    for number, row in enumerate(rows, 2):
-        if unknown := [str(key) for key in row if key not in ("ir", "vis", "name")]:
-            raise LureError(f"{file}, line {number}: unknown column '{unknown[0]}'", hint)
-        a, b, name = (row.get(key) or "" for key in ("ir", "vis", "name"))
+    matched, missing = [], []
+    for number, row in rows:
+        a, b, name = row["ir"], row["vis"], row["name"]
         if not a or not b:
             raise LureError(f"{file}, line {number}: a pair needs both ir and vis", hint)
-        if "/" in name or name in (".", ".."):
-            raise LureError(f"{file}, line {number}: '{name}' is no name of a file", "names hold no '/'")
-        seen = File(vis / b, Path() if os.path.isabs(b) or ".." in Path(b).parts else Path(b))
-        matched.append(_Match(name or pair_stem(Path(b).stem), _folder(seen), ir / a, vis / b))
+        if "/" in name or "\\" in name or name in (".", ".."):
+            raise LureError(f"{file}, line {number}: '{name}' is no name of a file", "names hold no '/' and no '\\'")
+        one, other = _listed(ir, a), _listed(vis, b)
+        missing += [(number, path) for path in (one, other) if not os.path.isfile(path)]
+        below = Path(os.path.relpath(other, vis)) if other.is_relative_to(vis) else Path()
+        seen = File(other, Path() if ".." in below.parts or os.path.isabs(b) else below)
+        matched.append(_Match(name or pair_stem(other.stem), _folder(seen), one, other))
+    if missing:
+        number, path = missing[0]
+        more = f"; of the files listed, {len(missing)} are missing" if len(missing) > 1 else ""
+        raise LureError(
+            f"{file}, line {number}: {path}: no such file{more}", f"paths are relative to {ir} (ir) and {vis} (vis)"
+        )
     return sorted(matched, key=lambda m: m.names.name)
 
 
-def _examples(keys: dict[tuple[str, ...], File]) -> str:
-    shown = ", ".join(f"'{'/'.join(key)}'" for key in list(keys)[:3]) or "nothing"
-    return shown + (", ..." if len(keys) > 3 else "")
+def _listed(folder: Path, text: str) -> Path:
+    """The file that a table names: as it stands there, or with the backslashes of Windows as slashes."""
+    spellings = [existing_form(folder / spelling) for spelling in (text, text.replace("\\", "/"))]
+    return next((path for path in spellings if os.path.isfile(path)), spellings[0])
+
+
+def _examples(keys: Mapping[tuple[str, ...], File], files: Sequence[File]) -> str:
+    names = ["/".join(key) for key in keys] or [file.below.as_posix() for file in files]
+    return ", ".join(f"'{name}'" for name in names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def name_of_two(ir: Path, vis: Path) -> str:

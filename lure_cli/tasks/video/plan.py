@@ -11,6 +11,7 @@ from pathlib import Path
 from string import Formatter
 
 from lure_cli.core.images.formats import check_output, has_image_suffix
+from lure_cli.core.video.picture_folder import list_numbered
 from lure_cli.core.video.source import SUFFIXES as READ
 from lure_cli.core.video.source import is_live, is_video
 from lure_cli.core.video.writer import SUFFIXES as WRITTEN
@@ -137,13 +138,13 @@ def plan_video(options: VideoOptions, notify: Notify | None = None) -> ClipPlan:
     """
     o = options
     _check(o)
-    pairs, unmatched = _find_clips(o)
+    pairs, unmatched = _find_clips(o, notify)
     for pair in pairs:
         _check_target(pair, o)
     return Plan(o, *plan_job(o.shared, pairs, existing=_existing, notify=notify), tuple(unmatched))
 
 
-def _find_clips(o: VideoOptions) -> tuple[Sequence[ClipPair], list[Path]]:
+def _find_clips(o: VideoOptions, notify: Notify | None) -> tuple[Sequence[ClipPair], list[Path]]:
     """The pairs of clips that are meant, and files without a partner."""
     s, output = o.shared, ClipOutput.parse(o.shared.output)
     rate = o.rate
@@ -151,7 +152,7 @@ def _find_clips(o: VideoOptions) -> tuple[Sequence[ClipPair], list[Path]]:
     folders = [not is_live(source) and Path(source).is_dir() for source in (o.ir, o.vis)]
     unmatched: list[Path] = []
     if many and not (output.file and not output.template):
-        files, unmatched = find_pairs(Path(o.ir), Path(o.vis), s.output, s.pairing, CLIPS)
+        files, unmatched = find_pairs(Path(o.ir), Path(o.vis), s.output, s.pairing, CLIPS, notify)
         pairs = [ClipPair(p.name, str(p.ir), str(p.vis), str(p.output)) for p in files]
         if s.read.align_once:
             raise LureError("--align-once is for images", "every clip gets one transform of its own")
@@ -190,6 +191,8 @@ def _one_pair(o: VideoOptions, kind: ClipOutput) -> ClipPair:
     for source in (o.ir, o.vis):
         if not is_live(source) and not os.path.exists(source):
             raise LureError(f"{source}: no such file or folder", "check the spelling of the path")
+        if os.path.isdir(source):
+            list_numbered(Path(source))  # is refused here, before anything is loaded
     if o.ir == o.vis:
         raise LureError(f"{o.ir} is given as both the infrared and the visible input", "give two different inputs")
     name, output = _name_of(o), o.shared.output

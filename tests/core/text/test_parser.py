@@ -277,12 +277,20 @@ def test_prompt_files(lure: Run, examples: Path) -> None:
     lines = [{"stem": "gate", "prompt": "haze"}, {"stem": "drone"}, {"stem": "street", "prompt_vis": "blur"}]
     Path("p.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert read_prompt_file(Path("p.jsonl"))["street"] == Prompt(("blur",), ())
+    for encoding in ("utf-8-sig", "utf-16"):  # of spreadsheets
+        Path("p.csv").write_text("Prompt;STEM\r\nhaze;e\u0301\r\n;\r\n", encoding=encoding, newline="")
+        assert read_prompt_file(Path("p.csv")) == {"\u00e9": Prompt(("haze",), ())}
+    Path("bad.jsonl").write_text('{"stem": "gate"}\n{"stem": \n')
+    with pytest.raises(LureError, match="line 2: not JSON"):
+        read_prompt_file(Path("bad.jsonl"))
     for text, named in (
         ("stem,prompt\ngate,haze\n", "no prompt for 'drone'"),
         ("stem,prompt\ngate,\ndrone,\nstreet,\nmoon,haze\n", "no pair 'moon'"),
         ("stem,prompt\ngate,a cat on a sofa\n", "line 2: prompt 'a cat on a sofa'"),
         ("stem,prompt\ngate,haze\ngate,rain\n", "'gate' a second time"),
-        ("name,prompt\ngate,haze\n", "unknown column 'name'"),
+        ("name,prompt\ngate,haze\n", "line 1: unknown column 'name'"),
+        ("prompt\nhaze\n", "line 1: no column 'stem'"),
+        ('stem,prompt\ngate,"haze\n\nand noise"\n\ngate,rain\n', "line 6: 'gate' a second time"),
         ("", "no prompts"),
     ):
         Path("bad.csv").write_text(text)

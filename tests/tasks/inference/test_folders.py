@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -395,3 +396,48 @@ def test_a_closed_pipe_is_no_traceback(here: Path, warm: list[str]) -> None:
     err = process.stderr.read()
     assert process.wait(timeout=60) == 1
     assert "Traceback" not in err and "BrokenPipe" not in err
+
+
+def test_names_of_a_mac(lure: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decomposed on one side: prompts find their pairs, and outputs that are there are found, whatever their form."""
+    monkeypatch.chdir(tmp_path)
+    composed, decomposed = (unicodedata.normalize(form, "Straße é") for form in ("NFC", "NFD"))
+    save_png(Path(f"i/{composed}.png"), np.zeros((32, 40), np.uint8))
+    save_png(Path(f"v/{decomposed}.png"), np.zeros((32, 40, 3), np.uint8))
+    for name in (composed, decomposed):
+        Path("p.csv").write_text(f"stem;prompt\n{name};noise\n", encoding="utf-8")
+        planned = lure(*FOLDERS, "--prompt-file", "p.csv", "--dry-run", "--json")
+        assert planned.code == 0, planned.err
+    Path("out").mkdir()
+    Path(f"out/{decomposed}.png").write_bytes(b"whole")
+    assert "exists already" in lure(*FOLDERS).err
+    assert lure(*FOLDERS, "--skip-existing").code == 0
+    assert [path.read_bytes() for path in Path("out").iterdir()] == [b"whole"]
+    assert lure(*FOLDERS, "--overwrite").code == 0
+    assert [path.name for path in Path("out").iterdir()] == [f"{decomposed}.png"]
+    save_png(Path(f"v/{composed}.png"), np.zeros((32, 40, 3), np.uint8))
+    assert "both stand for" in lure(*FOLDERS).err
+    done = lure("restore", "--vis", "v", "-o", "one/")
+    assert done.code == 2 and "would both be written" in done.err
+
+
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+def test_a_list_with_a_missing_file_is_refused_alike(
+    lure: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dry: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_folder(1)
+    Path("t.csv").write_text("ir,vis\np0000.png,p0000.png\ntypo.png,p0000.png\n")
+    done = lure(*FOLDERS, "--pair-file", "t.csv", *dry)
+    assert done.code == 2 and "t.csv, line 3" in done.err and "typo.png: no such file" in done.err
+    assert not Path("out").exists()
+    Path("t.csv").write_text("ir,vis\n.\\p0000.png,p0000.png\n")
+    assert lure(*FOLDERS, "--pair-file", "t.csv", *dry).code == 0
+
+
+@pytest.mark.parametrize("option", [("--device", "toaster"), ("--device", "cuda:99"), ("--dtype", "float3")])
+def test_dry_run_refuses_what_the_run_does(lure: Run, here: Path, option: tuple[str, str]) -> None:
+    make_folder(1)
+    for command in (FOLDERS, ["restore", "--vis", "v", "-o", "out"]):
+        dry, run = lure(*command, *option, "--dry-run"), lure(*command, *option)
+        assert dry.code == run.code == 2 and dry.err == run.err and dry.out == ""

@@ -85,3 +85,10 @@ def test_an_output_inside_the_searched_folder_is_no_input(root: Path) -> None:
     touch("i/a.png", "v/a.png", "i/fused/a.png", "i/fused/old.png")
     pairs, unmatched = find_pairs(Path("i"), Path("v"), "i/fused", Pairing(recursive=True))
     assert outputs(pairs) == ["i/fused/a.png"] and unmatched == []
+
+
+def test_a_folder_of_sub_folders(root: Path) -> None:
+    touch("i/day1/a.png", "i/.hidden/a.png", "v/day1/a.png", "only/deep/er/notes.txt")
+    error = refused("i", "v")
+    assert "its sub-folders do" in error.message and "--recursive" in error.hint and "i/day1" in error.hint
+    assert "recursive" not in refused("only", "v").hint

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.paths.pairing import Pair, Pairing, find_pairs, pair_stem
+from lure_cli.tasks.paths.pairing import By, Pair, Pairing, find_pairs, pair_stem
 from tests.helpers.files import ROOT
 from tests.helpers.folders import outputs, refused, touch
 
@@ -34,7 +35,7 @@ def test_one_marker_is_stripped(marker: str, separator: str) -> None:
         ("street", "street"),
         ("air", "air"),
         ("iris", "iris"),
-        ("vis2", "vis2"),
+        ("vis2", "2"),
         ("fir_tree", "fir_tree"),
         ("a_irx", "a_irx"),
         ("FLIR_0001", "FLIR_0001"),
@@ -45,13 +46,13 @@ def test_one_marker_is_stripped(marker: str, separator: str) -> None:
         ("ir_street_vis", "ir_street"),
         ("ir_vis", "ir"),
         ("street_ir_ir", "street_ir"),
-        ("a_ir_001", "a_ir_001"),
+        ("a_ir_001", "a_001"),
         ("größe_夜_ir", "größe_夜"),
         ("two\nlines_ir", "two\nlines"),
         ("", ""),
     ],
 )
-def test_only_one_marker_and_only_at_an_end(stem: str, expected: str) -> None:
+def test_only_one_marker_and_only_at_an_end_or_before_a_number(stem: str, expected: str) -> None:
     assert pair_stem(stem) == expected
 
 
@@ -207,7 +208,7 @@ def test_by_pattern(root: Path) -> None:
 
 
 def test_by_table(root: Path) -> None:
-    touch("i/x.png", "i/s/y.png", "v/1.jpg", "v/s/2.jpg")
+    touch("i/x.png", "i/s/y.png", "i/none.png", "v/1.jpg", "v/s/2.jpg")
     Path("t.csv").write_text("ir,vis,name\nx.png,1.jpg,first\ns/y.png,s/2.jpg,\nnone.png,1.jpg,third\n")
     pairs, unmatched = find_pairs(Path("i"), Path("v"), "o", Pairing("csv", table=Path("t.csv")))
     assert [(p.name, str(p.ir), str(p.output)) for p in pairs] == [
@@ -223,15 +224,15 @@ def test_by_table(root: Path) -> None:
     [
         ("", "lists no pairs"),
         ("ir,vis\n", "lists no pairs"),
-        ("a,b\nx,y\n", "line 2: unknown column 'a'"),
+        ("a,b\nx,y\n", "line 1: unknown column 'a'"),
         ("ir,vis\nx.png\n", "line 2: a pair needs both"),
-        ("ir,vis\nx.png,y.png,z.png\n", "line 2: unknown column"),
+        ("ir,vis\nx.png,y.png,z.png\n", "line 2: 3 cells under 2 columns"),
         ("ir,vis,name\nx.png,y.png,../z\n", "no name of a file"),
         ("ir,vis\nx.png,y.png\nx.png,sub/../y.png\n", "would both be written"),
     ],
 )
 def test_bad_tables(root: Path, text: str, message: str) -> None:
-    touch("i/x.png", "v/y.png")
+    touch("i/x.png", "v/y.png", "v/sub/a.png")
     Path("t.csv").write_text(text)
     with pytest.raises(LureError, match=message):
         find_pairs(Path("i"), Path("v"), "o", Pairing("csv", table=Path("t.csv")))
@@ -281,3 +282,176 @@ def test_long_and_strange_names(root: Path) -> None:
     pairs, unmatched = find_pairs(Path("i"), Path("v"), "o")
     assert len(pairs) == 3 and unmatched == []
     assert max(len(os.fsencode(p.output.name)) for p in pairs) == 255
+
+
+# --- names of cameras, numbers, Unicode -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ir", "vis", "name"),
+    [
+        *(
+            (f"DJI_20240101120000_0001_T.{a}", f"dji_20240101120000_0001_{b}.jpg".replace("dji", "DJI"), None)
+            for a in ("JPG", "tif")
+            for b in "VWZvwz"
+        ),
+        ("DJI_0001_T.png", "DJI_0001_W.png", "DJI_0001"),
+        ("DJI_20240101120000_0001_T_point1.png", "DJI_20240101120000_0001_V_point1.png", None),
+        ("IR1.png", "VIS1.png", "1"),
+        ("ir001.png", "Rgb001.png", "001"),
+        ("thermal_001.png", "rgb_001.png", "001"),
+        ("set_IR_07.png", "set_vis07.JPG", "set_07"),
+        ("IR-12.png", "12.png", "12"),
+    ],
+)
+def test_cameras_names_pair(root: Path, ir: str, vis: str, name: str | None) -> None:
+    touch(f"i/{ir}", f"v/{vis}")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o")
+    assert [(p.ir.name, p.vis.name) for p in pairs] == [(ir, vis)] and not unmatched
+    assert name is None or pairs[0].name == name
+
+
+@pytest.mark.parametrize(
+    ("ir", "vis"),
+    [
+        ("DJI_20240101120000_0001_T.png", "DJI_20240101120000_0002_V.png"),  # another number
+        ("DJI_20240101120000_0001_T.png", "DJI_20240101120002_0001_V.png"),  # two seconds
+        ("DJI_20240101120000_0001_T_a.png", "DJI_20240101120000_0001_V_b.png"),
+        ("DJI_20240101120000_0001_W.png", "DJI_20240101120000_0001_Z.png"),  # both visible
+        ("DJI_20240101120000_0001_V.png", "DJI_20240101120000_0001_T.png"),  # swapped
+        ("IR1.png", "VIS01.png"),
+        ("a_T.png", "a_V.png"),  # letters that say nothing outside of DJI's names
+        ("fir1.png", "1.png"),
+    ],
+)
+def test_cameras_names_never_pair_by_guess(root: Path, ir: str, vis: str) -> None:
+    touch(f"i/{ir}", f"v/{vis}")
+    error = refused("i", "v")
+    assert "no file in i pairs" in error.message and ("--pair" in error.hint or "swap" in error.hint)
+
+
+def test_time_stamps_a_second_apart_pair_if_nothing_else_can_be_meant(root: Path) -> None:
+    touch(*(f"i/DJI_{t}_T.png" for t in ("20231231235959_0001", "20240101120005_0002", "20240101120010_0003")))
+    touch(*(f"v/DJI_{t}_V.png" for t in ("20240101000000_0001", "20240101120005_0002", "20240101120011_0003")))
+    notes: list[str] = []
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o", notify=notes.append)
+    assert [(p.name, p.ir.name[4:23], p.vis.name[4:23]) for p in pairs] == [
+        ("DJI_20240101000000_0001", "20231231235959_0001", "20240101000000_0001"),
+        ("DJI_20240101120005_0002", "20240101120005_0002", "20240101120005_0002"),
+        ("DJI_20240101120011_0003", "20240101120010_0003", "20240101120011_0003"),
+    ]
+    assert unmatched == [] and len(notes) == 1 and "2 pairs have time stamps that differ by a second" in notes[0]
+    # a second one of the same number, as near: nobody knows which
+    touch("v/DJI_20240101120009_0003_V.png")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o")
+    assert len(pairs) == 2 and len(unmatched) == 3
+    # of which one has its partner already
+    touch("i/DJI_20240101120006_0002_T.png")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o")
+    assert [p.ir.name for p in pairs if "_0002_" in p.ir.name] == ["DJI_20240101120005_0002_T.png"]
+
+
+@pytest.mark.parametrize("second", [0, 1])
+def test_two_lenses_in_one_folder(root: Path, second: int) -> None:
+    """Else one of the two would be taken, by the second of its time stamp."""
+    touch("i/DJI_20240101120000_0001_T.png", "v/DJI_20240101120000_0001_W.png")
+    touch(f"v/DJI_2024010112000{second}_0001_Z.png")
+    error = refused("i", "v")
+    assert "both stand for" in error.message and "'*_W.png'" in error.hint
+    pairs, _ = find_pairs(Path("i"), Path("v/*_W.png"), "o")
+    assert [p.vis.name for p in pairs] == ["DJI_20240101120000_0001_W.png"]
+
+
+def test_one_folder_of_dji_by_patterns(root: Path) -> None:
+    touch(*(f"d/DJI_20240101120000_0001_{letter}.JPG" for letter in "TWZ"))
+    pairs, unmatched = find_pairs(Path("d/*_T.JPG"), Path("d/*_Z.JPG"), "o")
+    assert [(p.ir.name[-5], p.vis.name[-5]) for p in pairs] == [("T", "Z")] and not unmatched
+
+
+@pytest.mark.parametrize(
+    ("ir", "vis"),
+    [("IRX_0001.jpg", "MAX_0001.jpg"), ("0007-left.png", "0007-right.png"), ("cam1_street.png", "b_street.png")],
+)
+def test_the_hint_names_a_pattern_that_works(root: Path, ir: str, vis: str) -> None:
+    touch(f"i/{ir}", f"v/{vis}")
+    hint = refused("i", "v").hint
+    assert ir in hint and vis in hint
+    pattern = hint.split("--pair regex --pair-regex '")[1].rstrip("'")
+    assert len(find_pairs(Path("i"), Path("v"), "o", Pairing("regex", pattern))[0]) == 1
+
+
+def test_the_hint_names_a_table_where_no_pattern_does(root: Path) -> None:
+    touch("i/left.png", "v/right.png")
+    assert "left.png,right.png" in refused("i", "v").hint and "--pair csv" in refused("i", "v").hint
+
+
+NFC, NFD = (unicodedata.normalize(form, "Köln é 가") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize(("one", "other"), [(NFC, NFD), (NFD, NFC), (NFD, NFD)])
+@pytest.mark.parametrize(
+    "pairing", [Pairing(), Pairing("name", recursive=True), Pairing("regex", f"{NFC}[.]png"), Pairing(recursive=True)]
+)
+def test_composed_and_decomposed_names_pair(root: Path, one: str, other: str, pairing: Pairing) -> None:
+    touch(f"i/{one}/{one}.png", f"i/{one}.png", f"v/{other}/{other}.png", f"v/{other}.png")
+    pairs, unmatched = find_pairs(Path("i"), Path("v"), "o", pairing)
+    assert len(pairs) == (2 if pairing.recursive else 1) and unmatched == []
+    assert all(unicodedata.is_normalized("NFC", p.name) for p in pairs)
+    touch(str(pairs[0].output.with_name(NFD + ".png")))  # an output that is there is found in the other form too
+    if pairing.by != "regex":
+        assert os.path.lexists(find_pairs(Path("i"), Path("v"), "o", pairing)[0][0].output)
+
+
+@pytest.mark.parametrize("by", ["stem", "name"])
+def test_names_that_become_equal_are_refused(root: Path, by: By) -> None:
+    touch(f"i/{NFC}.png", f"i/{NFD}.png", f"v/{NFC}.png")
+    with pytest.raises(LureError, match="both stand for") as caught:
+        find_pairs(Path("i"), Path("v"), "o", Pairing(by))
+    assert "NFC, NFD" in caught.value.hint
+
+
+# --- tables as people write them -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_tables_of_editors_and_spreadsheets(root: Path, encoding: str, newline: str, delimiter: str) -> None:
+    touch("i/é, 1.png", "i/s/b;.png", "v/1.jpg", "v/s/2\t.jpg")
+    quoted = [["Vis ", "NAME", "ir"], ["1.jpg", "", "é, 1.png"], ["s\\2\t.jpg", "b", "s\\b;.png"], ["", "", ""]]
+    lines = [delimiter.join(f'"{cell}"' if cell else "" for cell in row) for row in quoted]
+    Path("t.csv").write_bytes((newline.join(lines) + newline).encode(encoding))
+    pairs, _ = find_pairs(Path("i"), Path("v"), "o", Pairing("csv", table=Path("t.csv")))
+    assert [(p.name, str(p.ir), str(p.vis)) for p in pairs] == [
+        ("1", "i/é, 1.png", "v/1.jpg"),
+        ("s/b", "i/s/b;.png", "v/s/2\t.jpg"),
+    ]
+    Path("t.csv").write_bytes(("sep=;\r\n" + "ir;vis\r\n" + "é, 1.png;1.jpg").encode(encoding))
+    assert len(find_pairs(Path("i"), Path("v"), "o", Pairing("csv", table=Path("t.csv")))[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ir,vis\nx.png,y.png\nx.png,none.png\nno.png,y.png\n", "line 3: v/none.png: no such file; .* 2 are missing"),
+        ("ir,vis\nx.png,sub\n", "line 2: v/sub: no such file"),
+        ("vis;name\ny.png;a\n", "line 1: no column 'ir'"),
+        ("ir,vis,ir\nx.png,y.png,x.png\n", "line 1: column 'ir' a second time"),
+        ('ir,vis,name\nx.png,y.png,"two\nlines"\nx.png,,\n', "line 4: a pair needs both"),
+        ('ir,vis\nx.png,"y.png\n', "line 2: not CSV"),
+        ("ir,vis,name\nx.png,y.png,a\\b\n", "no name of a file"),
+    ],
+)
+def test_faults_of_tables_are_named_by_line(root: Path, text: str, message: str) -> None:
+    touch("i/x.png", "v/y.png", "v/sub/a.png")
+    Path("t.csv").write_text(text)
+    with pytest.raises(LureError, match=message):
+        find_pairs(Path("i"), Path("v"), "o", Pairing("csv", table=Path("t.csv")))
+
+
+def test_a_table_in_another_encoding(root: Path) -> None:
+    touch("i/x.png", "v/y.png")
+    Path("t.csv").write_bytes("ir,vis\né.png,y.png\n".encode("cp1252"))
+    with pytest.raises(LureError, match=r"not UTF-8 text \(line 2\)") as caught:
+        find_pairs(Path("i"), Path("v"), "o", Pairing("csv", table=Path("t.csv")))
+    assert "CSV UTF-8" in caught.value.hint
