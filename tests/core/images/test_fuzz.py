@@ -352,7 +352,7 @@ def campaign(strategy: Any, count: int, try_one: Callable[[Any], None]) -> int:
 
 def test_damaged_images(capfd: pytest.CaptureFixture[str]) -> None:
     whole = whole_images()
-    ranges = (None, ValueRange(), ValueRange("percentile"), ValueRange("values", 0, 100))
+    ranges = (None, ValueRange(), ValueRange(modality="vis"), ValueRange("percentile"), ValueRange("values", 0, 100))
     pieces = [data[at : at + 40] for data in whole.values() for at in (0, len(data) // 3, len(data) // 2)]
     damages = st.lists(byte_damage(pieces), min_size=1, max_size=3)
     written = st.sampled_from(((".png", 8), (".jpg", 8), (".tif", 8), (".tif", 16)))

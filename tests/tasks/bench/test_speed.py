@@ -180,7 +180,7 @@ def test_a_batch_is_examined_pair_by_pair(fuser: Fuser, monkeypatch: pytest.Monk
         (torch.rand(1, 1, 8, 8), torch.rand(2, 3, 8, 8), None, "do not fit each other"),
         (torch.rand(1, 1, 8, 8), torch.rand(1, 3, 8, 9), None, "do not fit each other"),
         (torch.rand(1, 1, 8, 8).mul(255), torch.rand(1, 3, 8, 8), None, "outside"),
-        (torch.full((1, 1, 8, 8), math.nan), torch.rand(1, 3, 8, 8), None, "outside"),
+        (torch.full((1, 1, 8, 8), math.nan), torch.rand(1, 3, 8, 8), None, "NaN"),
         (torch.ones(1, 1, 8, 8).long(), torch.rand(1, 3, 8, 8), None, "not understood"),
         (torch.rand(1, 1, 8, 8), torch.rand(1, 3, 8, 8), ["haze", "haze"], "2 prompts for 1 pairs"),
         (torch.rand(0, 1, 8, 8), torch.rand(0, 3, 8, 8), None, "no batch"),
