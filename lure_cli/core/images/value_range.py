@@ -95,7 +95,7 @@ def fills(pixels: np.ndarray, wanted: ValueRange, white: int) -> bool:
 
     if wanted.kind == "auto" and wanted.modality == "ir" and pixels.dtype == "uint16":
         checked = pixels[pixels > 0] if (pixels == 0).any() else pixels  # a black border is no part of the scene
-        low, high = np.percentile(checked, _PERCENTILES) if checked.size else (0, white)
+        low, high = np.percentile(checked, _PERCENTILES) if checked.size else np.array([0, white])
         return bool(high - low >= white / 4)
     return wanted.kind in ("full", "auto")
 
