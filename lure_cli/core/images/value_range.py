@@ -94,7 +94,8 @@ def fills(pixels: np.ndarray, wanted: ValueRange, white: int) -> bool:
     import numpy as np
 
     if wanted.kind == "auto" and wanted.modality == "ir" and pixels.dtype == "uint16":
-        low, high = np.percentile(pixels, _PERCENTILES)
+        checked = pixels[pixels > 0] if (pixels == 0).any() else pixels  # a black border is no part of the scene
+        low, high = np.percentile(checked, _PERCENTILES) if checked.size else np.array([0, white])
         return bool(high - low >= white / 4)
     return wanted.kind in ("full", "auto")
 

@@ -75,3 +75,10 @@ def test_bitmaps() -> None:
 def test_what_is_refused(content: bytes, words: str) -> None:
     with pytest.raises(LureError, match=words):
         read_picture(content, channels=1)
+
+
+def test_a_black_border_does_not_flatten_14_bits() -> None:
+    numbers = np.kron(GREY16 % 200 + 7000, np.ones((8, 8), np.uint16))
+    numbers[:20] = 0
+    picture = read_picture(pnm(5, numbers, 16383), channels=1, value_range=ValueRange())
+    assert picture.mapping and picture.x[20:].max() - picture.x[20:].min() > 0.9
