@@ -118,6 +118,7 @@ def fuse(
     tile: o.Tile = "auto",
     overlap: o.Overlap = None,
     max_pixels: o.MaxPixels = 200_000_000,
+    frame: o.Frame = "only",
     weights: Annotated[
         str,
         typer.Option(
@@ -198,6 +199,7 @@ def fuse(
             align=align,
             align_once=align_once,
             max_pixels=max_pixels,
+            frame=frame,
         ),
         bits=bits,
         weights=weights,

@@ -74,6 +74,9 @@ Overlap = Annotated[
     ),
 ]
 MaxPixels = Annotated[int, typer.Option(help="Larger images (width x height) are refused.", rich_help_panel=LARGE_JOBS)]
+Frame = Annotated[
+    str, typer.Option(help="Of animated images: only (they are refused), or first.", rich_help_panel=INPUT)
+]
 Shard = Annotated[
     str | None, typer.Option(help="i/n: the i-th of n equal parts, for job arrays.", rich_help_panel=LARGE_JOBS)
 ]

@@ -37,6 +37,7 @@ def restore(
     tile: o.Tile = "auto",
     overlap: o.Overlap = None,
     max_pixels: o.MaxPixels = 200_000_000,
+    frame: o.Frame = "only",
     weights: Annotated[
         str, typer.Option(help="Shipped name, .safetensors file, or owner/repo[@revision].", rich_help_panel=o.MACHINE)
     ] = "lure-small",
@@ -75,7 +76,7 @@ def restore(
             prompt=prompt,
             strength=strength,
             recursive=recursive,
-            read=ReadOptions(ir_range=ir_range, vis_range=vis_range, alpha=alpha, max_pixels=max_pixels),
+            read=ReadOptions(ir_range=ir_range, vis_range=vis_range, alpha=alpha, max_pixels=max_pixels, frame=frame),
             bits=bits,
             weights=weights,
             device=device,

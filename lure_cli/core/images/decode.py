@@ -62,8 +62,8 @@ def stretched(numbers: np.ndarray, white: int) -> np.ndarray:
     return table.astype(numbers.dtype)[numbers]
 
 
-def decode(file: BinaryIO, max_pixels: int) -> Decoded:
-    """Decode a file; its content says which type it is.
+def decode(file: BinaryIO, max_pixels: int, first_frame: bool = False) -> Decoded:
+    """Decode a file, of an animated one the first frame if that is wanted; its content says which type it is.
 
     Raises:
         LureError: no image, too large, several frames, numbers that are not understood, damaged, or too large for the
@@ -74,7 +74,7 @@ def decode(file: BinaryIO, max_pixels: int) -> Decoded:
     with refuse_damage("damaged or cut short, it cannot be decoded"):
         file_format = identify(file)
         decoder = _DECODERS.get(file_format.name)
-        raw = decoder(file, max_pixels) if decoder else decode_pillow(file, file_format, max_pixels)
+        raw = decoder(file, max_pixels) if decoder else decode_pillow(file, file_format, max_pixels, first_frame)
         pixels = raw.pixels.reshape(*raw.pixels.shape[:2], -1)
         pixels, alpha = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")), None
         if pixels.shape[2] in (2, 4):

@@ -70,6 +70,7 @@ def read_picture(
     channels: Literal[1, 3],
     value_range: ValueRange | None = None,
     max_pixels: int = MAX_PIXELS,
+    first_frame: bool = False,
     name: str | None = None,
 ) -> Picture:
     """Read one still image for fusing; its content, not its suffix, says which type it is.
@@ -81,6 +82,7 @@ def read_picture(
             replicated, CMYK converted by its profile if it has one).
         value_range: which numbers become 0 and 1; None as `full`.
         max_pixels: the largest width x height, taken from the header before any pixel is decoded.
+        first_frame: of an animated GIF, PNG, WebP or AVIF take the first frame, instead of refusing it.
         name: what errors call the source, if not by its path.
 
     Returns:
@@ -94,7 +96,7 @@ def read_picture(
     import numpy as np
 
     with name_errors(name or ("standard input" if isinstance(source, bytes) else source)):
-        stored = _decode(source, max_pixels)
+        stored = _decode(source, max_pixels, first_frame)
         alpha = stored.alpha
         pixels, wanted = _by_depth(stored, value_range or ValueRange("full"))
         x, mapping, invalid = to_unit(pixels, wanted, stored.nodata)
@@ -188,9 +190,9 @@ def _read_opaque(path: Path, max_pixels: int) -> Decoded:
     return stored
 
 
-def _decode(source: str | Path | bytes, max_pixels: int) -> Decoded:
+def _decode(source: str | Path | bytes, max_pixels: int, first_frame: bool = False) -> Decoded:
     with io.BytesIO(source) if isinstance(source, bytes) else open_image(Path(source)) as file:
-        return decode(file, max_pixels)
+        return decode(file, max_pixels, first_frame)
 
 
 def to_channels(x: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 _GLOBALS = threading.Lock()
 
 
-def decode_pillow(file: BinaryIO, file_format: Format, max_pixels: int) -> RawPicture:
-    """Decode a file of a type that Pillow opens; LureError, or whatever Pillow raises at a damaged one."""
+def decode_pillow(file: BinaryIO, file_format: Format, max_pixels: int, first_frame: bool = False) -> RawPicture:
+    """Decode a file of a type that Pillow opens, of an animated one the first frame if that is wanted; LureError, or
+    whatever Pillow raises at a damaged one."""
     import numpy as np
 
     if file_format is BMP:
@@ -39,7 +40,7 @@ def decode_pillow(file: BinaryIO, file_format: Format, max_pixels: int) -> RawPi
     components = check_jpeg2000(file, max_pixels) if file_format is JPEG2000 else None
     depth = avif_depth(file) if file_format is AVIF else 8
     is_deep, white = depth > 8 or (components is not None and components.is_deep), None
-    image, profile = _open_mended(file, file_format, max_pixels, load=not is_deep)
+    image, profile = _open_mended(file, file_format, max_pixels, load=not is_deep, first_frame=first_frame)
     icc, key = image.info.get("icc_profile", profile), image.info.get("transparency")
     if components is not None and components.is_deep:
         pixels, white = decode_deep_jpeg2000(file, components.channels), components.white
@@ -84,13 +85,13 @@ def pillow_header(file: BinaryIO, file_format: Format, max_pixels: int) -> Heade
 
 
 def _open_mended(
-    file: BinaryIO, file_format: Format, max_pixels: int, *, load: bool
+    file: BinaryIO, file_format: Format, max_pixels: int, *, load: bool, first_frame: bool = False
 ) -> tuple[Image.Image, bytes | None]:
     """As `_open`, the pixels decoded if wanted; also files whose only fault is one that viewers pass over: the end mark
     of a JPEG, the notes of a PNG. And a colour profile that Pillow does not read."""
 
     def opened(file: BinaryIO) -> Image.Image:
-        image = _open(file, file_format, max_pixels)
+        image = _open(file, file_format, max_pixels, first_frame)
         if load:
             image.load()  # some notes of a PNG stand behind its pixels
         return image
@@ -110,7 +111,7 @@ def _open_mended(
         raise
 
 
-def _open(file: BinaryIO, file_format: Format, max_pixels: int) -> Image.Image:
+def _open(file: BinaryIO, file_format: Format, max_pixels: int, first_frame: bool) -> Image.Image:
     """Read the header and check size and frames; no pixel is decoded."""
     from PIL import Image, UnidentifiedImageError
 
@@ -123,7 +124,12 @@ def _open(file: BinaryIO, file_format: Format, max_pixels: int) -> Image.Image:
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a JPEG with previews
     except UnidentifiedImageError as error:
         raise unknown_format() from error
-    check_size(*image.size, max_pixels, frames)
+    if frames > 1 and not first_frame:
+        raise LureError(
+            f"holds {frames} frames or pages",
+            "save the one that is meant as its own file; lure fuse and restore take the first by --frame first",
+        )
+    check_size(*image.size, max_pixels)
     return image
 
 

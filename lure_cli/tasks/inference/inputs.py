@@ -37,6 +37,7 @@ class ReadOptions:
     align: register the infrared to the visible: `auto` (shift, rotation, scale), `affine`, or `none`.
     align_once: one transform for all pairs, estimated on some of them: for cameras that are fixed to each other.
     max_pixels: larger images are refused from their headers.
+    frame: of an animated file: `only` (it is refused), or `first`.
     """
 
     ir_range: str = "auto"
@@ -46,6 +47,7 @@ class ReadOptions:
     align: str = "none"
     align_once: bool = False
     max_pixels: int = 200_000_000
+    frame: str = "only"
 
     def check(self) -> tuple[ValueRange, ValueRange]:
         """The parsed ranges of infrared and visible; LureError on options that cannot be meant."""
@@ -57,6 +59,8 @@ class ReadOptions:
             raise LureError("--align-once needs --align", "give --align auto or --align affine as well")
         if self.max_pixels < 1:
             raise LureError(f"--max-pixels {self.max_pixels} leaves no image", "give the largest width x height")
+        if self.frame not in ("only", "first"):
+            raise LureError(f"--frame {self.frame} is not known", "use only or first")
         return parse_range(self.ir_range), parse_range(self.vis_range, "vis")
 
 
@@ -254,4 +258,11 @@ def _read(path: Path, channels: Literal[1, 3], options: ReadOptions, value_range
         if len(source) > STANDARD_BYTES:
             raise LureError(f"standard input holds more than {STANDARD_BYTES >> 30} GiB", "give a file instead")
     name = "standard input" if path == STANDARD else str(path)
-    return read_picture(source, channels=channels, value_range=value_range, max_pixels=options.max_pixels, name=name)
+    return read_picture(
+        source,
+        channels=channels,
+        value_range=value_range,
+        max_pixels=options.max_pixels,
+        first_frame=options.frame == "first",
+        name=name,
+    )

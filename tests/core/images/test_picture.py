@@ -205,3 +205,17 @@ def test_temporaries_are_recognised_and_go_when_interrupted(tmp_path: Path, monk
         write_image(tmp_path / "a.png", X)
     assert re.fullmatch(r"\.lure-[0-9a-f]{32}\.png", seen[0].name) and seen[0].parent == tmp_path
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".avif"])
+def test_the_first_frame_of_an_animation_is_read_on_request_alone(suffix: str, tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / f"moves{suffix}"
+    first, *others = (Image.new("RGB", (24, 16), (level, level, level)) for level in (40, 120, 200))
+    first.save(path, save_all=True, append_images=others, duration=40)
+    with pytest.raises(LureError, match="3 frames") as refusal:
+        read_picture(path, channels=3)
+    assert "--frame first" in refusal.value.hint
+    x = read_picture(path, channels=3, first_frame=True).x
+    assert x.shape == (16, 24, 3) and np.abs(x * 255 - 40).max() <= 4

@@ -254,3 +254,13 @@ def test_python_refuses_a_strength_and_a_prompt_about_the_other_image(fuser: Fus
         fuser.restore(x, "ir", "noise", 2.5)
     with pytest.raises(LureError):
         fuser.restore(x, "ir", "noise in the visible image")
+
+
+def test_an_animation_is_restored_from_its_first_frame_on_request(lure: Run, here: Path) -> None:
+    frames = [Image.new("RGB", (48, 32), (level, 90, 60)) for level in (30, 210)]
+    frames[0].save("moves.webp", save_all=True, append_images=frames[1:], duration=40, lossless=True)
+    refused = lure("restore", "--vis", "moves.webp", "-o", "out.png")
+    assert refused.code == 1 and "2 frames" in refused.err and "--frame first" in refused.err
+    assert lure("restore", "--vis", "moves.webp", "--frame", "first", "-o", "out.png").code == 0
+    assert np.abs(np.asarray(Image.open("out.png"), int) - (30, 90, 60)).max() <= 2
+    assert lure("restore", "--vis", "moves.webp", "--frame", "last", "-o", "x.png").code == 2
