@@ -7,6 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from lure_cli.core.images.invalid import (
+    ValidNumbers,
+    are_black,
+    as_stored,
+    describe_invalid,
+    find_valid,
+    invalid_pixels,
+)
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -18,13 +26,6 @@ if TYPE_CHECKING:
 _PERCENTILES = (0.5, 99.5)
 _TOPS = (255, 1023, 4095, 16383, 65535)
 """What cameras of 8, 10, 12, 14 and 16 bits call white."""
-_SAMPLE = 1 << 19
-"""How many numbers are looked at to find those that are no measurement."""
-_NODATA_LOW = (0.0, -999.0, -9999.0, -32768.0, -99999.0, -273.15)
-_NODATA_HIGH = (9999.0, 32767.0, 65535.0, 99999.0)
-"""Numbers that programs write where nothing was measured; the ends of the integer types count too."""
-_ABSURD = 1e30
-"""Floats from here on (such as the lowest float of 32 bits) measure nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +47,20 @@ class ValueRange:
     if it has none (floats outside [0, 1], signed and 32-bit integers).
 
     Invalid pixels become 0 and have no part in `auto` and `percentile`: those that are NaN or infinite or what the file
-    says means "no data", of `auto` and `percentile` over more than 8 bits also isolated extremes; see `_isolated`.
+    says means "no data", of `auto` and `percentile` over more than 8 bits also isolated extremes; see
+    `lure_cli.core.images.invalid`.
 
     Attributes:
         kind, low, high: see above.
         modality: `ir` or `vis`.
-        least, most: of a range that was resolved: numbers beyond them are invalid.
-        nodata: the number that means "no data".
+        valid: of a range that was resolved: the numbers that are measurements.
     """
 
     kind: Literal["full", "auto", "percentile", "values"] = "auto"
     low: float = _PERCENTILES[0]
     high: float = _PERCENTILES[1]
     modality: Modality = "ir"
-    least: float = -math.inf
-    most: float = math.inf
-    nodata: float | None = None
+    valid: ValidNumbers = ANY_NUMBER
 
 
 def parse_range(text: str, modality: Modality = "ir") -> ValueRange:
@@ -127,9 +126,10 @@ def resolve_range(
     first = pixels[0]
     if first.dtype == "uint8" and nodata is None and wanted.kind in ("full", "auto"):
         return ValueRange("full"), None, 0
-    nodata = _as_stored(nodata, first.dtype)
-    checked = _bounds(pixels, wanted, nodata)
-    masks = [_invalid(each, checked) for each in pixels]
+    nodata = as_stored(nodata, first.dtype)
+    measured = wanted.kind in ("auto", "percentile") and first.dtype != "uint8"
+    numbers = find_valid(pixels, wanted.modality, nodata) if measured else ValidNumbers(nodata=nodata)
+    masks = [invalid_pixels(each, numbers) for each in pixels]
     valid = [each if mask is None else each[~mask] for each, mask in zip(pixels, masks, strict=True)]
     valid = [each for each in valid if each.size]
     invalid = sum(int(mask.sum()) for mask in masks if mask is not None)
@@ -138,11 +138,11 @@ def resolve_range(
             "all of its pixels are NaN, infinite or no data", "check that the file is the one that is meant"
         )
     resolved, mapping = _map(valid, wanted)
-    resolved = replace(resolved, least=checked.least, most=checked.most, nodata=nodata)
-    if not invalid or (resolved.kind == "full" and _are_black(pixels, masks)):
+    resolved = replace(resolved, valid=numbers)
+    if not invalid or (resolved.kind == "full" and are_black(pixels, masks)):
         return resolved, mapping, 0
     total = sum(each.shape[0] * each.shape[1] for each in pixels)
-    note = f"{invalid} of {total} pixels are invalid ({_describe(pixels, masks)}) and black"
+    note = f"{invalid} of {total} pixels are invalid ({describe_invalid(pixels, masks)}) and black"
     return resolved, note if mapping is None else f"{mapping}; {note}", invalid
 
 
@@ -206,174 +206,6 @@ def give_range(modality: Modality) -> str:
     return f"give --{modality}-range MIN,MAX in the file's own numbers, or --{modality}-range percentile"
 
 
-def _as_stored(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
-    """The number as pixels of this type hold it; None if they cannot."""
-    import numpy as np
-
-    if nodata is None or not math.isfinite(nodata):
-        return None
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return float(np.asarray(nodata).astype(dtype))
-    limits = np.iinfo(dtype)
-    return nodata if nodata == int(nodata) and limits.min <= nodata <= limits.max else None
-
-
-def _bounds(pixels: Sequence[np.ndarray], wanted: ValueRange, nodata: float | None) -> ValueRange:
-    """The bounds of the numbers that are valid, and nodata."""
-    import numpy as np
-
-    bare = ValueRange(nodata=nodata)
-    if wanted.kind not in ("auto", "percentile") or pixels[0].dtype == "uint8":
-        return bare
-    size = sum(each.size for each in pixels)
-    step = max(1, size // _SAMPLE) | 1
-    sample = np.concatenate([each.ravel()[::step] for each in pixels]).astype(np.float64)
-    if nodata is not None:
-        sample = sample[sample != nodata]
-    sample = sample[np.isfinite(sample)]
-    sane = sample[np.abs(sample) < _ABSURD]
-    least, most = -math.inf, math.inf
-    if sane.size and sane.size < sample.size:
-        least, most = -_ABSURD, _ABSURD
-    if sane.size:
-        below, above = _isolated(np.sort(sane), pixels, wanted.modality)
-        least, most = max(least, below), min(most, above)
-    return replace(bare, least=least, most=most)
-
-
-def _isolated(values: np.ndarray, pixels: Sequence[np.ndarray], modality: Modality) -> tuple[float, float]:
-    """Bounds that leave out what no scene holds: extremes far from all the rest, by the rest's own spread.
-
-    The spread is 1.3 times what lies between the percentiles 10 and 90. At the lower end these are left out: a number
-    that stands for "no data" (also 0) more than the spread below, with what interpolation at the edge of such an area
-    has mixed; up to 2 % of dead pixels with a gap of twice the spread. At the upper end, where a fire saturates: a
-    number that stands for "no data" three spreads above with next to nothing in between; up to 2 % of single pixels,
-    hardly one beside another, with a gap of twice the spread.
-
-    Args:
-        values: finite, sorted, float64.
-        pixels: the images they are from.
-        modality: of visible images only numbers for "no data" are looked for; 0 is black anyway.
-    """
-    import numpy as np
-
-    integers = pixels[0].dtype.kind in "iu"
-    ends = np.iinfo(pixels[0].dtype) if integers else None
-    codes_low = set(_NODATA_LOW) | ({float(ends.min)} if ends else {float(np.float32(-273.15))})
-    codes_high = {float(ends.max)} if ends else set()
-    if modality == "vis":
-        codes_low.discard(0.0)
-    if modality == "ir" or not integers:
-        codes_high |= set(_NODATA_HIGH)
-    least, most = -math.inf, math.inf
-    for _ in range(4):  # several such numbers may be there, one beyond the other
-        changed = False
-        low = values[0]
-        if low in codes_low:
-            count = int(np.searchsorted(values, low, "right"))
-            rest = values[count:]
-            bottom, spread = _spread(rest)
-            if spread > 0 and bottom - low > spread:
-                fence = bottom - spread
-                between = int(np.searchsorted(rest, fence))
-                cut = between if between <= count else 0
-                least, values, changed = float(rest[cut]), rest[cut:], True
-        elif modality == "ir":
-            few = max(2, values.size // 50)
-            gaps = np.diff(values[: few + 1])
-            at = int(np.argmax(gaps)) + 1 if gaps.size else 0
-            rest = values[at:]
-            bottom, spread = _spread(rest)
-            if at and spread > 0 and gaps[at - 1] > 2 * spread:
-                least, values, changed = float(rest[0]), rest, True
-        high = values[-1]
-        rest = values[: int(np.searchsorted(values, high, "left"))]
-        bottom, spread = _spread(rest)
-        count, top = values.size - rest.size, bottom + spread
-        if high in codes_high and spread > 0 and high - top > 3 * spread:
-            between = rest.size - int(np.searchsorted(rest, (top + high) / 2))
-            if between <= count // 10:
-                most, values, changed = float(rest[-1]), rest, True
-                continue
-        if modality == "ir":
-            few = max(2, values.size // 50)
-            gaps = np.diff(values[-few - 1 :])
-            rest = values[: values.size - few + int(np.argmax(gaps))] if gaps.size else values
-            spread = _spread(rest)[1]
-            if spread > 0 and gaps.max() > 2 * spread and _are_single(pixels, rest[-1]):
-                most, values, changed = float(rest[-1]), rest, True
-        if not changed:
-            break
-    return least, most
-
-
-def _spread(values: np.ndarray) -> tuple[float, float]:
-    """Percentile 10 of sorted numbers and 1.3 times how far percentile 90 lies above it; no spread of few numbers."""
-    if values.size < 16:
-        return 0.0, 0.0
-    low, high = values[values.size // 10], values[-1 - values.size // 10]
-    return float(low), 1.3 * float(high - low)
-
-
-def _are_single(pixels: Sequence[np.ndarray], above: float) -> bool:
-    """Whether the pixels above a number are many (a thousandth), and hardly one has another of them beside it."""
-    import numpy as np
-
-    count = beside = total = 0
-    for each in pixels:
-        mask = each[..., 0] > above
-        touches = np.zeros_like(mask)
-        for a, b in ((mask[1:], touches[:-1]), (mask[:-1], touches[1:])):
-            b |= a
-        for a, b in ((mask[:, 1:], touches[:, :-1]), (mask[:, :-1], touches[:, 1:])):
-            b |= a
-        count, beside, total = count + int(mask.sum()), beside + int((mask & touches).sum()), total + mask.size
-    return count >= 0.001 * total and beside <= 0.1 * count
-
-
-def _invalid(pixels: np.ndarray, checked: ValueRange) -> np.ndarray | None:
-    """(H, W), which pixels are invalid: of colours, those with all channels beyond the bounds, or one that is NaN;
-    None if none can be."""
-    import numpy as np
-
-    masks = []
-    if checked.nodata is not None:
-        masks.append((pixels == np.asarray(checked.nodata).astype(pixels.dtype)).all(axis=-1))
-    if checked.least > -math.inf:
-        masks.append((pixels < checked.least).all(axis=-1))
-    if checked.most < math.inf:
-        masks.append((pixels > checked.most).all(axis=-1))
-    if pixels.dtype.kind == "f":
-        masks.append(~np.isfinite(pixels).all(axis=-1))
-    mask = np.logical_or.reduce(masks) if masks else None
-    return mask if mask is not None and mask.any() else None
-
-
-def _are_black(pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray | None]) -> bool:
-    """Whether all that is invalid is 0, which is black anyway."""
-    return all(mask is None or not each[mask].any() for each, mask in zip(pixels, masks, strict=True))
-
-
-def _describe(pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray | None]) -> str:
-    """Which numbers are invalid: the one they all are, or from which to which, and NaN."""
-    import numpy as np
-
-    numbers = np.concatenate([each[mask].ravel() for each, mask in zip(pixels, masks, strict=True) if mask is not None])
-    names = []
-    if numbers.dtype.kind == "f":
-        finite = np.isfinite(numbers)
-        if np.isnan(numbers).any():
-            names.append("NaN")
-        if np.isinf(numbers).any():
-            names.append("infinite")
-        numbers = numbers[finite]
-    if numbers.size:
-        low, high = float(numbers.min()), float(numbers.max())
-        names.append(f"{low:.7g}" if low == high else f"{low:.7g} to {high:.7g}")
-    return ", ".join(names)
-
-
 def apply_range(pixels: np.ndarray, resolved: ValueRange) -> np.ndarray:
     """The numbers of an image -> float32 in [0, 1] of the same shape; invalid pixels become 0.
 
@@ -386,7 +218,7 @@ def apply_range(pixels: np.ndarray, resolved: ValueRange) -> np.ndarray:
     """
     import numpy as np
 
-    mask = _invalid(pixels, resolved)
+    mask = invalid_pixels(pixels, resolved.valid)
     if mask is not None:
         pixels = np.where(mask[..., None], np.zeros(1, pixels.dtype), pixels)
     x = _apply(pixels, resolved)
