@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lure_cli.core.images.invalid import (
+    ANY_NUMBER,
     ValidNumbers,
     are_black,
     as_stored,
