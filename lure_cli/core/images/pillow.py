@@ -127,7 +127,7 @@ def _open(file: BinaryIO, file_format: Format, max_pixels: int, first_frame: boo
     if frames > 1 and not first_frame:
         raise LureError(
             f"holds {frames} frames or pages",
-            "save the one that is meant as its own file; lure fuse and restore take the first by --frame first",
+            "save the one frame that is meant as its own file; lure fuse and restore: --frame first takes the first",
         )
     check_size(*image.size, max_pixels)
     return image
