@@ -56,4 +56,4 @@ def decode_heif(file: BinaryIO, max_pixels: int) -> RawPicture:
         exif.load(heif.info["exif"])
         notes = exif_to_keep(exif)
     white = (1 << heif.info["bit_depth"]) - 1
-    return RawPicture(pixels, heif.info.get("icc_profile"), notes, None if white == 255 else white)
+    return RawPicture(pixels, heif.info.get("icc_profile"), notes, white=None if white == 255 else white)
