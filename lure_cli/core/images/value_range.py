@@ -126,7 +126,7 @@ def resolve_range(
     """
     first = pixels[0]
     if first.dtype == "uint8" and nodata is None and wanted.kind in ("full", "auto"):
-        return ValueRange("full"), None, 0
+        return ValueRange("full", modality=wanted.modality), None, 0
     nodata = as_stored(nodata, first.dtype)
     measured = wanted.kind in ("auto", "percentile") and first.dtype != "uint8"
     numbers = find_valid(pixels, wanted.modality, nodata) if measured else ValidNumbers(nodata=nodata)
@@ -153,7 +153,7 @@ def _map(pixels: Sequence[np.ndarray], wanted: ValueRange) -> tuple[ValueRange, 
 
     first = pixels[0]
     floats = first.dtype.kind == "f"
-    full = ValueRange("full")
+    full = ValueRange("full", modality=wanted.modality)
     low, high = min(each.min() for each in pixels), max(each.max() for each in pixels)
     plain = (low >= 0 and high <= 1) if floats else first.dtype in ("uint8", "uint16")
     if floats and wanted.kind == "full" and not plain:
@@ -233,7 +233,7 @@ def _apply(pixels: np.ndarray, resolved: ValueRange) -> np.ndarray:
     import numpy as np
 
     if resolved.kind == "full":
-        return full_range(pixels)
+        return full_range(pixels, resolved.modality)
     low, high = resolved.low, resolved.high
     if low == high:
         return ((np.sign(pixels.astype(np.float64) - low) + 1) / 2).astype(np.float32)
@@ -243,14 +243,15 @@ def _apply(pixels: np.ndarray, resolved: ValueRange) -> np.ndarray:
         return np.clip((x - low) / (high - low), 0, 1).astype(np.float32)
 
 
-def full_range(pixels: np.ndarray) -> np.ndarray:
-    """Over the whole range of an integer type; floats have to be in [0, 1] already."""
+def full_range(pixels: np.ndarray, modality: Modality = "ir") -> np.ndarray:
+    """Over the whole range of an integer type; floats have to be in [0, 1] already (an error names the option of the
+    modality)."""
     import numpy as np
 
     if pixels.dtype.kind == "f":
         low, high = float(pixels.min()), float(pixels.max())
         if not (low >= 0 and high <= 1):
-            raise LureError(f"floats of unknown range ({low:.7g} to {high:.7g})", give_range("ir"))
+            raise LureError(f"floats of unknown range ({low:.7g} to {high:.7g})", give_range(modality))
         return pixels.astype(np.float32)
     limits = np.iinfo(pixels.dtype)
     if limits.max <= 65535 and limits.min == 0:

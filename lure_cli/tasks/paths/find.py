@@ -79,8 +79,8 @@ def search(
         candidates = [f for f in _walk(root, depth, skip) if _fits(f.below.parts, pattern)]
     files, others = _take(candidates, kind)
     if not files:
-        below = () if recursive or is_glob(source) else _take(_walk(source, 99, skip), kind)[0]
-        if deeper := next(iter(below), None):
+        below = () if recursive or is_glob(source) else _walk(source, 99, skip)
+        if deeper := next((file for file in below if file.path.suffix.lower() in kind.read), None):
             every = ", or all of them with --recursive (lure fuse, lure restore)" if kind is IMAGES else ""
             raise LureError(
                 f"{source}: holds no {kind.word} files, but its sub-folders do",
