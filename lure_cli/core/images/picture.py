@@ -53,6 +53,7 @@ class Picture:
         mapping: how the file's numbers became 0 to 1 where that is not their full range, for example
             "7100..9230 of 16 bits -> 0..1 (percentiles 0.5 and 99.5)", and which pixels are invalid.
         invalid: how many pixels hold no measurement; they are black.
+        celsius: of infrared images whose numbers are temperatures: degrees Celsius, float32 (H, W); NaN where invalid.
     """
 
     x: np.ndarray
@@ -62,6 +63,7 @@ class Picture:
     bits: int
     mapping: str | None
     invalid: int = 0
+    celsius: np.ndarray | None = None
 
 
 def read_picture(

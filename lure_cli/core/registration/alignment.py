@@ -28,11 +28,18 @@ class Alignment:
     matrix: 2x3, row-major: (x, y) of a pixel centre of the visible grid -> (x, y) in the infrared image.
     size: (width, height) of the grid that it was estimated for.
     confidence: 0 to 1, how sure the estimate is: see `estimate`.
+    source: (width, height) of the infrared image as it is filed, where that is not `size`.
     """
 
     matrix: tuple[float, float, float, float, float, float]
     size: tuple[int, int]
     confidence: float = 1.0
+    source: tuple[int, int] | None = None
+
+    @property
+    def source_size(self) -> tuple[int, int]:
+        """(width, height) of the infrared images that it takes."""
+        return self.source or self.size
 
     def as_identity(self) -> Alignment:
         """The alignment that moves nothing, of the same size and confidence."""
@@ -41,7 +48,7 @@ class Alignment:
     @property
     def is_identity(self) -> bool:
         """Whether nothing moves at all."""
-        return self.matrix == _IDENTITY
+        return self.matrix == _IDENTITY and self.source_size == self.size
 
     @property
     def is_still(self) -> bool:
@@ -109,29 +116,60 @@ def warp(x: np.ndarray, alignment: Alignment) -> np.ndarray:
     """Resample an infrared image onto the visible grid, by cubic splines.
 
     Args:
-        x: float32 (H, W, C) in [0, 1], of the alignment's size.
+        x: float32 (H, W, C) in [0, 1], of the alignment's `source_size`.
 
     Returns:
-        float32 (H, W, C) in [0, 1]; beyond the infrared image its edge is repeated. An alignment that moves nothing
-        returns x as it is.
+        float32 (H, W, C) in [0, 1] of its `size`; beyond the infrared image its edge is repeated. An alignment that
+        moves nothing returns x as it is.
 
     Raises:
         LureError: x has another size than the alignment was estimated for.
     """
     import numpy as np
-    from scipy.ndimage import affine_transform
 
-    if x.shape[1::-1] != alignment.size:
-        (w, h), (wa, ha) = x.shape[1::-1], alignment.size
+    _check_size(x, alignment)
+    if alignment.is_identity:
+        return x
+    planes = [_resample(x[..., i], alignment, order=3, mode="nearest") for i in range(x.shape[2])]
+    warped: np.ndarray = np.clip(np.stack(planes, 2), 0, 1, dtype=np.float32)
+    return warped
+
+
+def warp_values(values: np.ndarray, alignment: Alignment) -> np.ndarray:
+    """Resample measured values (temperatures) onto the visible grid, bilinearly, so that none is invented.
+
+    Args:
+        values: float32 (H, W) of the alignment's `source_size`, NaN where nothing was measured.
+
+    Returns:
+        float32 (H, W) of its `size`; NaN beyond the infrared image, and where a neighbour is NaN.
+
+    Raises:
+        LureError: as `warp`.
+    """
+    import numpy as np
+
+    _check_size(values, alignment)
+    if alignment.is_identity:
+        return values
+    warped: np.ndarray = _resample(values, alignment, order=1, mode="constant", cval=np.nan).astype(np.float32)
+    return warped
+
+
+def _check_size(x: np.ndarray, alignment: Alignment) -> None:
+    if x.shape[1::-1] != alignment.source_size:
+        (w, h), (wa, ha) = x.shape[1::-1], alignment.source_size
         raise LureError(
             f"the image is {w}x{h}, but the transform was estimated for {wa}x{ha}", "estimate it for this size"
         )
-    if alignment.is_identity:
-        return x
+
+
+def _resample(plane: np.ndarray, alignment: Alignment, **how: Any) -> np.ndarray:
+    from scipy.ndimage import affine_transform
+
     a, b, c, d, e, f = alignment.matrix
-    planes = [affine_transform(x[..., i], [[e, d], [b, a]], [f, c], order=3, mode="nearest") for i in range(x.shape[2])]
-    warped: np.ndarray = np.clip(np.stack(planes, 2), 0, 1, dtype=np.float32)
-    return warped
+    resampled: np.ndarray = affine_transform(plane, [[e, d], [b, a]], [f, c], output_shape=alignment.size[::-1], **how)
+    return resampled
 
 
 def resize(x: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from lure_cli.core.images.picture import read_picture, to_channels
 from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.core.registration.alignment import MODELS, Model
+from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import STANDARD
 from lure_cli.tasks.paths.pairing import Pair
@@ -38,6 +39,7 @@ class ReadOptions:
     align_once: one transform for all pairs, estimated on some of them: for cameras that are fixed to each other.
     max_pixels: larger images are refused from their headers.
     frame: of an animated file: `only` (it is refused), or `first`.
+    radiometry: how the infrared's numbers become temperatures.
     """
 
     ir_range: str = "auto"
@@ -48,6 +50,7 @@ class ReadOptions:
     align_once: bool = False
     max_pixels: int = 200_000_000
     frame: str = "only"
+    radiometry: Radiometry = field(default_factory=Radiometry)
 
     def check(self) -> tuple[ValueRange, ValueRange]:
         """The parsed ranges of infrared and visible; LureError on options that cannot be meant."""
@@ -61,6 +64,7 @@ class ReadOptions:
             raise LureError(f"--max-pixels {self.max_pixels} leaves no image", "give the largest width x height")
         if self.frame not in ("only", "first"):
             raise LureError(f"--frame {self.frame} is not known", "use only or first")
+        self.radiometry.check()
         return parse_range(self.ir_range), parse_range(self.vis_range, "vis")
 
 
@@ -87,11 +91,13 @@ class Inputs:
 
 @dataclass(frozen=True)
 class PairInputs(Inputs):
-    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]."""
+    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]; `celsius` (H, W), float32: the
+    temperatures on the visible grid, NaN where none was measured; None if the infrared holds none."""
 
     ir: np.ndarray
     vis: np.ndarray
     ir_bits: int = 8
+    celsius: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
