@@ -115,6 +115,13 @@ def fuse(
             "--align-once", help="One transform for all pairs: cameras fixed to each other.", rich_help_panel=o.THERMAL
         ),
     ] = False,
+    rig: Annotated[
+        Path | None,
+        typer.Option(
+            help="The transform of a fixed rig, from `lure align --once --transform`; nothing is estimated.",
+            rich_help_panel=o.THERMAL,
+        ),
+    ] = None,
     tile: o.Tile = "auto",
     overlap: o.Overlap = None,
     max_pixels: o.MaxPixels = 200_000_000,
@@ -164,6 +171,7 @@ def fuse(
     Exit codes: 0 done, 1 some pairs failed or a clip was cut short, 2 bad usage or input, 130 interrupted (finished
     files are whole).
     """
+    from lure_cli.core.registration.transform_file import read_transform
     from lure_cli.tasks.inference import fuse as task
     from lure_cli.tasks.inference.inputs import ReadOptions
     from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
@@ -198,6 +206,7 @@ def fuse(
             resize_ir=resize_ir,
             align=align,
             align_once=align_once,
+            rig=None if rig is None else read_transform(rig),
             max_pixels=max_pixels,
             frame=frame,
         ),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lure_cli.core.files import write_file
 from lure_cli.core.images.picture import write_image
 from lure_cli.core.registration.alignment import MODELS, Alignment, describe, require_simpleitk
+from lure_cli.core.registration.transform_file import read_transform, write_transform
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions, common_alignment, read_pair
 from lure_cli.tasks.paths.find import is_many
@@ -135,31 +134,3 @@ def align(plan: AlignPlan) -> Iterator[Aligned]:
             yield Aligned(pair, seconds=time.perf_counter() - started, error=error)
             continue
         yield Aligned(pair, inputs.alignment, time.perf_counter() - started)
-
-
-def write_transform(path: Path, alignment: Alignment) -> None:
-    """Write a transform file, whole or not at all.
-
-    Raises:
-        LureError: it cannot be written.
-    """
-    write_file(path, (json.dumps(alignment.record(), indent=2) + "\n").encode())
-
-
-def read_transform(path: Path) -> Alignment:
-    """Read a transform file; only `matrix` and `size` must be there, the rest follows from them.
-
-    Raises:
-        LureError: it cannot be read, is no JSON, or holds no such transform.
-    """
-    hint = "it needs the keys 'matrix' (2 rows of 3 numbers) and 'size' (width, height), as --transform writes them"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LureError(f"{path}: cannot be read ({error.strerror})", "check the spelling of the path") from error
-    except ValueError as error:
-        raise LureError(f"{path}: no JSON ({error})", hint) from error
-    try:
-        return Alignment.from_record(record)
-    except (KeyError, TypeError, ValueError) as error:
-        raise LureError(f"{path}: holds no transform", hint) from error

@@ -16,8 +16,8 @@ from scipy.ndimage import map_coordinates
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.registration.alignment import Alignment, describe, warp
 from lure_cli.core.registration.estimate import estimate, estimate_once, judge, search
+from lure_cli.core.registration.transform_file import read_transform, write_transform
 from lure_cli.errors import LureError
-from lure_cli.tasks.align import read_transform, write_transform
 from tests.benchmarks.align import error, matrix, run, similarity
 from tests.helpers.files import EXAMPLES, ROOT, SHARED, Outcome, save_png
 
@@ -163,8 +163,8 @@ def test_implausible_results_are_refused(move: tuple[float, float, float, float]
 
 def test_sizes_that_differ_are_refused() -> None:
     ir, vis = pair("gate")
-    with pytest.raises(LureError, match="differ in size: 318x240, 320x240"):
-        estimate(ir[:, :-2], vis)
+    with pytest.raises(LureError, match="infrared images to align differ in size: 318x240, 320x240"):
+        estimate_once([(ir[:, :-2], vis), (ir, vis)])
     with pytest.raises(LureError, match="estimated for 10x10"):
         warp(ir, Alignment((1, 0, 0, 0, 1, 0), (10, 10)))
 
@@ -183,7 +183,8 @@ def test_transform_file_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "new" / "t.json"
     write_transform(path, written)
     assert read_transform(path) == written
-    keys = {"matrix", "size", "moved", "shift", "rotation", "scale", "confidence"}
+    keys = {"kind", "version", "matrix", "size", "source", "distortion", "moved", "shift", "rotation", "scale"}
+    keys |= {"confidence"}
     assert json.loads(path.read_text()).keys() == keys
     assert [p.name for p in path.parent.iterdir()] == ["t.json"]
     path.write_text('{"matrix": [[1, 0, 2], [0, 1, 3]], "size": [320, 240]}')
@@ -301,18 +302,12 @@ def test_misuse(examples: Path, lure: Run, args: list[str], text: str) -> None:
     assert not Path("gate_aligned.png").exists()
 
 
-def test_sizes_that_differ_name_the_files(examples: Path, lure: Run) -> None:
-    save_png(Path(IR), np.zeros((240, 300), np.uint8))
-    done = lure("align", *PAIR)
-    assert done.code == 1
-    assert f"error: {IR} is 300x240 but {VIS} is 320x240" in done.err
-
-
 def test_apply_for_another_size(examples: Path, lure: Run) -> None:
-    write_transform(Path("t.json"), Alignment((1, 0, 2, 0, 1, 3), (640, 480)))
+    write_transform(Path("t.json"), Alignment((1, 0, 2, 0, 1, 3), (640, 400)))
     done = lure("align", *PAIR, "--apply", "t.json")
     assert done.code == 1
-    assert "estimated for 640x480" in done.err
+    assert f"error: {IR} and {VIS}: the infrared image is 320x240, but" in done.err
+    assert "estimated for 640x400" in done.err
 
 
 def test_overwrite(small: Path, lure: Run) -> None:

@@ -37,6 +37,7 @@ class ReadOptions:
     resize_ir: bring an infrared of another size to that of the visible, instead of refusing it.
     align: register the infrared to the visible: `auto` (shift, rotation, scale), `affine`, or `none`.
     align_once: one transform for all pairs, estimated on some of them: for cameras that are fixed to each other.
+    rig: the transform of such cameras, known beforehand; it excludes the three before.
     max_pixels: larger images are refused from their headers.
     frame: of an animated file: `only` (it is refused), or `first`.
     radiometry: how the infrared's numbers become temperatures.
@@ -48,6 +49,7 @@ class ReadOptions:
     resize_ir: bool = False
     align: str = "none"
     align_once: bool = False
+    rig: Alignment | None = None
     max_pixels: int = 200_000_000
     frame: str = "only"
     radiometry: Radiometry = field(default_factory=Radiometry)
@@ -60,6 +62,10 @@ class ReadOptions:
             raise LureError(f"--align {self.align} is not known", "use auto, affine or none")
         if self.align_once and self.align == "none":
             raise LureError("--align-once needs --align", "give --align auto or --align affine as well")
+        if self.rig is not None and (self.align != "none" or self.resize_ir):
+            raise LureError(
+                "--rig excludes --align, --align-once and --resize-ir", "a known rig is neither estimated nor resized"
+            )
         if self.max_pixels < 1:
             raise LureError(f"--max-pixels {self.max_pixels} leaves no image", "give the largest width x height")
         if self.frame not in ("only", "first"):
@@ -159,17 +165,38 @@ def _of_alpha(picture: Picture, path: Path) -> Picture:
     return replace(picture, x=picture.alpha, alpha=None, colour=False, mapping=None, invalid=0)
 
 
-def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = None) -> PairInputs:
-    """Read, map, resize and align one pair.
+def read_pair(pair: Pair, options: ReadOptions, common: Alignment | None = None) -> PairInputs:
+    """Read and map one pair, and lay the infrared onto the visible grid: resized, aligned, by a rig, in one step.
 
     Args:
         pair: the files; `-` is standard input.
         options: see there.
-        alignment: the transform that holds for all pairs, instead of one of this pair's own.
+        common: the transform that was estimated for all pairs, instead of one of this pair's own.
 
     Raises:
         LureError: a file that cannot be read, sizes that differ, or an alignment that is not plausible.
     """
+    from lure_cli.core.registration.alignment import warp, warp_values
+
+    ir, vis, notes = _read_both(pair, options)
+    placed, note = _place(ir.x, vis.x, pair, options, options.rig or common)
+    if note is not None:
+        notes.append(note)
+    return PairInputs(
+        warp(ir.x, placed),
+        vis.x,
+        ir.bits,
+        celsius=None if ir.celsius is None else warp_values(ir.celsius, placed),
+        alpha=vis.alpha if options.alpha == "keep" else None,
+        metadata=vis.metadata,
+        notes=tuple(notes),
+        alignment=None if note is None else placed,
+        invalid={m: p.invalid for m, p in (("ir", ir), ("vis", vis)) if p.invalid},
+    )
+
+
+def _read_both(pair: Pair, options: ReadOptions) -> tuple[Picture, Picture, list[Note]]:
+    """Infrared and visible image as they are filed, mapped; and what is to be said of them."""
     ir_range, vis_range = options.check()
     vis = _read(pair.vis, 3, options, vis_range)
     if options.alpha == "ir":
@@ -179,54 +206,74 @@ def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = No
     notes = _notes(ir, pair.ir, "ir", options)
     if ir.colour and not vis.colour:
         notes[0] = Note("swapped", f"{pair.ir} is in colour and {pair.vis} is grey: were infrared and visible swapped?")
-    notes += _notes(vis, pair.vis, "vis", options)
-    x = ir.x
-    (h, w), (hv, wv) = x.shape[:2], vis.x.shape[:2]
-    if (h, w) != (hv, wv):
-        if not options.resize_ir:
-            raise LureError(
-                f"{pair.ir} is {w}x{h} but {pair.vis} is {wv}x{hv}",
-                "give --resize-ir if both show the same view, or crop one of them so that they do",
-            )
-        from lure_cli.core.registration.alignment import resize
-
-        x = resize(x, wv, hv)
-        notes.append(Note("resized", f"{pair.ir}: {w}x{h} resized to {wv}x{hv}"))
-    if options.align != "none":
-        x, alignment, note = _align(x, vis.x, pair, options, alignment)
-        notes.append(note)
-    return PairInputs(
-        x,
-        vis.x,
-        ir.bits,
-        alpha=vis.alpha if options.alpha == "keep" else None,
-        metadata=vis.metadata,
-        notes=tuple(notes),
-        alignment=alignment,
-        invalid={m: p.invalid for m, p in (("ir", ir), ("vis", vis)) if p.invalid},
-    )
+    return ir, vis, notes + _notes(vis, pair.vis, "vis", options)
 
 
-def _align(
-    x: np.ndarray, vis: np.ndarray, pair: Pair, options: ReadOptions, common: Alignment | None
-) -> tuple[np.ndarray, Alignment, Note]:
-    """The infrared (H, W, 1) laid onto the visible image (H, W, 3), by the common transform or one of its own."""
-    from lure_cli.core.registration.alignment import describe, warp
-    from lure_cli.core.registration.estimate import estimate
+def _place(
+    ir: np.ndarray, vis: np.ndarray, pair: Pair, options: ReadOptions, known: Alignment | None
+) -> tuple[Alignment, Note | None]:
+    """Where the infrared (H, W, 1) goes on the grid of the visible image (H, W, 3), and what is to be said of that."""
+    from lure_cli.core.registration.alignment import describe
 
-    if common is None:
+    if known is None and options.align != "none":
+        from lure_cli.core.registration.estimate import estimate
+
         try:
-            own = estimate(x, to_channels(vis, 1), model=cast(Model, options.align))
+            own = estimate(ir, to_channels(vis, 1), model=cast(Model, options.align), same_view=options.resize_ir)
         except LureError as error:
             raise LureError(f"{pair.ir}: {error.message}", error.hint) from error
-        return warp(x, own), own, Note("aligned", f"{pair.ir}: {describe(own)}")
-    (h, w), (width, height) = vis.shape[:2], common.size
-    if (width, height) != (w, h):
+        return own, Note("aligned", f"{pair.ir}: {describe(own)}")
+    placed = place(ir.shape[1::-1], vis.shape[1::-1], options, known, (str(pair.ir), str(pair.vis)))
+    if known is not None:
+        return placed, Note("rig", f"all pairs: {fit_of(placed, known)}")
+    (w, h), (wv, hv) = placed.source_size, placed.size
+    if placed.is_identity:
+        return placed, None
+    return placed, Note("resized", f"{pair.ir}: {w}x{h} resized to {wv}x{hv}")
+
+
+def place(
+    source: tuple[int, ...],
+    size: tuple[int, ...],
+    options: ReadOptions,
+    known: Alignment | None,
+    names: tuple[str, str],
+) -> Alignment:
+    """Where an infrared image goes on the visible grid, if nothing is estimated.
+
+    Args:
+        source, size: (width, height) of the infrared and of the visible image.
+        options: whether the infrared may be resized.
+        known: the transform, if there is one.
+        names: what errors call the two images.
+
+    Raises:
+        LureError: the sizes do not fit each other, or the transform.
+    """
+    from lure_cli.core.registration.alignment import Alignment
+
+    (w, h), (wv, hv) = source, size
+    if known is not None:
+        try:
+            return known.fitted((w, h), (wv, hv))
+        except LureError as error:
+            raise LureError(f"{names[0]} and {names[1]}: {error.message}", error.hint) from error
+    if source != size and not options.resize_ir:
         raise LureError(
-            f"{pair.vis} is {w}x{h}, but the alignment was estimated for {width}x{height}",
-            "align folders with one size of images, or each pair on its own (without --align-once)",
+            f"{names[0]} is {w}x{h} but {names[1]} is {wv}x{hv}",
+            "give --resize-ir if both show the same view, --rig or --align if not, or crop one of them",
         )
-    return warp(x, common), common, Note("rig", f"all pairs: {describe(common)}")
+    return Alignment.stretched((w, h), (wv, hv))
+
+
+def fit_of(placed: Alignment, known: Alignment) -> str:
+    """For a person: a known transform as it was used, and whether it was made to fit other sizes."""
+    from lure_cli.core.registration.alignment import describe
+
+    if placed == known:
+        return describe(placed)
+    (w, h), (wv, hv) = known.source_size, known.size
+    return f"{describe(placed)}; estimated for {w}x{h} on {wv}x{hv} and scaled"
 
 
 def common_alignment(
@@ -240,21 +287,20 @@ def common_alignment(
     """
     from lure_cli.core.registration.estimate import estimate_once, spread
 
-    plain = replace(options, align="none", align_once=False)
     greys, last = [], None
     for pair in spread(pairs):
         if stop():
             return None
         try:
-            inputs = read_pair(pair, plain)
+            ir, vis, _ = _read_both(pair, options)
         except LureError as error:
             last = error
             continue
-        greys.append((inputs.ir, to_channels(inputs.vis, 1)))
+        greys.append((ir.x, to_channels(vis.x, 1)))
     if not greys:
         assert last is not None
         raise last
-    return estimate_once(greys, model=cast(Model, options.align))
+    return estimate_once(greys, model=cast(Model, options.align), same_view=options.resize_ir)
 
 
 def _read(path: Path, channels: Literal[1, 3], options: ReadOptions, value_range: ValueRange) -> Picture:

@@ -18,7 +18,7 @@ from lure_cli.core.video.pixels import is_coloured
 from lure_cli.core.video.reader import VideoFile
 from lure_cli.core.video.source import is_live, is_realtime
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.inputs import ReadOptions
+from lure_cli.tasks.inference.inputs import ReadOptions, fit_of, place
 from lure_cli.tasks.video.live import LiveFrames
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class FramePairs:
         taken: how many pairs there were so far.
         left: how many frames had no partner, by side; -1: some, it is not known how many.
         apart: set where `auto` stopped since the clips' time stamps drifted apart.
-        alignment: the transform that was found.
+        alignment: the transform that was found, or is known.
     """
 
     ir: Clip
@@ -84,6 +84,7 @@ class FramePairs:
     left: dict[str, int] = field(default_factory=dict, init=False)
     apart: str | None = field(default=None, init=False)
     alignment: Alignment | None = field(default=None, init=False)
+    _placed: Alignment | None = field(default=None, init=False)
     _vis_range: ValueRange = field(default=ValueRange("full"), init=False)
 
     def __post_init__(self) -> None:
@@ -146,7 +147,7 @@ class FramePairs:
         self._pairs = chain(head, pairs)
         if not head:
             raise LureError(self._why_nothing(), "check that both are whole and show the same time")
-        self._check_sizes(head[0][0].pixels, head[0][1].pixels)
+        self._place(head[0][0].pixels, head[0][1].pixels)
         wanted, vis_wanted = self.options.check()
         deep = head[0][0].pixels.dtype != "uint8"
         by_content = wanted.kind == "percentile" or (wanted.kind == "auto" and deep)
@@ -182,46 +183,47 @@ class FramePairs:
         if mapping is not None:
             self.notes.append(f"{self.vis.source}: {mapping}, for the whole clip")
 
-    def _check_sizes(self, ir: np.ndarray, vis: np.ndarray) -> None:
-        (h, w), (hv, wv) = ir.shape[:2], vis.shape[:2]
-        if (h, w) == (hv, wv):
+    def _place(self, ir: np.ndarray, vis: np.ndarray) -> None:
+        """Settle where the infrared goes, unless that is to be estimated."""
+        known = self.options.rig
+        if self.options.align != "none":
             return
-        if not self.options.resize_ir:
-            raise LureError(
-                f"{self.ir.source} is {w}x{h} but {self.vis.source} is {wv}x{hv}",
-                "give --resize-ir if both show the same view, or crop one of them so that they do",
-            )
-        self.notes.append(f"{self.ir.source}: {w}x{h} resized to {wv}x{hv}")
+        names = str(self.ir.source), str(self.vis.source)
+        self._placed = place(ir.shape[1::-1], vis.shape[1::-1], self.options, known, names)
+        if known is not None:
+            self.alignment = self._placed
+            self.notes.append(f"the whole clip: {fit_of(self._placed, known)}")
+        elif not self._placed.is_identity:
+            (w, h), (wv, hv) = self._placed.source_size, self._placed.size
+            self.notes.append(f"{self.ir.source}: {w}x{h} resized to {wv}x{hv}")
 
     def _align(self, irs: list[np.ndarray], viss: list[np.ndarray]) -> None:
         from lure_cli.core.registration.alignment import describe
         from lure_cli.core.registration.estimate import estimate_once
 
-        size = viss[0].shape[1::-1]
         pairs = [
-            (self._infrared(i, size), to_channels(_visible(v, self._vis_range, unit=True), 1))
+            (self._infrared(i), to_channels(_visible(v, self._vis_range, unit=True), 1))
             for i, v in zip(irs, viss, strict=False)
         ]
+        model, same_view = cast(Model, self.options.align), self.options.resize_ir
         try:
-            self.alignment = estimate_once(pairs, model=cast(Model, self.options.align))
+            self.alignment = self._placed = estimate_once(pairs, model=model, same_view=same_view)
         except LureError as error:
             raise LureError(f"{self.ir.source}: {error.message}", error.hint) from error
         self.notes.append(f"the whole clip: {describe(self.alignment)}")
 
-    def _infrared(self, pixels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-        """As a clip holds it -> float32 (H, W, 1) in [0, 1] of the visible's size, aligned once that is known."""
-        from lure_cli.core.registration.alignment import resize, warp
+    def _infrared(self, pixels: np.ndarray) -> np.ndarray:
+        """As a clip holds it -> float32 (H, W, 1) in [0, 1], on the visible's grid once it is known where."""
+        from lure_cli.core.registration.alignment import warp
 
         x = to_channels(apply_range(pixels, self._range), 1)
-        if x.shape[1::-1] != size:
-            x = resize(x, size[0], size[1])
-        return x if self.alignment is None else warp(x, self.alignment)
+        return x if self._placed is None else warp(x, self._placed)
 
     def __iter__(self) -> Iterator[FramePair]:
         """The pairs, after `start`."""
         for ir, vis in self._pairs:
             try:
-                x = self._infrared(ir.pixels, vis.pixels.shape[1::-1])
+                x = self._infrared(ir.pixels)
             except LureError as error:
                 raise LureError(f"{self.ir.source}, frame {ir.number}: {error.message}", error.hint) from error
             self.taken += 1
