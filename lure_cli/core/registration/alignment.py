@@ -187,11 +187,15 @@ class Alignment:
             raise ValueError("not a transform of the plane")
         if min(width, height, source_width, source_height) < 1:
             raise ValueError("not a size")
-        # Of a lens, what lies further out is shown further out.
-        if any(1 + 3 * k1 * r**2 + 5 * k2 * r**4 <= 0 for r in (i / 32 for i in range(33))):
+        if not is_lens(k1, k2):
             raise ValueError("not a distortion of a lens")
         source = None if (source_width, source_height) == (width, height) else (source_width, source_height)
         return cls((a, b, c, d, e, f), (width, height), confidence, source, (k1, k2))
+
+
+def is_lens(k1: float, k2: float) -> bool:
+    """Whether a lens may distort like that: what lies further out is shown further out."""
+    return all(1 + 3 * k1 * r**2 + 5 * k2 * r**4 > 0 for r in (i / 32 for i in range(33)))
 
 
 def warp(x: np.ndarray, alignment: Alignment) -> np.ndarray:

@@ -23,6 +23,7 @@ from lure_cli.core.registration.alignment import (
     warp,
 )
 from lure_cli.core.registration.edge_search import Candidate, PyramidLevel, with_neighbours
+from lure_cli.core.registration.lens import fit_lens
 from lure_cli.core.registration.refine import FEATURES, refine
 from lure_cli.errors import LureError
 
@@ -126,7 +127,8 @@ def _estimate_from(
         moved = moved.as_identity()
     size = pairs[0][1].shape[1::-1]
     whole = Alignment((1.0, 0.0, -float(left), 0.0, 1.0, -float(top)), size, moved.confidence)
-    return placed.after(moved.after(whole)), refusal
+    found = placed.after(moved.after(whole))
+    return found if refusal else fit_lens(pairs, found, model), refusal
 
 
 def search(pairs: Sequence[tuple[np.ndarray, np.ndarray]], model: Model) -> Alignment:
