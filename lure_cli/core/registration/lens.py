@@ -74,9 +74,11 @@ class _Votes:
         )
         points = middle + level.factor * (tiles[:, :2].T - middle_of_level)
         shifts, there = tiles[:, 2:4].T, tiles[:, 4]
-        sure = np.abs(shifts).max(0) < TILE_REACH - 0.5
-        weights = sure * there / (there + np.median(there) + 1e-12)
-        return cls(points, np.array(alignment.lead(*(points + level.factor * shifts))), weights)
+        places = np.array(alignment.lead(*(points + level.factor * shifts)))
+        # Beyond the infrared its edge is repeated; that shows nothing.
+        within = ((places > 0) & (places < np.array(alignment.source_size)[:, None] - 1)).all(0)
+        sure = within & (np.abs(shifts).max(0) < TILE_REACH - 0.5)
+        return cls(points, places, sure * there / (there + np.median(there) + 1e-12))
 
     def errors(self, alignment: Alignment) -> np.ndarray:
         """How far an alignment is off at each point, (2, n) in pixels of the visible grid."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lure_cli.core.registration.alignment import Alignment, inside, warp
+from lure_cli.core.registration.alignment import Alignment, inside
 from lure_cli.core.registration.edge_search import Candidate, PyramidLevel, with_neighbours
 from lure_cli.core.registration.estimate import LEAST_CONFIDENCE
 
@@ -44,16 +44,17 @@ class Residual:
         return self.confidence >= LEAST_CONFIDENCE
 
 
-def residual(ir: np.ndarray, vis: np.ndarray, alignment: Alignment) -> Residual:
+def residual(placed: np.ndarray, vis: np.ndarray, alignment: Alignment) -> Residual:
     """How far off a transform is for one pair.
 
     Args:
-        ir, vis: float32 (H', W', 1) and (H, W, 1) in [0, 1], of the transform's sizes.
+        placed: the infrared image, warped by the transform: float32 (H, W, 1) in [0, 1].
+        vis: the visible image, (H, W, 1).
         alignment: the transform.
     """
     import numpy as np
 
-    placed, shown = warp(ir, alignment), inside(alignment)
+    shown = inside(alignment)
     # Beyond the infrared its edge is repeated; that shows nothing.
     rows, columns = (np.flatnonzero(shown.any(axis)) for axis in (1, 0))
     if rows.size < 8 or columns.size < 8:
