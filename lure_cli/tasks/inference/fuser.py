@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lure_cli.core.images.value_range import ValueRange, parse_range
+from lure_cli.core.registration.alignment import warp
+from lure_cli.core.registration.transform_file import read_transform
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.loading import load
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from lure_cli.core.model.tiling import TileSize
     from lure_cli.core.onnx.runtime import OnnxLure
     from lure_cli.core.pixels import Modality
+    from lure_cli.core.registration.alignment import Alignment
     from lure_cli.core.text.encoders import TextEncoder
     from lure_cli.core.text.vocabulary import Finding
     from lure_cli.tasks.inference.request import Findings, Source
@@ -55,6 +58,7 @@ class Fuser:
         dtype: torch.dtype,
         tile: TileSize = "auto",
         overlap: int | None = None,
+        rig: Alignment | str | Path | None = None,
     ) -> None:
         from lure_cli.core.devices import keep_buffers, place
 
@@ -63,6 +67,7 @@ class Fuser:
         self.model = place(model, device).eval()
         self.text, self.provenance, self.device, self.dtype = text, provenance, device, dtype
         self.tile, self.overlap = tile, overlap
+        self.rig = read_transform(Path(rig)) if isinstance(rig, (str, Path)) else rig
 
     @classmethod
     def from_pretrained(
@@ -75,6 +80,7 @@ class Fuser:
         threads: int | None = None,
         compiled: bool = False,
         backend: str = "auto",
+        rig: Alignment | str | Path | None = None,
     ) -> Fuser:
         """Load weights.
 
@@ -92,13 +98,17 @@ class Fuser:
             compiled: compile the network with `torch.compile` at the first picture, and again for another kind of size;
                 takes a minute and needs a C++ compiler on the CPU.
             backend: `torch`, `onnx` (onnxruntime, for .onnx files), or `auto`: as the file wants it.
+            rig: of cameras that are fixed to each other, the file that `lure align --once --transform` wrote, or its
+                `Alignment`: infrared images, of their own size, are laid onto the visible ones by it.
 
         Raises:
             LureError: unknown or damaged weights, a hub that cannot be reached, a device that is not there, no
-                compiler, a backend that cannot run the file.
+                compiler, a backend that cannot run the file; a file that holds no transform.
         """
+        if isinstance(rig, (str, Path)):
+            rig = read_transform(Path(rig))  # a wrong one shows before anything is loaded
         loaded = load(weights, device=device, dtype=dtype, threads=threads, compiled=compiled, backend=backend)
-        return cls(*loaded, tile, overlap)
+        return cls(*loaded, tile, overlap, rig)
 
     def __call__(
         self,
@@ -113,13 +123,13 @@ class Fuser:
         ir_range: str = "auto",
         vis_range: str = "auto",
     ) -> np.ndarray:
-        """Fuse one registered pair.
+        """Fuse one pair: a registered one, or one of the fuser's `rig`.
 
         Args:
             ir: infrared image: a file, or an array (H, W), (H, W, 1) or (H, W, 3) of integers or floats, which is
                 treated as a file of the same numbers; also a masked array (what is masked is invalid, and black), a
                 nested list, a tensor of such a shape or a PIL image. Colour is reduced to luma.
-            vis: visible image of the same size, in the same forms, colour or grey.
+            vis: visible image of the same size (with a rig: of the rig's), in the same forms, colour or grey.
             prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
                 means nothing is: plain fusion. "auto": both images are examined, see `detect`.
             prompt_ir, prompt_vis: what is wrong with that image; each replaces what `prompt` says about it.
@@ -162,8 +172,10 @@ class Fuser:
             float32 (B, 3, H, W) in [0, 1], on the fuser's device; grey where the visible image is.
 
         Raises:
-            LureError: shapes or types that do not fit, or a prompt that is not understood.
+            LureError: shapes or types that do not fit, a prompt that is not understood, or a fuser with a rig.
         """
+        if self.rig is not None:
+            raise LureError("batches are of registered pairs, but the fuser has a rig", "call it, or use its stream")
         x_ir = to_batch(ir, 1, "infrared", self.device)
         x_vis = to_batch(vis, 3, "visible", self.device)
         if x_ir.shape[0] != x_vis.shape[0] or x_ir.shape[2:] != x_vis.shape[2:]:
@@ -226,6 +238,9 @@ class Fuser:
         """As calling it, for a request that is already understood; also gives the prompt that was used, and what was
         found in each image that was examined."""
         x_ir, x_vis = self.tensor(ir, 1, request.ir_range), self.tensor(vis, 3, request.vis_range)
+        if self.rig is not None:
+            by = self.rig.fitted((x_ir.shape[3], x_ir.shape[2]), (x_vis.shape[3], x_vis.shape[2]))
+            x_ir = to_tensor(warp(to_array(x_ir), by), 1, self.device, ValueRange("full"))
         if x_ir.shape[2:] != x_vis.shape[2:]:
             (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
             raise LureError(
