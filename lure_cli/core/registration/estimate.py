@@ -47,6 +47,11 @@ _LONG_SIDES = (128, 256, 384)
 """Pixels along the longer side at each level of the search."""
 _OTHERWISE = "give --align none, let all pairs of a fixed rig share one transform (once), or register the pair by hand"
 
+_OTHER_VIEW = (
+    f"the search reaches views that differ by a factor of {WIDEST_SCALE:g}, counted from the infrared at the width or "
+    "the height of the visible image: crop the wider view to about the other's"
+)
+
 
 def estimate(ir: np.ndarray, vis: np.ndarray, *, model: Model = "auto", same_view: bool = False) -> Alignment:
     """The transform that lays the infrared image onto the visible one.
@@ -95,7 +100,7 @@ def estimate_once(
     found = [_estimate_from(start, pairs, model) for start in _starts(source, size, same_view)]
     alignment, refusal = max(found, key=lambda each: (each[1] is None, each[0].confidence))
     if refusal is not None:
-        raise refusal
+        raise refusal if source == size else LureError(refusal.message, _OTHER_VIEW)
     return alignment
 
 
