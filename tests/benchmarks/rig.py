@@ -53,8 +53,8 @@ def cases(data: Path, count: int) -> Iterator[tuple[str, Pairs, Pairs]]:
         yield name, both[::2], both[1::2]
     smoke = clip(data / "clips/M3SVD", 2 * count)
     yield "M3SVD clip", smoke[::2], smoke[1::2]
-    stills = data / "restoration/infrared/stripe" / m3svd, data / "restoration/visible/blur" / m3svd
-    yield "M3SVD stills", smoke[::2], files(*stills, 4)
+    stills = files(data / "restoration/infrared/stripe" / m3svd, data / "restoration/visible/blur" / m3svd, 4)
+    yield "M3SVD stills", stills[::2], stills[1::2]
     yield "RoadScene", [], files(fusion / "RoadScene/test/ir", fusion / "RoadScene/test/vi", 50)
 
 

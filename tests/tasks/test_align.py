@@ -274,12 +274,54 @@ def test_command_with_one_transform_for_the_folder(small: Path, lure: Run) -> No
         assert Path(f"applied/{name}.png").read_bytes() == Path(f"aligned/{name}.png").read_bytes()
 
 
+def test_command_tells_how_far_off_a_rig_is(small: Path, lure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160), np.uint8)
+    save_png(Path("examples/pairs/ir/gate.png"), noise)
+    write_transform(Path("rig.json"), Alignment((1, 0, 0, 0, 1, 0), (160, 120)))
+    write_transform(Path("knocked.json"), Alignment((1, 0, 4, 0, 1, 0), (160, 120)))
+    good = lure("align", *FOLDERS, "--check", "rig.json")
+    assert good.code == 0
+    assert "warning" not in good.err
+    rows = {line.split()[0]: line for line in good.out.splitlines()}
+    assert rows["gate"].endswith("shows too little to tell")
+    assert float(rows["street"].split()[1]) < 1
+    assert "2 of 3 pairs: off by " in good.out
+    assert not Path("aligned").exists()
+    bad = lure("align", *FOLDERS, "--check", "knocked.json", "--json")
+    assert bad.code == 0
+    *pairs, total = map(json.loads, bad.out.splitlines())
+    assert [p["sure"] for p in pairs] == [True, False, True]
+    assert pairs[2]["shift"] == pytest.approx([-4, 0], abs=0.7)
+    assert total["drift"] == pytest.approx(4, abs=0.7)
+    assert total["median"] == pytest.approx(4, abs=0.7)
+    assert f"warning: {total['warning']}" in bad.err
+    assert "the rig is off by" in total["warning"]
+
+
+def test_command_checks_a_pair_that_shows_nothing_and_one_that_fails(small: Path, lure: Run) -> None:
+    write_transform(Path("rig.json"), Alignment((1, 0, 0, 0, 1, 0), (160, 120)))
+    save_png(Path(IR), np.full((120, 160), 128, np.uint8))
+    done = lure("align", *PAIR, "--check", "rig.json", "--json")
+    assert done.code == 0
+    assert json.loads(done.out.splitlines()[-1])["drift"] is None
+    assert "warning: no pair shows enough to tell" in done.err
+    save_png(Path(IR), np.full((60, 160), 128, np.uint8))
+    failed = lure("align", *PAIR, "--check", "rig.json", "--json")
+    assert failed.code == 1
+    assert json.loads(failed.out.splitlines()[0])["status"] == "failed"
+
+
 PAIR = ["--ir", IR, "--vis", VIS]
 FOLDERS = ["--ir", "examples/pairs/ir", "--vis", "examples/pairs/vis"]
 MISUSE = {
     "model": ([*PAIR, "--model", "elastic"], "elastic"),
     "once for files": ([*PAIR, "--once"], "--once"),
     "apply and estimate": ([*PAIR, "--apply", "t.json", "--transform", "u.json"], "--apply"),
+    "check and write": ([*PAIR, "--check", "t.json", "-o", "x.png"], "--check"),
+    "check and estimate": ([*PAIR, "--check", "t.json", "--once"], "--check"),
+    "check and apply": ([*PAIR, "--check", "t.json", "--apply", "t.json"], "--check"),
+    "apply and resize": ([*PAIR, "--apply", "t.json", "--resize-ir"], "--resize-ir"),
     "no transform file": ([*PAIR, "--apply", "missing.json"], "missing.json"),
     "transform suffix": ([*PAIR, "--transform", "t.txt"], "t.txt"),
     "one file for several": ([*FOLDERS, "--transform", "t.json"], "several pairs"),
