@@ -8,21 +8,20 @@ nothing but what was checked. Whatever is damaged raises an exception of any typ
 from __future__ import annotations
 
 import io
-import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from lure_cli.core.registration.alignment import Alignment
 from lure_cli.core.thermal.radiometry import ZERO_CELSIUS, Radiometry
+from lure_cli.core.thermal.segments import EXIF, app_segments
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
     import numpy as np
 
-_FLIR, _EXIF, _PNG = b"FLIR\0", b"Exif\0\0", b"\x89PNG"
-_APP1, _SCAN, _END = 0xE1, 0xDA, 0xD9
+_FLIR, _PNG = b"FLIR\0", b"\x89PNG"
 _RAW, _PHOTO, _CAMERA, _PLACEMENT = 1, 14, 32, 42
 """Types of records."""
 _PIXELS_AT = 32
@@ -34,6 +33,15 @@ _MAX_RAW = 1 << 23
 _COPY = "copy the file from the camera again; some programs cut these data"
 
 
+class Placement(NamedTuple):
+    """Where the infrared lies in the photo: how much more the photo sees than the infrared, in width; and by how many
+    pixels of the photo the infrared's centre lies right of and below the photo's."""
+
+    ratio: float
+    x: int
+    y: int
+
+
 @dataclass(frozen=True)
 class Thermogram:
     """What a radiometric file holds.
@@ -42,8 +50,7 @@ class Thermogram:
         celsius: degrees Celsius, float32 (H, W); NaN where the raw numbers give no temperature.
         photo: uint8 (H, W, 3), RGB; None if there is none.
         alignment: where each pixel of the photo lies in `celsius`, by the factory; None without photo or placement.
-        ratio: how much wider the photo sees than the infrared; offset: (x, y) in pixels of the photo, by which the
-            centre of the infrared lies right of and below its centre; as the file says, None without a placement.
+        placement: what the file says of that; None if it says nothing (or nothing that can be).
         make, model, date: of the camera and the picture; empty if the file does not say.
         emissivity, reflected, distance, atmosphere, humidity: what the temperatures are computed with: 0 to 1, degrees
             Celsius, metres, degrees Celsius, 0 to 1.
@@ -52,8 +59,7 @@ class Thermogram:
     celsius: np.ndarray
     photo: np.ndarray | None
     alignment: Alignment | None
-    ratio: float | None
-    offset: tuple[int, int] | None
+    placement: Placement | None
     make: str
     model: str
     date: str
@@ -62,6 +68,11 @@ class Thermogram:
     distance: float
     atmosphere: float
     humidity: float
+
+    @property
+    def camera(self) -> str:
+        """Make and model, as 'FLIR Systems AB Flir b60'; empty if the file does not say."""
+        return " ".join(filter(None, (self.make, self.model)))
 
 
 class Sizes(NamedTuple):
@@ -118,19 +129,16 @@ def unpack(file: BinaryIO, radiometry: Radiometry | None, max_pixels: int) -> Th
     with np.errstate(all="ignore"):
         celsius = thermogram.celsius.astype(np.float32)
     celsius[~np.isfinite(celsius)] = np.nan
-    photo, placement, settings = thermogram.optical, thermogram.pip_info, thermogram.metadata
+    photo, placement, settings = thermogram.optical, _placement(thermogram.pip_info), thermogram.metadata
     if photo is None and _PHOTO in records:
         raise LureError("the photo inside it is damaged", _COPY)
     if photo is not None:
         photo = _as_rgb(photo, is_png=records[_PHOTO].startswith(_PNG, _PIXELS_AT))
-    if placement is not None and not (math.isfinite(placement.real_to_ir) and 0.1 <= placement.real_to_ir <= 10):
-        placement = None
     return Thermogram(
         celsius,
         photo,
         None if photo is None or placement is None else _alignment(celsius.shape, photo.shape, placement),
-        None if placement is None else placement.real_to_ir,
-        None if placement is None else (placement.offset_x, placement.offset_y),
+        placement,
         *_camera(thermogram.camera_metadata),
         emissivity=settings["emissivity"],
         reflected=settings["reflected_apparent_temperature"] - ZERO_CELSIUS,
@@ -140,12 +148,18 @@ def unpack(file: BinaryIO, radiometry: Radiometry | None, max_pixels: int) -> Th
     )
 
 
-def _alignment(raw: tuple[int, ...], photo: tuple[int, ...], placement: Any) -> Alignment:
+def _placement(info: Any) -> Placement | None:
+    if info is None or not 0.1 <= info.real_to_ir <= 10:
+        return None
+    return Placement(info.real_to_ir, info.offset_x, info.offset_y)
+
+
+def _alignment(raw: tuple[int, ...], photo: tuple[int, ...], placement: Placement) -> Alignment:
     """The infrared covers 1 / ratio of the photo's width, around its centre and the offset."""
     (h, w), (height, width) = raw[:2], photo[:2]
-    scale = w * placement.real_to_ir / width  # pixels of the infrared for one of the photo
-    x = (0.5 - width / 2 - placement.offset_x) * scale + w / 2 - 0.5
-    y = (0.5 - height / 2 - placement.offset_y) * scale + h / 2 - 0.5
+    scale = w * placement.ratio / width  # pixels of the infrared for one of the photo
+    x = (0.5 - width / 2 - placement.x) * scale + w / 2 - 0.5
+    y = (0.5 - height / 2 - placement.y) * scale + h / 2 - 0.5
     return Alignment((scale, 0.0, x, 0.0, scale, y), (width, height), source=(w, h))
 
 
@@ -176,36 +190,22 @@ def _read_block(file: BinaryIO) -> _Block | None:
     """The records of a JPEG with raw numbers; None if it is no JPEG, or has none."""
     chunks: dict[int, bytes] = {}
     exif, last = b"", 0
-    for content in _app1(file):
-        if content.startswith(_EXIF) and not exif:
+    for number, content in app_segments(file):
+        if number != 1:
+            continue
+        if content.startswith(EXIF) and not exif:
             exif = content
         elif content.startswith(_FLIR) and len(content) > 8:
-            number, last = content[6], content[7]
-            if number in chunks:
+            place, last = content[6], content[7]
+            if place in chunks:
                 raise _broken()
-            chunks[number] = content[8:]
+            chunks[place] = content[8:]
     if not chunks:
         return None
     if sorted(chunks) != list(range(last + 1)):
         raise _broken()
-    records = _records(b"".join(chunks[number] for number in sorted(chunks)))
+    records = _records(b"".join(chunks[place] for place in sorted(chunks)))
     return _Block(records, exif) if _RAW in records else None
-
-
-def _app1(file: BinaryIO) -> Iterator[bytes]:
-    """The content of each APP1 segment that stands before the pixels."""
-    file.seek(0)
-    if file.read(2) != b"\xff\xd8":
-        return
-    while len(mark := file.read(4)) == 4 and mark[0] == 0xFF and mark[1] not in (_SCAN, _END):
-        if mark[1] == 0xFF:  # filling
-            file.seek(-3, 1)
-            continue
-        length = max(int.from_bytes(mark[2:], "big") - 2, 0)
-        if mark[1] == _APP1:
-            yield file.read(length)
-        else:
-            file.seek(length, 1)
 
 
 def _records(block: bytes) -> dict[int, bytes]:
@@ -242,7 +242,8 @@ def _checked(records: Mapping[int, bytes], max_pixels: int) -> dict[int, bytes]:
             raise _broken()
         if width * height > max_pixels:
             raise LureError(
-                f"its {what} of {width} x {height} is over the limit of {max_pixels} pixels", "check that the file is whole, or give a larger --max-pixels"
+                f"its {what} of {width} x {height} is over the limit of {max_pixels} pixels",
+                "check that the file is whole, or give a larger --max-pixels",
             )
         if kind == _RAW and not pixels.startswith(_PNG):
             if len(pixels) < 2 * width * height:

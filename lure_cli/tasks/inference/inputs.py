@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from lure_cli.core.images.picture import read_picture, to_channels
+from lure_cli.core.images.guards import MAX_PIXELS
+from lure_cli.core.images.picture import read_both, read_picture, to_channels
 from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.core.registration.alignment import MODELS, Model
 from lure_cli.core.thermal.radiometry import Radiometry
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 STANDARD_BYTES = 1 << 30
 """Most that is read from standard input."""
+SEAM = 0.02
+"""Width of the seam at the edge of an infrared image inside a photo, as a share of the photo's width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,9 @@ class ReadOptions:
 class Note:
     """Something about a pair that its owner may want to know; notes of one kind say the same of several pairs."""
 
-    kind: Literal["swapped", "colour", "range", "alpha", "resized", "aligned", "rig", "georeference"]
+    kind: Literal[
+        "swapped", "colour", "range", "alpha", "resized", "aligned", "rig", "georeference", "radiometric", "one file"
+    ]
     text: str
 
 
@@ -132,6 +137,8 @@ def read_single(path: Path, modality: Modality, options: ReadOptions) -> SingleI
 def _notes(picture: Picture, path: Path, modality: Modality, options: ReadOptions) -> list[Note]:
     """What was done to an image when it was read, and what is odd about it."""
     notes = []
+    if picture.remark is not None:
+        notes.append(Note("radiometric", f"{path}: {picture.remark}"))
     if picture.colour and modality == "ir":
         notes.append(Note("colour", f"{path} is in colour: its luma is taken for the infrared image"))
     if picture.mapping is not None:
@@ -163,7 +170,8 @@ def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = No
     """Read, map, resize and align one pair.
 
     Args:
-        pair: the files; `-` is standard input.
+        pair: the files; `-` is standard input. One file for both is radiometric (or, with the option, its alpha channel
+            is the infrared image).
         options: see there.
         alignment: the transform that holds for all pairs, instead of one of this pair's own.
 
@@ -171,6 +179,8 @@ def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = No
         LureError: a file that cannot be read, sizes that differ, or an alignment that is not plausible.
     """
     ir_range, vis_range = options.check()
+    if pair.ir == pair.vis and options.alpha != "ir":
+        return _read_one_file(pair.ir, options)
     vis = _read(pair.vis, 3, options, vis_range)
     if options.alpha == "ir":
         ir = _of_alpha(vis if pair.ir == pair.vis else _read(pair.ir, 3, options, vis_range), pair.ir)
@@ -178,7 +188,10 @@ def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = No
         ir = _read(pair.ir, 1, options, ir_range)
     notes = _notes(ir, pair.ir, "ir", options)
     if ir.colour and not vis.colour:
-        notes[0] = Note("swapped", f"{pair.ir} is in colour and {pair.vis} is grey: were infrared and visible swapped?")
+        notes = [note for note in notes if note.kind != "colour"]
+        notes.insert(
+            0, Note("swapped", f"{pair.ir} is in colour and {pair.vis} is grey: were infrared and visible swapped?")
+        )
     notes += _notes(vis, pair.vis, "vis", options)
     x = ir.x
     (h, w), (hv, wv) = x.shape[:2], vis.x.shape[:2]
@@ -186,7 +199,7 @@ def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = No
         if not options.resize_ir:
             raise LureError(
                 f"{pair.ir} is {w}x{h} but {pair.vis} is {wv}x{hv}",
-                "give --resize-ir if both show the same view, or crop one of them so that they do",
+                "give --resize-ir if both show the same view (and --align, if not to the pixel), or crop one of them",
             )
         from lure_cli.core.registration.alignment import resize
 
@@ -205,6 +218,79 @@ def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = No
         alignment=alignment,
         invalid={m: p.invalid for m, p in (("ir", ir), ("vis", vis)) if p.invalid},
     )
+
+
+def _read_one_file(path: Path, options: ReadOptions) -> PairInputs:
+    """A radiometric file as a pair: its temperatures, laid into its photo as the file says."""
+    both = read_one_file(_source(path), *options.check(), options.radiometry, options.max_pixels, name=_name(path))
+    if options.align != "none":
+        both = replace(both, notes=(*both.notes, Note("aligned", f"{path}: its own alignment is taken, not --align")))
+    return both
+
+
+def read_one_file(
+    source: Path | bytes,
+    ir_range: ValueRange,
+    vis_range: ValueRange,
+    radiometry: Radiometry | None = None,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    name: str,
+) -> PairInputs:
+    """Read a radiometric file as a pair: the infrared, resampled once, on the grid of the photo.
+
+    The photo sees more than the infrared does. Beyond the infrared's edge nothing is measured (`celsius` is NaN), and
+    the photo's own luma stands in the infrared image, so that the result is the photo there; the two meet in a seam
+    `SEAM` of the photo's width wide.
+
+    Raises:
+        LureError: as `read_both`.
+    """
+    import numpy as np
+
+    from lure_cli.core.registration.alignment import warp, warp_values
+
+    both = read_both(source, ir_range, vis_range, radiometry=radiometry, max_pixels=max_pixels, name=name)
+    ir, vis, alignment = both.ir, both.vis, both.alignment
+    assert ir.celsius is not None
+    inside = _inside(alignment)[..., None]
+    x = inside * warp(ir.x, alignment) + (1 - inside) * to_channels(vis.x, 1)
+    (w, h), (wv, hv), placement = alignment.source_size, alignment.size, both.thermogram.placement
+    assert placement is not None
+    beyond = float((inside == 0).mean())
+    text = (
+        f"{name}: {both.thermogram.camera or 'radiometric'}; infrared of {w}x{h} laid into the photo of {wv}x{hv}"
+        f" inside, by the file's own alignment (ratio {placement.ratio:.3f}, offset {placement.x}, {placement.y})"
+    )
+    if beyond:
+        text += f"; {beyond:.0%} of the picture, beyond the infrared's edge, is the photo alone"
+    notes = [Note("one file", text)]
+    if ir.mapping is not None:
+        notes.append(Note("range", f"{name}: {ir.mapping}"))
+    return PairInputs(
+        x.astype(np.float32),
+        vis.x,
+        ir.bits,
+        warp_values(ir.celsius, alignment),
+        alpha=None,
+        metadata=vis.metadata,
+        notes=tuple(notes),
+        alignment=alignment,
+        invalid={"ir": ir.invalid} if ir.invalid else {},
+    )
+
+
+def _inside(alignment: Alignment) -> np.ndarray:
+    """How far each pixel of the grid (H, W) counts as seen by an infrared that lies upright in it: 1 inside, 0 outside,
+    in the seam between."""
+    import numpy as np
+
+    (a, _, c, _, e, f), (width, height), (w, h) = alignment.matrix, alignment.size, alignment.source_size
+    x, y = np.arange(width) * a + c, np.arange(height) * e + f
+    depths = [np.minimum(at, last - at) / step for at, last, step in ((x, w - 1, a), (y, h - 1, e))]
+    deep = np.minimum(depths[0][None], depths[1][:, None])
+    seam: np.ndarray = np.clip(deep / (SEAM * width), 0, 1).astype(np.float32)
+    return seam
 
 
 def _align(
@@ -233,7 +319,7 @@ def common_alignment(
     pairs: tuple[Pair, ...], options: ReadOptions, stop: Callable[[], bool] = lambda: False
 ) -> Alignment | None:
     """One transform for all pairs, estimated on those that `spread` picks; what cannot be read is left out.
-    None: `stop` said yes before.
+    None: `stop` said yes before, or no pair needs one.
 
     Raises:
         LureError: none of them can be read, or they do not agree on a plausible transform.
@@ -241,6 +327,9 @@ def common_alignment(
     from lure_cli.core.registration.estimate import estimate_once, spread
 
     plain = replace(options, align="none", align_once=False)
+    pairs = tuple(pair for pair in pairs if pair.ir != pair.vis or options.alpha == "ir")
+    if not pairs:  # files that bring their own
+        return None
     greys, last = [], None
     for pair in spread(pairs):
         if stop():
@@ -258,17 +347,26 @@ def common_alignment(
 
 
 def _read(path: Path, channels: Literal[1, 3], options: ReadOptions, value_range: ValueRange) -> Picture:
-    source: Path | bytes = path
-    if path == STANDARD:
-        source = sys.stdin.buffer.read(STANDARD_BYTES + 1)
-        if len(source) > STANDARD_BYTES:
-            raise LureError(f"standard input holds more than {STANDARD_BYTES >> 30} GiB", "give a file instead")
-    name = "standard input" if path == STANDARD else str(path)
     return read_picture(
-        source,
+        _source(path),
         channels=channels,
         value_range=value_range,
         max_pixels=options.max_pixels,
         first_frame=options.frame == "first",
-        name=name,
+        radiometry=options.radiometry,
+        name=_name(path),
     )
+
+
+def _source(path: Path) -> Path | bytes:
+    """The file, or the content of standard input."""
+    if path != STANDARD:
+        return path
+    data = sys.stdin.buffer.read(STANDARD_BYTES + 1)
+    if len(data) > STANDARD_BYTES:
+        raise LureError(f"standard input holds more than {STANDARD_BYTES >> 30} GiB", "give a file instead")
+    return data
+
+
+def _name(path: Path) -> str:
+    return "standard input" if path == STANDARD else str(path)
