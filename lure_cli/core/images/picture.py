@@ -229,9 +229,11 @@ def read_levels(path: Path, value_range: ValueRange, *, max_pixels: int = MAX_PI
     return quantised(apply_range(pixels, resolved), 16), mapping
 
 
-def read_raw(path: Path, *, modality: Modality, max_pixels: int = MAX_PIXELS, drop_alpha: bool = False) -> np.ndarray:
+def read_raw(
+    path: Path, *, modality: Modality | None = None, max_pixels: int = MAX_PIXELS, drop_alpha: bool = False
+) -> np.ndarray:
     """Read one still image as it is stored, of any type of number: (H, W, 1) if grey, (H, W, 3) if colour; of a
-    radiometric file the temperatures in degrees Celsius if it is infrared, the photo if it is visible.
+    radiometric file the temperatures in degrees Celsius if it is infrared, the photo if it is visible; else refused.
 
     Raises:
         LureError: as `read_picture`; also transparent images, unless their alpha is dropped.
