@@ -177,7 +177,9 @@ def fuse(
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
     if ir is None:
-        if vis is None or alpha != "ir":
+        if vis is None:
+            raise LureError("no image is given", "give --ir and --vis, or a radiometric file to --ir alone")
+        if alpha != "ir":
             raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
         ir = vis
     if quiet:
