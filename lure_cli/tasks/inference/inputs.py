@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 STANDARD_BYTES = 1 << 30
 """Most that is read from standard input."""
-SEAM = 0.02
-"""Width of the seam at the edge of an infrared image inside a photo, as a share of the photo's width."""
+SEAM = 0.06
+"""Width of the seam between an infrared image and the photo around it, inside the infrared, as a share of its width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,8 +240,7 @@ def read_one_file(
     """Read a radiometric file as a pair: the infrared, resampled once, on the grid of the photo.
 
     The photo sees more than the infrared does. Beyond the infrared's edge nothing is measured (`celsius` is NaN), and
-    the photo's own luma stands in the infrared image, so that the result is the photo there; the two meet in a seam
-    `SEAM` of the photo's width wide.
+    the photo's own luma stands in the infrared image, so that the result is the photo there; `SEAM` is where they meet.
 
     Raises:
         LureError: as `read_both`.
@@ -287,9 +286,8 @@ def _inside(alignment: Alignment) -> np.ndarray:
 
     (a, _, c, _, e, f), (width, height), (w, h) = alignment.matrix, alignment.size, alignment.source_size
     x, y = np.arange(width) * a + c, np.arange(height) * e + f
-    depths = [np.minimum(at, last - at) / step for at, last, step in ((x, w - 1, a), (y, h - 1, e))]
-    deep = np.minimum(depths[0][None], depths[1][:, None])
-    seam: np.ndarray = np.clip(deep / (SEAM * width), 0, 1).astype(np.float32)
+    deep = np.minimum(np.minimum(x, w - 1 - x)[None], np.minimum(y, h - 1 - y)[:, None])
+    seam: np.ndarray = np.clip(deep / (SEAM * w), 0, 1).astype(np.float32)
     return seam
 
 
