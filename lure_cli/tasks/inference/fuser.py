@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -235,6 +236,8 @@ class Fuser:
             auto = ValueRange(), ValueRange(modality="vis")
             ranges = request.ir_range or auto[0], request.vis_range or auto[1]
             both = read_one_file(Path(ir), *ranges, name=str(ir))
+            if both.invalid:
+                warnings.warn(both.notes[-1].text, stacklevel=3)
             return self.fuse_request(both.ir, both.vis, as_they_are(request))
         x_ir, x_vis = self.tensor(ir, 1, request.ir_range), self.tensor(vis, 3, request.vis_range)
         if x_ir.shape[2:] != x_vis.shape[2:]:

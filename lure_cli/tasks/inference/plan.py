@@ -293,7 +293,7 @@ def _pairs(o: FuseOptions, notify: Notify | None) -> tuple[list[Pair], list[Path
     if o.vis is None or (o.read.alpha == "ir" and o.ir == o.vis):
         return _pairs_in_one(o, notify), []
     pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify)
-    alone = {path for path in unmatched if _holds_both(path)} if o.read.alpha != "ir" else set()
+    alone = {path for path in unmatched if _holds_both(path, damaged=False)} if o.read.alpha != "ir" else set()
     if alone:
         files = search(o.ir, o.pairing.recursive, folder_of_outputs(o.output, FUSED), IMAGES)
         own = _in_one([file for file in files if file.path in alone], o)
@@ -312,13 +312,13 @@ def _pairs_in_one(o: FuseOptions, notify: Notify | None) -> list[Pair]:
     if o.pairing != Pairing(recursive=o.pairing.recursive and many):
         raise LureError("files that hold both images need no pairing", "leave the options of pairing out")
     if not many:
-        if o.vis is None and o.ir != STANDARD and not _holds_both(o.ir):
+        if o.vis is None and o.ir != STANDARD and not _holds_both(o.ir, damaged=True):
             raise _needs_visible(o.ir)
         names = Names("image" if o.ir == STANDARD else o.ir.stem)
         pairs = [Pair(names.name, o.ir, o.ir, output_of(o.output, names, False, FUSED))]
     else:
         files = search(o.ir, o.pairing.recursive, folder_of_outputs(o.output, FUSED), IMAGES, notify)
-        both = [file for file in files if _holds_both(file.path)] if o.vis is None else files
+        both = [file for file in files if _holds_both(file.path, damaged=True)] if o.vis is None else files
         if not both:
             raise _needs_visible(o.ir)
         if len(both) < len(files) and notify is not None:
@@ -337,12 +337,12 @@ def _in_one(files: Sequence[File], o: FuseOptions) -> list[Pair]:
     ]
 
 
-def _holds_both(path: Path) -> bool:
-    """Whether a file is radiometric and has a photo inside; one that is damaged counts, so that its pair fails."""
+def _holds_both(path: Path, *, damaged: bool) -> bool:
+    """Whether a file is radiometric and has a photo inside; `damaged` is the answer where that cannot be told."""
     try:
         sizes = radiometric_sizes(path)
     except LureError:
-        return True
+        return damaged
     return sizes is not None and sizes.photo is not None
 
 
