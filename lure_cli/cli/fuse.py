@@ -14,13 +14,17 @@ from lure_cli.errors import LureError
 
 
 def fuse(
-    vis: Annotated[
-        str, typer.Option(help="Visible image, folder, pattern or -; or clip, camera or URL.", rich_help_panel=o.INPUT)
-    ],
     ir: Annotated[
         str | None,
         typer.Option(
             help="Infrared image, folder, pattern in quotes or - (standard input); or clip, camera or URL.",
+            rich_help_panel=o.INPUT,
+        ),
+    ] = None,
+    vis: Annotated[
+        str | None,
+        typer.Option(
+            help="Visible image, folder, pattern or -; or clip, camera or URL. Radiometric files bring their own.",
             rich_help_panel=o.INPUT,
         ),
     ] = None,
@@ -181,6 +185,8 @@ def fuse(
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
     if ir is None:
+        if vis is None:
+            raise LureError("no image is given", "give --ir and --vis, or a radiometric file to --ir alone")
         if alpha != "ir":
             raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
         ir = vis
@@ -189,7 +195,7 @@ def fuse(
     by = pair or ("regex" if pair_regex is not None else "csv" if pair_file is not None else "stem")
     options = FuseOptions(
         ir=Path(ir),
-        vis=Path(vis),
+        vis=None if vis is None else Path(vis),
         output=output,
         prompt=prompt,
         prompt_ir=prompt_ir,
@@ -227,7 +233,9 @@ def fuse(
         engine=engine,
         workers=workers,
     )
-    if video.wants_video(ir, vis, output):
+    if video.wants_video(ir, ir if vis is None else vis, output):
+        if vis is None:
+            raise LureError(f"{ir}: no visible clip is given", "give it by --vis")
         from lure_cli.cli.video import fuse_video
 
         clips = video.VideoOptions(

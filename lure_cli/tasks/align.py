@@ -143,7 +143,7 @@ def align(plan: AlignPlan) -> Iterator[Aligned]:
     for i, pair in enumerate(plan.pairs):
         started = time.perf_counter()
         try:
-            inputs = read_pair(pair, read, alignment)
+            inputs = read_pair(pair, read, alignment, surrounded=False)
             deep = inputs.ir_bits > 8 and pair.output.suffix.lower() in (".png", ".tif", ".tiff")
             write_image(pair.output, inputs.ir, bits=16 if deep else 8)
             if plan.transforms and not o.once:
@@ -212,7 +212,7 @@ def check_rig(plan: AlignPlan) -> Iterator[Checked]:
     read = plan.options.read_by(plan.known)
     for pair in plan.pairs:
         try:
-            inputs = read_pair(pair, read)
+            inputs = read_pair(pair, read, surrounded=False)
         except LureError as error:
             yield Checked(pair, error=error)
             continue

@@ -32,6 +32,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "rig.json",
         "by_rig/gate.png",
     ),
+    "thermal": ("tower.png", "tower_cold.png", "towers/Aqua_Tower_thermal_image.png"),
     "large-jobs": ("job/gate.png", "tiled.png", "one.png"),
     "clips": ("fused.mp4", "auto.mkv", "frames/0002.png", "lossless.mkv"),
     "evaluation": ("table.csv", "table.tex", "report.html", "sheet.png", "bench.csv", "adherence.md", "restored.csv"),
@@ -43,6 +44,7 @@ FILES: dict[str, tuple[str, ...]] = {
 PYTHON: dict[str, Callable[[dict[str, Any]], bool]] = {
     "python": lambda names: (
         names["fused"].shape == (480, 640, 3)
+        and names["tower"].shape == (480, 480, 3)
         and names["batch"].shape == (4, 3, 96, 128)
         and len(names["pictures"]) == 3
     ),

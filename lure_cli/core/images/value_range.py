@@ -100,15 +100,17 @@ def fills(pixels: np.ndarray, wanted: ValueRange, white: int) -> bool:
     return wanted.kind in ("full", "auto")
 
 
-def to_unit(pixels: np.ndarray, wanted: ValueRange, nodata: float | None = None) -> tuple[np.ndarray, str | None, int]:
+def to_unit(
+    pixels: np.ndarray, wanted: ValueRange, nodata: float | None = None, unit: str | None = None
+) -> tuple[np.ndarray, str | None, int]:
     """The file's numbers -> float32 in [0, 1]; where that is not their full range, how; and how many pixels are
     invalid."""
-    resolved, mapping, invalid = resolve_range([pixels], wanted, nodata)
+    resolved, mapping, invalid = resolve_range([pixels], wanted, nodata, unit)
     return apply_range(pixels, resolved), mapping, invalid
 
 
 def resolve_range(
-    pixels: Sequence[np.ndarray], wanted: ValueRange, nodata: float | None = None
+    pixels: Sequence[np.ndarray], wanted: ValueRange, nodata: float | None = None, unit: str | None = None
 ) -> tuple[ValueRange, str | None, int]:
     """Decide for some images of one source, all at once, which numbers become 0 and 1.
 
@@ -116,6 +118,8 @@ def resolve_range(
         pixels: (H, W, C) as files hold them, of one type; usually one image, for a clip some of its frames.
         wanted: any kind.
         nodata: the number that means "no data", if the file names one.
+        unit: what the numbers are, if that is known, as degrees: then they are measurements, be they isolated or not,
+            and within [0, 1] no grey levels.
 
     Returns:
         A range of kind `full` or `values`, which holds for every image of that source; where that is not the full
@@ -128,7 +132,7 @@ def resolve_range(
     if first.dtype == "uint8" and nodata is None and wanted.kind in ("full", "auto"):
         return ValueRange("full", modality=wanted.modality), None, 0
     nodata = as_stored(nodata, first.dtype)
-    measured = wanted.kind in ("auto", "percentile") and first.dtype != "uint8"
+    measured = wanted.kind in ("auto", "percentile") and first.dtype != "uint8" and unit is None
     numbers = find_valid(pixels, wanted.modality, nodata) if measured else ValidNumbers(nodata=nodata)
     masks = [invalid_pixels(each, numbers) for each in pixels]
     valid = [each if mask is None else each[~mask] for each, mask in zip(pixels, masks, strict=True)]
@@ -138,7 +142,7 @@ def resolve_range(
         raise LureError(
             "all of its pixels are NaN, infinite or no data", "check that the file is the one that is meant"
         )
-    resolved, mapping = _map(valid, wanted)
+    resolved, mapping = _map(valid, wanted, unit)
     resolved = replace(resolved, valid=numbers)
     if not invalid or (resolved.kind == "full" and are_black(pixels, masks)):
         return resolved, mapping, 0
@@ -147,7 +151,7 @@ def resolve_range(
     return resolved, note if mapping is None else f"{mapping}; {note}", invalid
 
 
-def _map(pixels: Sequence[np.ndarray], wanted: ValueRange) -> tuple[ValueRange, str | None]:
+def _map(pixels: Sequence[np.ndarray], wanted: ValueRange, unit: str | None) -> tuple[ValueRange, str | None]:
     """As `resolve_range`, of valid numbers alone."""
     import numpy as np
 
@@ -155,20 +159,22 @@ def _map(pixels: Sequence[np.ndarray], wanted: ValueRange) -> tuple[ValueRange, 
     floats = first.dtype.kind == "f"
     full = ValueRange("full", modality=wanted.modality)
     low, high = min(each.min() for each in pixels), max(each.max() for each in pixels)
-    plain = (low >= 0 and high <= 1) if floats else first.dtype in ("uint8", "uint16")
+    plain = unit is None and ((low >= 0 and high <= 1) if floats else first.dtype in ("uint8", "uint16"))
     if floats and wanted.kind == "full" and not plain:
         raise LureError(f"floats of unknown range ({low:.7g} to {high:.7g})", give_range(wanted.modality))
     if wanted.kind == "full" or (wanted.kind == "auto" and plain and first.dtype != "uint16"):
         return full, None
     least, most = float(low), float(high)
-    kind = "floats" if floats else f"{8 * first.dtype.itemsize} {'signed ' * (first.dtype.kind == 'i')}bits"
+    kind = (
+        unit or "of floats" if floats else f"of {8 * first.dtype.itemsize} {'signed ' * (first.dtype.kind == 'i')}bits"
+    )
     if wanted.kind == "auto" and wanted.modality == "vis":
         top = _white(least, most, first.dtype)
         if top is not None and (most > 0 or not plain):
             if first.dtype.kind == "u" and top == np.iinfo(first.dtype).max:
                 return full, None
             bits = "" if top == 1 else f"white of {int(top).bit_length()} bits, as "
-            return ValueRange("values", 0, top), f"0..{top:.10g} of {kind} -> 0..1 ({bits}the largest is {most:.7g})"
+            return ValueRange("values", 0, top), f"0..{top:.10g} {kind} -> 0..1 ({bits}the largest is {most:.7g})"
         if plain:
             return full, None
     low, high, how = wanted.low, wanted.high, "as given"
@@ -185,10 +191,10 @@ def _map(pixels: Sequence[np.ndarray], wanted: ValueRange) -> tuple[ValueRange, 
     if low == high:
         if plain:
             return full, None
-        return ValueRange("values", low, high), f"{low:.7g} of {kind} -> 0.5 (all pixels are equal)"
+        return ValueRange("values", low, high), f"{low:.7g} {kind} -> 0.5 (all pixels are equal)"
     if not math.isfinite(high - low):
         raise LureError(f"numbers from {low:g} to {high:g} lie too far apart", give_range(wanted.modality))
-    return ValueRange("values", low, high), f"{low:.7g}..{high:.7g} of {kind} -> 0..1 ({how})"
+    return ValueRange("values", low, high), f"{low:.7g}..{high:.7g} {kind} -> 0..1 ({how})"
 
 
 def _white(least: float, most: float, dtype: np.dtype[Any]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lure_cli.errors import LureError
@@ -21,6 +22,10 @@ STILL = 0.0015
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _SHRUNK = 1.5
 """Infrared pixels to a pixel of the visible grid from which on the infrared is blurred first, or it would alias."""
+BEYOND = 0.02
+"""Share of the picture beyond the infrared's edge up to which that edge is repeated."""
+SEAM = 0.06
+"""Width of the seam between an infrared image and what lies around it, inside the infrared, as a share of its width."""
 
 Matrix = tuple[float, float, float, float, float, float]
 Size = tuple[int, int]
@@ -226,6 +231,45 @@ def warp(x: np.ndarray, alignment: Alignment) -> np.ndarray:
         planes.append(_resample(plane, alignment, order=3))
     warped: np.ndarray = np.clip(np.stack(planes, 2), 0, 1, dtype=np.float32)
     return warped
+
+
+def lay(x: np.ndarray, luma: np.ndarray, alignment: Alignment) -> np.ndarray:
+    """As `warp`, for fusion: where more than `BEYOND` of the picture lies beyond the infrared's edge, where nothing is
+    measured, the visible image's own luma stands in the infrared, so that the result is the visible image there.
+
+    Args:
+        x: see there, of one channel.
+        luma: that of the visible image, float32 (H, W, 1) in [0, 1], of the alignment's `size`.
+    """
+    warped, shown = warp(x, alignment), _shown(alignment)
+    if shown is None:
+        return warped
+    laid: np.ndarray = shown * warped + (1 - shown) * luma
+    return laid
+
+
+def beyond(alignment: Alignment) -> float:
+    """The share of the picture where `lay` lets the visible image stand alone."""
+    shown = _shown(alignment)
+    return 0.0 if shown is None else float((shown == 0).mean())
+
+
+@lru_cache(maxsize=2)
+def _shown(alignment: Alignment) -> np.ndarray | None:
+    """How far each pixel of the grid counts as seen by the infrared, float32 (H, W, 1): 1 inside, 0 outside, in between
+    in the seam; None where (almost) all of it is inside."""
+    import numpy as np
+    from scipy.ndimage import distance_transform_edt
+
+    if alignment.is_identity:
+        return None
+    seen = inside(alignment)
+    if 1 - seen.mean() <= BEYOND:
+        return None
+    a, b, _, d, e, _ = alignment.matrix
+    seam = SEAM * alignment.source_size[0] / math.sqrt(abs(a * e - b * d))  # in pixels of the grid
+    shown: np.ndarray = np.clip(distance_transform_edt(seen) / seam, 0, 1).astype(np.float32)[..., None]
+    return shown
 
 
 def warp_values(values: np.ndarray, alignment: Alignment) -> np.ndarray:

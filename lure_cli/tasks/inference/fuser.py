@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lure_cli.core.images.picture import to_channels
 from lure_cli.core.images.value_range import ValueRange, parse_range
-from lure_cli.core.registration.alignment import warp
+from lure_cli.core.registration.alignment import lay
 from lure_cli.core.registration.transform_file import read_transform
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
+from lure_cli.tasks.inference.inputs import read_one_file
 from lure_cli.tasks.inference.loading import load
 from lure_cli.tasks.inference.request import (
     ModelOutput,
     Request,
+    as_they_are,
     request_of,
     request_of_one,
     with_findings,
@@ -113,7 +117,7 @@ class Fuser:
     def __call__(
         self,
         ir: Source,
-        vis: Source,
+        vis: Source | None = None,
         prompt: str | None = None,
         prompt_ir: str | None = None,
         prompt_vis: str | None = None,
@@ -128,8 +132,10 @@ class Fuser:
         Args:
             ir: infrared image: a file, or an array (H, W), (H, W, 1) or (H, W, 3) of integers or floats, which is
                 treated as a file of the same numbers; also a masked array (what is masked is invalid, and black), a
-                nested list, a tensor of such a shape or a PIL image. Colour is reduced to luma.
-            vis: visible image of the same size (with a rig: of the rig's), in the same forms, colour or grey.
+                nested list, a tensor of such a shape or a PIL image. Colour is reduced to luma. Of a radiometric file
+                the temperatures are taken.
+            vis: visible image of the same size (with a rig: of the rig's), in the same forms, colour or grey. None:
+                `ir` is a radiometric file; the photo inside is taken, with the alignment that stands in the file.
             prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
                 means nothing is: plain fusion. "auto": both images are examined, see `detect`.
             prompt_ir, prompt_vis: what is wrong with that image; each replaces what `prompt` says about it.
@@ -234,13 +240,23 @@ class Fuser:
         """As calling it, for a prompt that is already understood."""
         return self.fuse_request(ir, vis, Request(prompt, vis_range=ValueRange(modality="vis"))).picture
 
-    def fuse_request(self, ir: Source, vis: Source, request: Request) -> ModelOutput:
+    def fuse_request(self, ir: Source, vis: Source | None, request: Request) -> ModelOutput:
         """As calling it, for a request that is already understood; also gives the prompt that was used, and what was
         found in each image that was examined."""
+        if vis is None:
+            if not isinstance(ir, (str, Path)):
+                raise LureError("no visible image is given", "give it as vis; only radiometric files hold both")
+            auto = ValueRange(), ValueRange(modality="vis")
+            ranges = request.ir_range or auto[0], request.vis_range or auto[1]
+            both = read_one_file(Path(ir), *ranges, name=str(ir))
+            if both.invalid:
+                warnings.warn(both.notes[-1].text, stacklevel=3)
+            return self.fuse_request(both.ir, both.vis, as_they_are(request))
         x_ir, x_vis = self.tensor(ir, 1, request.ir_range), self.tensor(vis, 3, request.vis_range)
         if self.rig is not None:
             by = self.rig.fitted((x_ir.shape[3], x_ir.shape[2]), (x_vis.shape[3], x_vis.shape[2]))
-            x_ir = to_tensor(warp(to_array(x_ir), by), 1, self.device, ValueRange("full"))
+            laid = lay(to_array(x_ir), to_channels(to_array(x_vis), 1), by)
+            x_ir = to_tensor(laid, 1, self.device, ValueRange("full"))
         if x_ir.shape[2:] != x_vis.shape[2:]:
             (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
             raise LureError(

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from lure_cli.core.images.picture import read_picture, to_channels
+from lure_cli.core.images.guards import MAX_PIXELS
+from lure_cli.core.images.picture import read_both, read_picture, to_channels
 from lure_cli.core.images.value_range import ValueRange, parse_range
-from lure_cli.core.registration.alignment import MODELS, Model
+from lure_cli.core.registration.alignment import MODELS, Model, beyond, lay
 from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import STANDARD
@@ -78,7 +79,9 @@ class ReadOptions:
 class Note:
     """Something about a pair that its owner may want to know; notes of one kind say the same of several pairs."""
 
-    kind: Literal["swapped", "colour", "range", "alpha", "resized", "aligned", "rig", "georeference"]
+    kind: Literal[
+        "swapped", "colour", "range", "alpha", "resized", "aligned", "rig", "georeference", "radiometric", "one file"
+    ]
     text: str
 
 
@@ -138,6 +141,8 @@ def read_single(path: Path, modality: Modality, options: ReadOptions) -> SingleI
 def _notes(picture: Picture, path: Path, modality: Modality, options: ReadOptions) -> list[Note]:
     """What was done to an image when it was read, and what is odd about it."""
     notes = []
+    if picture.remark is not None:
+        notes.append(Note("radiometric", f"{path}: {picture.remark}"))
     if picture.colour and modality == "ir":
         notes.append(Note("colour", f"{path} is in colour: its luma is taken for the infrared image"))
     if picture.mapping is not None:
@@ -165,25 +170,32 @@ def _of_alpha(picture: Picture, path: Path) -> Picture:
     return replace(picture, x=picture.alpha, alpha=None, colour=False, mapping=None, invalid=0)
 
 
-def read_pair(pair: Pair, options: ReadOptions, common: Alignment | None = None) -> PairInputs:
-    """Read and map one pair, and lay the infrared onto the visible grid: resized, aligned, by a rig, in one step.
+def read_pair(
+    pair: Pair, options: ReadOptions, common: Alignment | None = None, *, surrounded: bool = True
+) -> PairInputs:
+    """Read and map one pair, and lay the infrared onto the visible grid: resized, aligned, by a rig or as a radiometric
+    file says, in one step.
 
     Args:
-        pair: the files; `-` is standard input.
+        pair: the files; `-` is standard input. One file for both is radiometric (or, with the option, its alpha channel
+            is the infrared image).
         options: see there.
         common: the transform that was estimated for all pairs, instead of one of this pair's own.
+        surrounded: beyond the infrared's edge the visible image stands in it, see `lay`; else its edge is repeated.
 
     Raises:
         LureError: a file that cannot be read, sizes that differ, or an alignment that is not plausible.
     """
     from lure_cli.core.registration.alignment import warp, warp_values
 
+    if pair.ir == pair.vis and options.alpha != "ir":
+        return _read_one_file(pair.ir, options)
     ir, vis, notes = _read_both(pair, options)
     placed, note = _place(ir.x, vis.x, pair, options, options.rig or common)
     if note is not None:
-        notes.append(note)
+        notes.append(replace(note, text=note.text + _what_is_beyond(placed)) if surrounded else note)
     return PairInputs(
-        warp(ir.x, placed),
+        lay(ir.x, to_channels(vis.x, 1), placed) if surrounded else warp(ir.x, placed),
         vis.x,
         ir.bits,
         celsius=None if ir.celsius is None else warp_values(ir.celsius, placed),
@@ -192,6 +204,65 @@ def read_pair(pair: Pair, options: ReadOptions, common: Alignment | None = None)
         notes=tuple(notes),
         alignment=None if note is None else placed,
         invalid={m: p.invalid for m, p in (("ir", ir), ("vis", vis)) if p.invalid},
+    )
+
+
+def _what_is_beyond(placed: Alignment) -> str:
+    """Where the visible image stands alone, for a person; empty if nowhere."""
+    share = beyond(placed)
+    return f"; {share:.0%} of the picture, beyond the infrared's edge, is the visible image alone" if share else ""
+
+
+def _read_one_file(path: Path, options: ReadOptions) -> PairInputs:
+    """A radiometric file as a pair: its temperatures, laid into its photo as the file says."""
+    both = read_one_file(_source(path), *options.check(), options.radiometry, options.max_pixels, name=_name(path))
+    if options.align != "none" or options.rig is not None:
+        other = "--align" if options.rig is None else "--rig"
+        both = replace(both, notes=(*both.notes, Note("aligned", f"{path}: its own alignment is taken, not {other}")))
+    return both
+
+
+def read_one_file(
+    source: Path | bytes,
+    ir_range: ValueRange,
+    vis_range: ValueRange,
+    radiometry: Radiometry | None = None,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    name: str,
+) -> PairInputs:
+    """Read a radiometric file as a pair: the infrared, resampled once, on the grid of the photo.
+
+    The photo sees more than the infrared does; beyond the infrared's edge nothing is measured: `celsius` is NaN, and
+    the result is the photo, see `lay`.
+
+    Raises:
+        LureError: as `read_both`.
+    """
+    from lure_cli.core.registration.alignment import warp_values
+
+    both = read_both(source, ir_range, vis_range, radiometry=radiometry, max_pixels=max_pixels, name=name)
+    ir, vis, placed = both.ir, both.vis, both.alignment
+    assert ir.celsius is not None
+    (w, h), (wv, hv), placement = placed.source_size, placed.size, both.thermogram.placement
+    assert placement is not None
+    text = (
+        f"{name}: {both.thermogram.camera or 'radiometric'}; infrared of {w}x{h} laid into the photo of {wv}x{hv}"
+        f" inside, by the file's own alignment (ratio {placement.ratio:.3f}, offset {placement.x}, {placement.y})"
+    )
+    notes = [Note("one file", text + _what_is_beyond(placed))]
+    if ir.mapping is not None:
+        notes.append(Note("range", f"{name}: {ir.mapping}"))
+    return PairInputs(
+        lay(ir.x, to_channels(vis.x, 1), placed),
+        vis.x,
+        ir.bits,
+        celsius=warp_values(ir.celsius, placed),
+        alpha=None,
+        metadata=vis.metadata,
+        notes=tuple(notes),
+        alignment=placed,
+        invalid={"ir": ir.invalid} if ir.invalid else {},
     )
 
 
@@ -205,7 +276,10 @@ def _read_both(pair: Pair, options: ReadOptions) -> tuple[Picture, Picture, list
         ir = _read(pair.ir, 1, options, ir_range)
     notes = _notes(ir, pair.ir, "ir", options)
     if ir.colour and not vis.colour:
-        notes[0] = Note("swapped", f"{pair.ir} is in colour and {pair.vis} is grey: were infrared and visible swapped?")
+        notes = [note for note in notes if note.kind != "colour"]
+        notes.insert(
+            0, Note("swapped", f"{pair.ir} is in colour and {pair.vis} is grey: were infrared and visible swapped?")
+        )
     return ir, vis, notes + _notes(vis, pair.vis, "vis", options)
 
 
@@ -280,13 +354,16 @@ def common_alignment(
     pairs: tuple[Pair, ...], options: ReadOptions, stop: Callable[[], bool] = lambda: False
 ) -> Alignment | None:
     """One transform for all pairs, estimated on those that `spread` picks; what cannot be read is left out.
-    None: `stop` said yes before.
+    None: `stop` said yes before, or no pair needs one.
 
     Raises:
         LureError: none of them can be read, or they do not agree on a plausible transform.
     """
     from lure_cli.core.registration.estimate import estimate_once, spread
 
+    pairs = tuple(pair for pair in pairs if pair.ir != pair.vis or options.alpha == "ir")
+    if not pairs:  # files that bring their own
+        return None
     greys, last = [], None
     for pair in spread(pairs):
         if stop():
@@ -304,17 +381,26 @@ def common_alignment(
 
 
 def _read(path: Path, channels: Literal[1, 3], options: ReadOptions, value_range: ValueRange) -> Picture:
-    source: Path | bytes = path
-    if path == STANDARD:
-        source = sys.stdin.buffer.read(STANDARD_BYTES + 1)
-        if len(source) > STANDARD_BYTES:
-            raise LureError(f"standard input holds more than {STANDARD_BYTES >> 30} GiB", "give a file instead")
-    name = "standard input" if path == STANDARD else str(path)
     return read_picture(
-        source,
+        _source(path),
         channels=channels,
         value_range=value_range,
         max_pixels=options.max_pixels,
         first_frame=options.frame == "first",
-        name=name,
+        radiometry=options.radiometry,
+        name=_name(path),
     )
+
+
+def _source(path: Path) -> Path | bytes:
+    """The file, or the content of standard input."""
+    if path != STANDARD:
+        return path
+    data = sys.stdin.buffer.read(STANDARD_BYTES + 1)
+    if len(data) > STANDARD_BYTES:
+        raise LureError(f"standard input holds more than {STANDARD_BYTES >> 30} GiB", "give a file instead")
+    return data
+
+
+def _name(path: Path) -> str:
+    return "standard input" if path == STANDARD else str(path)

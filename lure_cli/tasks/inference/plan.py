@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 from lure_cli.config import nearest
 from lure_cli.core.images.formats import check_output
+from lure_cli.core.images.radiometric import radiometric_sizes
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
 from lure_cli.tasks.inference.loading import pick_backend
 from lure_cli.tasks.inference.request import Request, request_of, request_of_one
-from lure_cli.tasks.paths.find import IMAGES, STANDARD, is_many, search
+from lure_cli.tasks.paths.find import IMAGES, STANDARD, File, is_many, search
 from lure_cli.tasks.paths.outputs import Item, Names, Naming, check_outputs, folder_of_outputs, output_of
 from lure_cli.tasks.paths.pairing import FUSED, Pair, Pairing, find_pairs
 from lure_cli.tasks.prompt import read_prompt_file
@@ -100,10 +101,10 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class FuseOptions(JobOptions):
-    """What `lure fuse` was asked to do; see the command's help."""
+    """What `lure fuse` was asked to do; see the command's help. Without `vis`, files of `ir` hold both images."""
 
     ir: Path
-    vis: Path
+    vis: Path | None = None
     output: str | None = None
     _: KW_ONLY
     prompt: str | None = None
@@ -280,26 +281,79 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
         raise LureError(f"engine '{o.engine}' is not known", f"use one of {', '.join(ENGINES)}")
     if o.workers is not None and (o.engine != "ray" or o.workers < 1):
         raise LureError("--workers needs --engine ray and a number from 1 on", "leave it out, or add --engine ray")
-    in_one = o.read.alpha == "ir" and o.ir == o.vis
-    pairs, unmatched = (_pairs_in_one(o), []) if in_one else find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify)
+    pairs, unmatched = _pairs(o, notify)
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
     _check_types(pairs, o.bits)
     return Plan(o, *plan_job(o, pairs, existing=_existing, limit=o.limit, notify=notify), tuple(unmatched))
 
 
-def _pairs_in_one(o: FuseOptions) -> list[Pair]:
-    """Files that are both images of a pair, the infrared one in their alpha channel."""
-    many = is_many(o.vis)
+def _pairs(o: FuseOptions, notify: Notify | None) -> tuple[list[Pair], list[Path]]:
+    """What is fused with what, and the files that have no partner."""
+    if o.vis is None or (o.read.alpha == "ir" and o.ir == o.vis):
+        return _pairs_in_one(o, notify), []
+    pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify)
+    alone = {path for path in unmatched if _holds_both(path, damaged=False)} if o.read.alpha != "ir" else set()
+    if alone:
+        files = search(o.ir, o.pairing.recursive, folder_of_outputs(o.output, FUSED), IMAGES)
+        own = _in_one([file for file in files if file.path in alone], o)
+        pairs = sorted([*pairs, *own], key=lambda pair: pair.name)
+        taken = {pair.ir for pair in own}
+        unmatched = [path for path in unmatched if path not in taken]
+        check_outputs(pairs, unmatched, FUSED)
+        if own and notify is not None:
+            notify(f"{o.ir}: {len(own)} without a partner, but with a photo inside, such as {own[0].ir}")
+    return pairs, unmatched
+
+
+def _pairs_in_one(o: FuseOptions, notify: Notify | None) -> list[Pair]:
+    """Files that are both images of a pair: radiometric ones with a photo, or the infrared one in an alpha channel."""
+    many = is_many(o.ir)
     if o.pairing != Pairing(recursive=o.pairing.recursive and many):
         raise LureError("files that hold both images need no pairing", "leave the options of pairing out")
-    files = [(o.vis, Names(o.vis.stem))]
-    if many:
-        inside = search(o.vis, o.pairing.recursive, folder_of_outputs(o.output, FUSED), IMAGES)
-        files = [(file.path, Names(file.below.stem, file.below.parent.parts)) for file in inside]
-    pairs = [Pair(names.name, path, path, output_of(o.output, names, many, FUSED)) for path, names in files]
+    if not many:
+        if o.vis is None and o.ir != STANDARD and not _holds_both(o.ir, damaged=True):
+            raise _needs_visible(o.ir)
+        names = Names("image" if o.ir == STANDARD else o.ir.stem)
+        pairs = [Pair(names.name, o.ir, o.ir, output_of(o.output, names, False, FUSED))]
+    else:
+        files = search(o.ir, o.pairing.recursive, folder_of_outputs(o.output, FUSED), IMAGES, notify)
+        both = [file for file in files if _holds_both(file.path, damaged=True)] if o.vis is None else files
+        if not both:
+            raise _needs_visible(o.ir)
+        if len(both) < len(files) and notify is not None:
+            other = min(file.below for file in set(files) - set(both))
+            notify(f"{o.ir}: {len(files) - len(both)} without a photo inside left out, such as {other}")
+        pairs = sorted(_in_one(both, o), key=lambda pair: pair.name)
     check_outputs(pairs, (), FUSED)
-    return sorted(pairs, key=lambda pair: pair.name)
+    return pairs
+
+
+def _in_one(files: Sequence[File], o: FuseOptions) -> list[Pair]:
+    names = [Names(file.below.stem, file.below.parent.parts) for file in files]
+    return [
+        Pair(each.name, file.path, file.path, output_of(o.output, each, True, FUSED))
+        for file, each in zip(files, names, strict=True)
+    ]
+
+
+def _holds_both(path: Path, *, damaged: bool) -> bool:
+    """Whether a file is radiometric and has a photo inside; `damaged` is the answer where that cannot be told."""
+    try:
+        sizes = radiometric_sizes(path)
+    except LureError:
+        return damaged
+    return sizes is not None and sizes.photo is not None
+
+
+def _needs_visible(ir: Path) -> LureError:
+    if not ir.is_file():
+        what = "no file there is a radiometric one with a photo inside"
+    elif radiometric_sizes(ir) is None:
+        what = "the infrared file is not a radiometric one, with a photo inside"
+    else:
+        what = "this radiometric file holds no photo"
+    return LureError(f"{ir}: no visible image is given, and {what}", "give it by --vis")
 
 
 def plan_restore(options: RestoreOptions, notify: Notify | None = None) -> RestorePlan:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import NONE, Prompt
 from lure_cli.errors import LureError
@@ -15,7 +16,6 @@ from lure_cli.tasks.prompt import parse_prompt
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.images.value_range import ValueRange
     from lure_cli.core.pixels import Modality
     from lure_cli.core.text.vocabulary import Finding
 
@@ -91,6 +91,11 @@ def request_of(
 def request_of_one(modality: Modality, prompt: str | None = None, strength: float = 1.0) -> Request:
     """What is wanted of one image alone; as `request_of`, for a prompt that is about this image."""
     return request_of(**{f"prompt_{modality}": prompt}, strength=strength)  # type: ignore[arg-type]
+
+
+def as_they_are(request: Request) -> Request:
+    """The request, for arrays that are mapped to [0, 1] already."""
+    return replace(request, ir_range=ValueRange("full"), vis_range=ValueRange("full", modality="vis"))
 
 
 def with_findings(prompt: Prompt, findings: Findings) -> Prompt:

@@ -19,6 +19,7 @@ from lure_cli.tasks.inference.tensors import StoredArray
 if TYPE_CHECKING:
     import numpy as np
 
+    from lure_cli.core.pixels import Modality
     from lure_cli.tasks.inference.request import Findings, FuserLike, Request, Source
 
 CHECK_EVERY = 25
@@ -194,7 +195,7 @@ def load_pairs(
     of_ir: ValueRange | None = None
     of_vis: ValueRange | None = None
     for ir, vis in zip(irs, viss, strict=False):
-        x, y = _stored(ir), _stored(vis)
+        x, y = _stored(ir, "ir"), _stored(vis, "vis")
         with name_errors(ir if isinstance(ir, (str, Path)) else "the infrared image"):
             of_ir = of_ir or x.resolve(ir_range)[0]
             x_ir = to_channels(x.apply(of_ir), 1)
@@ -205,9 +206,9 @@ def load_pairs(
         yield x_ir, x_vis, None
 
 
-def _stored(source: Source) -> StoredArray:
+def _stored(source: Source, modality: Modality) -> StoredArray:
     if isinstance(source, (str, Path)):
-        return StoredArray(read_raw(Path(source), drop_alpha=True))
+        return StoredArray(read_raw(Path(source), modality=modality, drop_alpha=True))
     return StoredArray.of(source)
 
 
