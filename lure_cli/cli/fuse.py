@@ -102,6 +102,11 @@ def fuse(
     vis_range: o.VisRange = "auto",
     alpha: o.Alpha = "keep",
     ir_range: o.IrRange = "auto",
+    unit: o.Unit = "auto",
+    emissivity: o.Emissivity = None,
+    reflected: o.Reflected = None,
+    distance: o.Distance = None,
+    temperature: o.Temperature = None,
     resize_ir: o.ResizeIr = False,
     align: Annotated[
         str,
@@ -164,6 +169,7 @@ def fuse(
     Exit codes: 0 done, 1 some pairs failed or a clip was cut short, 2 bad usage or input, 130 interrupted (finished
     files are whole).
     """
+    from lure_cli.core.thermal.radiometry import Radiometry
     from lure_cli.tasks.inference import fuse as task
     from lure_cli.tasks.inference.inputs import ReadOptions
     from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
@@ -200,7 +206,9 @@ def fuse(
             align_once=align_once,
             max_pixels=max_pixels,
             frame=frame,
+            radiometry=Radiometry(unit=unit, emissivity=emissivity, reflected=reflected, distance=distance),
         ),
+        temperature=temperature,
         bits=bits,
         weights=weights,
         device=device,

@@ -7,7 +7,7 @@ of suffixes, stays free of them.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,15 @@ from lure_cli.core.images.encode import encode
 from lure_cli.core.images.formats import check_output
 from lure_cli.core.images.guards import CONVERT, FLATTEN, MAX_PIXELS, name_errors, open_image
 from lure_cli.core.images.stored import Georeference
-from lure_cli.core.images.value_range import ValueRange, apply_range, fills, full_range, resolve_range, to_unit
+from lure_cli.core.images.value_range import (
+    ValueRange,
+    apply_range,
+    fills,
+    full_range,
+    resolve_range,
+    temperatures,
+)
+from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -73,6 +81,7 @@ def read_picture(
     value_range: ValueRange | None = None,
     max_pixels: int = MAX_PIXELS,
     first_frame: bool = False,
+    radiometry: Radiometry | None = None,
     name: str | None = None,
 ) -> Picture:
     """Read one still image for fusing; its content, not its suffix, says which type it is.
@@ -85,6 +94,8 @@ def read_picture(
         value_range: which numbers become 0 and 1; None as `full`.
         max_pixels: the largest width x height, taken from the header before any pixel is decoded.
         first_frame: of an animated GIF, PNG, WebP or AVIF take the first frame, instead of refusing it.
+        radiometry: of an infrared image: how its numbers become temperatures, if they do; the range is one in degrees
+            Celsius then.
         name: what errors call the source, if not by its path.
 
     Returns:
@@ -93,22 +104,29 @@ def read_picture(
 
     Raises:
         LureError: the file is missing, unreadable, damaged, too large, no such image, holds several frames, no finite
-            number, or floats outside [0, 1] without a range that says what they are.
+            number, floats outside [0, 1] without a range that says what they are, or numbers that cannot be
+            temperatures as the radiometry says.
     """
     import numpy as np
 
+    wanted = value_range or ValueRange("full")
     with name_errors(name or ("standard input" if isinstance(source, bytes) else source)):
         stored = _decode(source, max_pixels, first_frame)
         alpha = stored.alpha
-        pixels, wanted = _by_depth(stored, value_range or ValueRange("full"))
-        x, mapping, invalid = to_unit(pixels, wanted, stored.nodata)
+        if radiometry is not None:
+            radiometry.refuse_overrides()
+            wanted = replace(wanted, unit=radiometry.unit)
+        pixels, wanted = _by_depth(stored, wanted)
+        resolved, mapping, invalid = resolve_range([pixels], wanted, stored.nodata)
+        x = apply_range(pixels, resolved)
+        celsius = temperatures(pixels, resolved) if resolved.of_temperatures else None
         opacity = None if alpha is None else full_range(alpha)
     bits = 32 if pixels.dtype.kind == "f" else 8 * pixels.dtype.itemsize
     colour = pixels.shape[2] == 3 and bool(
         np.any(pixels[..., 0] != pixels[..., 1]) or np.any(pixels[..., 1] != pixels[..., 2])
     )
     metadata = Metadata(stored.icc, stored.exif, stored.georeference)
-    return Picture(to_channels(x, channels), opacity, metadata, colour, bits, mapping, invalid)
+    return Picture(to_channels(x, channels), opacity, metadata, colour, bits, mapping, invalid, celsius)
 
 
 def read_image(path: str | Path, *, channels: Literal[1, 3], max_pixels: int = MAX_PIXELS) -> np.ndarray:

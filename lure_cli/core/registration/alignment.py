@@ -18,6 +18,8 @@ Model = Literal["auto", "affine"]
 MODELS: tuple[str, ...] = get_args(Model)
 STILL = 0.0015
 """Share of the width below which a movement is within the error of the estimate and is taken for none."""
+_ROUNDED = 1e-6
+"""Pixels by which the edge of an image may be missed in computing."""
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -44,6 +46,18 @@ class Alignment:
     def as_identity(self) -> Alignment:
         """The alignment that moves nothing, of the same size and confidence."""
         return replace(self, matrix=_IDENTITY)
+
+    @classmethod
+    def still(cls, size: tuple[int, int]) -> Alignment:
+        """The alignment of a grid of this (width, height) that moves nothing."""
+        return cls(_IDENTITY, size)
+
+    def of_source(self, source: tuple[int, int]) -> Alignment:
+        """The same, from an infrared image of (width, height) that would be resized to `source_size` first."""
+        (a, b, c, d, e, f), (w, h) = self.matrix, self.source_size
+        x, y = source[0] / w, source[1] / h
+        matrix = (a * x, b * x, (c + 0.5) * x - 0.5, d * y, e * y, (f + 0.5) * y - 0.5)
+        return replace(self, matrix=matrix, source=source)
 
     @property
     def is_identity(self) -> bool:
@@ -142,7 +156,8 @@ def warp_values(values: np.ndarray, alignment: Alignment) -> np.ndarray:
         values: float32 (H, W) of the alignment's `source_size`, NaN where nothing was measured.
 
     Returns:
-        float32 (H, W) of its `size`; NaN beyond the infrared image, and where a neighbour is NaN.
+        float32 (H, W) of its `size`; NaN beyond the edges of the infrared image's outermost pixels, and where one of
+        those that a value is made from is NaN.
 
     Raises:
         LureError: as `warp`.
@@ -152,7 +167,19 @@ def warp_values(values: np.ndarray, alignment: Alignment) -> np.ndarray:
     _check_size(values, alignment)
     if alignment.is_identity:
         return values
-    warped: np.ndarray = _resample(values, alignment, order=1, mode="constant", cval=np.nan).astype(np.float32)
+    known = np.isfinite(values)
+    if not known.all():
+        # A NaN would also spoil those neighbours that have no part of it.
+        values = np.where(known, values, np.float32(0))
+        known = _resample(known.astype(np.float32), alignment, order=1, mode="nearest") > 0.9999
+    else:
+        known = np.ones(alignment.size[::-1], bool)
+    (a, b, c, d, e, f), (w, h) = alignment.matrix, alignment.source_size
+    y, x = np.ogrid[: alignment.size[1], : alignment.size[0]]
+    for at, most in ((a * x + b * y + c, w - 0.5), (d * x + e * y + f, h - 0.5)):
+        known &= (at >= -0.5 - _ROUNDED) & (at <= most + _ROUNDED)
+    warped: np.ndarray = _resample(values, alignment, order=1, mode="nearest").astype(np.float32)
+    warped[~known] = np.nan
     return warped
 
 

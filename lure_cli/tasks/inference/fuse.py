@@ -36,7 +36,7 @@ class FuseWorker(ImageWorker[Pair, PairInputs]):
 
     def apply(self, inputs: PairInputs, request: Request) -> ModelOutput:
         """See `ImageWorker`."""
-        return self.fuser.fuse_request(inputs.ir, inputs.vis, request)
+        return self.fuser.fuse_request(inputs.ir, inputs.vis, request.of_mapped())
 
 
 def fuse(plan: FusePlan, stop: Stop = lambda: False, fuser: FuserLike | None = None) -> Iterator[Result[Pair]]:

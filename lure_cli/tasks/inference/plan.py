@@ -17,12 +17,22 @@ from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 from lure_cli.config import nearest
 from lure_cli.core.images.formats import check_output
 from lure_cli.core.text.vocabulary import Prompt
+from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
 from lure_cli.tasks.inference.loading import pick_backend
 from lure_cli.tasks.inference.request import Request, request_of, request_of_one
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, is_many, search
-from lure_cli.tasks.paths.outputs import Item, Names, Naming, check_outputs, folder_of_outputs, output_of
+from lure_cli.tasks.paths.outputs import (
+    Item,
+    Names,
+    Naming,
+    check_outputs,
+    files_of,
+    folders_of_outputs,
+    output_of,
+    temperature_of,
+)
 from lure_cli.tasks.paths.pairing import FUSED, Pair, Pairing, find_pairs
 from lure_cli.tasks.prompt import read_prompt_file
 from lure_cli.tasks.weights.find import DEFAULT, detector_path, resolve_weights
@@ -53,6 +63,7 @@ class JobOptions:
     """How a job is read, computed and written; see the commands' help."""
 
     read: ReadOptions = field(default_factory=ReadOptions)
+    temperature: str | None = None
     bits: int = 8
     weights: str = DEFAULT
     device: str = "auto"
@@ -174,6 +185,8 @@ class RestoreOptions(JobOptions):
             raise LureError("--ir-range is for infrared images", "give --vis-range, or give the image to --ir")
         if self.read.alpha == "ir":
             raise LureError("--alpha ir is for infrared images", "give the image to --ir")
+        if self.read.radiometry != Radiometry() or self.temperature is not None:
+            raise LureError("temperatures are those of infrared images", "give the image to --ir")
         return "vis", self.vis
 
     def requests(self, names: Sequence[str]) -> Sequence[Request]:
@@ -208,12 +221,14 @@ class Plan(Generic[AnyOptions, AnyItem]):
 
 @dataclass(frozen=True)
 class RestoreItem:
-    """One image, its name (that of the file without suffix, with the sub-folder) and the file to write."""
+    """One image, its name (that of the file without suffix, with the sub-folder), the file to write, and that of the
+    temperatures, if they are wanted."""
 
     name: str
     modality: Modality
     image: Path
     output: Path
+    temperature: Path | None = None
 
     @property
     def sources(self) -> Mapping[str, Path]:
@@ -281,11 +296,15 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
     if o.workers is not None and (o.engine != "ray" or o.workers < 1):
         raise LureError("--workers needs --engine ray and a number from 1 on", "leave it out, or add --engine ray")
     in_one = o.read.alpha == "ir" and o.ir == o.vis
-    pairs, unmatched = (_pairs_in_one(o), []) if in_one else find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify)
+    pairs, unmatched = (_pairs_in_one(o), []) if in_one else _pairs_of_two(o, notify)
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
     _check_types(pairs, o.bits)
     return Plan(o, *plan_job(o, pairs, existing=_existing, limit=o.limit, notify=notify), tuple(unmatched))
+
+
+def _pairs_of_two(o: FuseOptions, notify: Notify | None) -> tuple[list[Pair], list[Path]]:
+    return find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify, temperature=o.temperature)
 
 
 def _pairs_in_one(o: FuseOptions) -> list[Pair]:
@@ -293,9 +312,11 @@ def _pairs_in_one(o: FuseOptions) -> list[Pair]:
     many = is_many(o.vis)
     if o.pairing != Pairing(recursive=o.pairing.recursive and many):
         raise LureError("files that hold both images need no pairing", "leave the options of pairing out")
+    if o.temperature is not None:
+        raise LureError("an alpha channel holds no temperatures", "leave --temperature out")
     files = [(o.vis, Names(o.vis.stem))]
     if many:
-        inside = search(o.vis, o.pairing.recursive, folder_of_outputs(o.output, FUSED), IMAGES)
+        inside = search(o.vis, o.pairing.recursive, folders_of_outputs(o.output, None, FUSED), IMAGES)
         files = [(file.path, Names(file.below.stem, file.below.parent.parts)) for file in inside]
     pairs = [Pair(names.name, path, path, output_of(o.output, names, many, FUSED)) for path, names in files]
     check_outputs(pairs, (), FUSED)
@@ -325,11 +346,21 @@ def _restore_items(
     """The images that are meant, sorted by name. What lies in the output's folder is no input."""
     if not many:
         names = Names("image" if source == STANDARD else source.stem)
-        return [RestoreItem(names.name, modality, source, output_of(o.output, names, False, RESTORED))]
-    items = []
-    for file in search(source, o.recursive, folder_of_outputs(o.output, RESTORED), IMAGES, notify):
-        names = Names(file.below.stem, file.below.parent.parts)
-        items.append(RestoreItem(names.name, modality, file.path, output_of(o.output, names, True, RESTORED)))
+        files = [(source, names)]
+    else:
+        skip = folders_of_outputs(o.output, o.temperature, RESTORED)
+        found = search(source, o.recursive, skip, IMAGES, notify)
+        files = [(file.path, Names(file.below.stem, file.below.parent.parts)) for file in found]
+    items = [
+        RestoreItem(
+            names.name,
+            modality,
+            path,
+            output_of(o.output, names, many, RESTORED),
+            temperature_of(o.temperature, names, many, RESTORED),
+        )
+        for path, names in files
+    ]
     return sorted(items, key=lambda item: item.name)
 
 
@@ -350,9 +381,9 @@ def _check_types(items: Sequence[Item], bits: int) -> None:
 
 
 def _existing(item: Item) -> Path | None:
-    return item.output if item.output != STANDARD and os.path.lexists(item.output) else None
+    return next(filter(os.path.lexists, files_of(item)), None)
 
 
 def finished(item: Item, options: JobOptions) -> bool:
-    """Whether an item is left out since its output is there; files are written whole or not at all."""
-    return options.skip_existing and item.output != STANDARD and os.path.exists(item.output)
+    """Whether an item is left out since all of its files are there; files are written whole or not at all."""
+    return options.skip_existing and item.output != STANDARD and all(map(os.path.exists, files_of(item)))

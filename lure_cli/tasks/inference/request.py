@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import NONE, Prompt
 from lure_cli.errors import LureError
@@ -15,8 +16,6 @@ from lure_cli.tasks.prompt import parse_prompt
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.images.value_range import ValueRange
-    from lure_cli.core.pixels import Modality
     from lure_cli.core.text.vocabulary import Finding
 
     Source = str | Path | np.ndarray
@@ -42,6 +41,10 @@ class Request:
     strength_vis: float = 1.0
     ir_range: ValueRange | None = None
     vis_range: ValueRange | None = None
+
+    def of_mapped(self) -> Request:
+        """The same of images that a job has mapped to [0, 1]: their numbers are taken as they are."""
+        return replace(self, ir_range=ValueRange("full"), vis_range=ValueRange("full", modality="vis"))
 
 
 class ModelOutput(NamedTuple):

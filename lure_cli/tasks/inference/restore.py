@@ -19,7 +19,7 @@ class RestoreWorker(ImageWorker[RestoreItem, SingleInput]):
 
     def apply(self, inputs: SingleInput, request: Request) -> ModelOutput:
         """See `ImageWorker`."""
-        return self.fuser.restore_request(inputs.x, "ir" if inputs.x.shape[2] == 1 else "vis", request)
+        return self.fuser.restore_request(inputs.x, "ir" if inputs.x.shape[2] == 1 else "vis", request.of_mapped())
 
 
 def restore(

@@ -148,7 +148,8 @@ class _StreamFuser:
         return {m: self.fuser.detect(sources[m], m) for m in self.request.auto}
 
     def _fuse(self, turn: _Turn, prompt: Prompt) -> np.ndarray:
-        return self.fuser.fuse_request(turn.ir, turn.vis, replace(self.request, prompt=prompt, auto=())).picture
+        request = replace(self.request, prompt=prompt, auto=()).of_mapped()
+        return self.fuser.fuse_request(turn.ir, turn.vis, request).picture
 
 
 def fuse_stream(
