@@ -148,7 +148,9 @@ def resolve_range(
         return ValueRange("full", modality=wanted.modality), None, 0
     nodata = as_stored(nodata, first.dtype)
     measured = wanted.of_temperatures or (wanted.kind in ("auto", "percentile") and first.dtype != "uint8")
-    numbers = find_valid(pixels, wanted.modality, nodata) if measured else ValidNumbers(nodata=nodata)
+    numbers = ValidNumbers(nodata=nodata)
+    if measured:
+        numbers = find_valid(pixels, wanted.modality, nodata, wanted.of_temperatures)
     if wanted.of_temperatures:
         numbers = numbers._replace(least=max(numbers.least, coldest_number(wanted.unit)))
     masks = [invalid_pixels(each, numbers) for each in pixels]

@@ -11,7 +11,7 @@ from lure_cli.errors import LureError
 if TYPE_CHECKING:
     import numpy as np
 
-_SCALES = {"c": (0.0, 1.0), "k": (ZERO_CELSIUS, 1.0), "ck": (100 * ZERO_CELSIUS, 100.0)}
+_SCALES = {"c": (0.0, 1.0), "k": (ZERO_CELSIUS, 1.0), "ck": (27315.0, 100.0)}
 """Of each unit: the number that is 0 degrees Celsius, and how far a degree reaches."""
 _ABSOLUTE_ZERO = 0.005 - ZERO_CELSIUS
 """Degrees Celsius below which nothing is a temperature: absolute zero, as hundredths of a kelvin tell it."""

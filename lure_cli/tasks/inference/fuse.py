@@ -10,7 +10,7 @@ from lure_cli.tasks.inference.inputs import PairInputs, common_alignment, read_p
 from lure_cli.tasks.inference.job import ImageWorker, Result, Stop, clean_up, run_locally, until_failed
 from lure_cli.tasks.inference.plan import FuseOptions, FusePlan, finished
 from lure_cli.tasks.inference.ray_engine import run_on_ray
-from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request
+from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request, as_they_are
 from lure_cli.tasks.paths.pairing import Pair
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class FuseWorker(ImageWorker[Pair, PairInputs]):
 
     def apply(self, inputs: PairInputs, request: Request) -> ModelOutput:
         """See `ImageWorker`."""
-        return self.fuser.fuse_request(inputs.ir, inputs.vis, request.of_mapped())
+        return self.fuser.fuse_request(inputs.ir, inputs.vis, as_they_are(request))
 
 
 def fuse(plan: FusePlan, stop: Stop = lambda: False, fuser: FuserLike | None = None) -> Iterator[Result[Pair]]:

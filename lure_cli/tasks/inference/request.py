@@ -42,10 +42,6 @@ class Request:
     ir_range: ValueRange | None = None
     vis_range: ValueRange | None = None
 
-    def of_mapped(self) -> Request:
-        """The same of images that a job has mapped to [0, 1]: their numbers are taken as they are."""
-        return replace(self, ir_range=ValueRange("full"), vis_range=ValueRange("full", modality="vis"))
-
 
 class ModelOutput(NamedTuple):
     """A picture, float32 (H, W, 1) or (H, W, 3) in [0, 1]; the prompt that was used, and what was found."""
@@ -94,6 +90,11 @@ def request_of(
 def request_of_one(modality: Modality, prompt: str | None = None, strength: float = 1.0) -> Request:
     """What is wanted of one image alone; as `request_of`, for a prompt that is about this image."""
     return request_of(**{f"prompt_{modality}": prompt}, strength=strength)  # type: ignore[arg-type]
+
+
+def as_they_are(request: Request) -> Request:
+    """The request, for arrays that are mapped to [0, 1] already."""
+    return replace(request, ir_range=ValueRange("full"), vis_range=ValueRange("full", modality="vis"))
 
 
 def with_findings(prompt: Prompt, findings: Findings) -> Prompt:
