@@ -24,6 +24,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "fusing": ("out/drone.png", "jpg/gate_fused.jpg", "ir_denoised.png", "restored/gate.png"),
     "prompts": ("clear.png", "denoised.png", "each/gate.png", "auto.png", "auto/gate.png", "half.png", "more.png"),
     "files": ("gate_fused.png", "thermal.tif", "registered.png", "rig/gate.png", "ir_aligned.png", "ir_aligned.json"),
+    "thermal": ("celsius.tif", "warm.png", "ir_celsius.tif"),
     "large-jobs": ("job/gate.png", "tiled.png", "one.png"),
     "clips": ("fused.mp4", "auto.mkv", "frames/0002.png", "lossless.mkv"),
     "evaluation": ("table.csv", "table.tex", "report.html", "sheet.png", "bench.csv", "adherence.md", "restored.csv"),
@@ -38,6 +39,7 @@ PYTHON: dict[str, Callable[[dict[str, Any]], bool]] = {
         and names["batch"].shape == (4, 3, 96, 128)
         and len(names["pictures"]) == 3
     ),
+    "thermal": lambda names: names["celsius"].shape == (240, 320) and names["restored"].shape == (240, 320, 1),
     "evaluation": lambda names: 0 < names["of_ir"] < 1,
 }
 """What holds for the variables of a page after its Python has run."""
