@@ -114,7 +114,7 @@ def test_at_the_edge_of_no_data_mixed_pixels_are_left_out_and_cold_ones_elsewher
 
 def test_the_hottest_pixel_of_a_large_image_with_no_data_is_kept() -> None:
     """Only every few numbers are looked at to find what is isolated."""
-    numbers = np.tile(CK, (16, 14))
+    numbers = np.tile(CK, (24, 16))
     numbers[:2] = 65535
     numbers[301, 402] = 31800
     celsius = read(tiff_file(numbers)).celsius
