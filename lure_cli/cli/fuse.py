@@ -106,6 +106,11 @@ def fuse(
     vis_range: o.VisRange = "auto",
     alpha: o.Alpha = "keep",
     ir_range: o.IrRange = "auto",
+    unit: o.Unit = "auto",
+    emissivity: o.Emissivity = None,
+    reflected: o.Reflected = None,
+    distance: o.Distance = None,
+    temperature: o.Temperature = None,
     resize_ir: o.ResizeIr = False,
     align: Annotated[
         str,
@@ -176,6 +181,7 @@ def fuse(
     files are whole).
     """
     from lure_cli.core.registration.transform_file import read_transform
+    from lure_cli.core.thermal.radiometry import Radiometry
     from lure_cli.tasks.inference import fuse as task
     from lure_cli.tasks.inference.inputs import ReadOptions
     from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
@@ -215,7 +221,9 @@ def fuse(
             rig=None if rig is None else read_transform(rig),
             max_pixels=max_pixels,
             frame=frame,
+            radiometry=Radiometry(unit=unit, emissivity=emissivity, reflected=reflected, distance=distance),
         ),
+        temperature=temperature,
         bits=bits,
         weights=weights,
         device=device,

@@ -32,7 +32,14 @@ FILES: dict[str, tuple[str, ...]] = {
         "rig.json",
         "by_rig/gate.png",
     ),
-    "thermal": ("tower.png", "tower_cold.png", "towers/Aqua_Tower_thermal_image.png"),
+    "thermal": (
+        "tower.png",
+        "tower_cold.png",
+        "towers/Aqua_Tower_thermal_image.png",
+        "celsius.tif",
+        "warm.png",
+        "ir_celsius.tif",
+    ),
     "large-jobs": ("job/gate.png", "tiled.png", "one.png"),
     "clips": ("fused.mp4", "auto.mkv", "frames/0002.png", "lossless.mkv"),
     "evaluation": ("table.csv", "table.tex", "report.html", "sheet.png", "bench.csv", "adherence.md", "restored.csv"),
@@ -48,6 +55,7 @@ PYTHON: dict[str, Callable[[dict[str, Any]], bool]] = {
         and names["batch"].shape == (4, 3, 96, 128)
         and len(names["pictures"]) == 3
     ),
+    "thermal": lambda names: names["celsius"].shape == (240, 320) and names["restored"].shape == (240, 320, 1),
     "evaluation": lambda names: 0 < names["of_ir"] < 1,
 }
 """What holds for the variables of a page after its Python has run."""

@@ -7,7 +7,7 @@ of suffixes, stays free of them.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -19,7 +19,14 @@ from lure_cli.core.images.guards import CONVERT, FLATTEN, MAX_PIXELS, name_error
 from lure_cli.core.images.pillow import exif_of
 from lure_cli.core.images.radiometric import DAMAGED
 from lure_cli.core.images.stored import Georeference
-from lure_cli.core.images.value_range import ValueRange, apply_range, fills, full_range, resolve_range, to_unit
+from lure_cli.core.images.value_range import (
+    ValueRange,
+    apply_range,
+    fills,
+    full_range,
+    resolve_range,
+    temperatures,
+)
 from lure_cli.core.thermal.flir import Thermogram, unpack
 from lure_cli.errors import LureError
 
@@ -96,7 +103,8 @@ def read_picture(
         value_range: which numbers become 0 and 1; None as `full`.
         max_pixels: the largest width x height, taken from the header before any pixel is decoded.
         first_frame: of an animated GIF, PNG, WebP or AVIF take the first frame, instead of refusing it.
-        radiometry: how temperatures are computed.
+        radiometry: of an infrared image: how its numbers become temperatures, if they do; the range is one in degrees
+            Celsius then.
         name: what errors call the source, if not by its path.
 
     Returns:
@@ -105,18 +113,22 @@ def read_picture(
 
     Raises:
         LureError: the file is missing, unreadable, damaged, too large, no such image, holds several frames, no finite
-            number, or floats outside [0, 1] without a range that says what they are.
+            number, floats outside [0, 1] without a range that says what they are, or numbers that cannot be
+            temperatures as the radiometry says.
     """
     with name_errors(name or ("standard input" if isinstance(source, bytes) else source)):
         stored = _decode(source, max_pixels, first_frame, "ir" if channels == 1 else "vis", radiometry)
-        return _picture(stored, channels, value_range or ValueRange("full"))
+        return _picture(stored, channels, value_range or ValueRange("full"), radiometry)
 
 
-def _picture(stored: Decoded, channels: Literal[1, 3], value_range: ValueRange) -> Picture:
+def _picture(
+    stored: Decoded, channels: Literal[1, 3], value_range: ValueRange, radiometry: Radiometry | None = None
+) -> Picture:
     import numpy as np
 
-    pixels, wanted = _by_depth(stored, value_range)
-    x, mapping, invalid = to_unit(pixels, wanted, stored.nodata, "degrees Celsius" if stored.celsius else None)
+    pixels, wanted = _by_depth(stored, _in_degrees(stored, value_range, radiometry if channels == 1 else None))
+    resolved, mapping, invalid = resolve_range([pixels], wanted, stored.nodata, trusted=stored.celsius)
+    x = apply_range(pixels, resolved)
     opacity = None if stored.alpha is None else full_range(stored.alpha)
     bits = 32 if pixels.dtype.kind == "f" else 8 * pixels.dtype.itemsize
     colour = pixels.shape[2] == 3 and bool(
@@ -130,7 +142,7 @@ def _picture(stored: Decoded, channels: Literal[1, 3], value_range: ValueRange) 
         bits,
         mapping,
         invalid,
-        pixels[..., 0] if stored.celsius else None,
+        temperatures(pixels, resolved) if resolved.of_temperatures else None,
         stored.remark,
     )
 
@@ -221,9 +233,8 @@ def read_levels(path: Path, value_range: ValueRange, *, max_pixels: int = MAX_PI
     """
     stored = _read_opaque(path, max_pixels, value_range.modality)
     with name_errors(path):
-        pixels, wanted = _by_depth(stored, value_range)
-        unit = "degrees Celsius" if stored.celsius else None
-        resolved, mapping, _ = resolve_range([pixels], wanted, stored.nodata, unit)
+        pixels, wanted = _by_depth(stored, _in_degrees(stored, value_range))
+        resolved, mapping, _ = resolve_range([pixels], wanted, stored.nodata, trusted=stored.celsius)
     if mapping is None and pixels.dtype in ("uint8", "uint16"):
         return pixels, None
     return quantised(apply_range(pixels, resolved), 16), mapping
@@ -243,6 +254,16 @@ def read_raw(
         if stored.alpha is not None and not drop_alpha:
             raise LureError("has transparent pixels", FLATTEN)
     return stored.pixels
+
+
+def _in_degrees(stored: Decoded, wanted: ValueRange, radiometry: Radiometry | None = None) -> ValueRange:
+    """The range, of temperatures if the file's numbers are some; LureError of what only a radiometric file is told."""
+    if stored.celsius:
+        return replace(wanted, unit="c")
+    if radiometry is None:
+        return wanted
+    radiometry.refuse_overrides()
+    return replace(wanted, unit=radiometry.unit)
 
 
 def _by_depth(stored: Decoded, wanted: ValueRange) -> tuple[np.ndarray, ValueRange]:

@@ -19,6 +19,8 @@ Model = Literal["auto", "affine"]
 MODELS: tuple[str, ...] = get_args(Model)
 STILL = 0.0015
 """Share of the width below which a movement is within the error of the estimate and is taken for none."""
+_ROUNDED = 1e-6
+"""Pixels by which the edge of an image may be missed in computing."""
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _SHRUNK = 1.5
 """Infrared pixels to a pixel of the visible grid from which on the infrared is blurred first, or it would alias."""
@@ -279,7 +281,8 @@ def warp_values(values: np.ndarray, alignment: Alignment) -> np.ndarray:
         values: float32 (H, W) of the alignment's `source_size`, NaN where nothing was measured.
 
     Returns:
-        float32 (H, W) of its `size`; NaN beyond the infrared image (see `inside`), and where a neighbour is NaN.
+        float32 (H, W) of its `size`; NaN beyond the edges of the infrared image (see `inside`), and where one of those
+        that a value is made from is NaN.
 
     Raises:
         LureError: as `warp`.
@@ -289,8 +292,14 @@ def warp_values(values: np.ndarray, alignment: Alignment) -> np.ndarray:
     _check_size(values, alignment)
     if alignment.is_identity:
         return values
+    known = np.isfinite(values)
+    if known.all():
+        known = inside(alignment)
+    else:  # a NaN would also spoil those neighbours that have no part of it
+        values = np.where(known, values, np.float32(0))
+        known = (_resample(known.astype(np.float32), alignment, order=1) > 0.9999) & inside(alignment)
     warped = _resample(values, alignment, order=1).astype(np.float32)
-    warped[~inside(alignment)] = np.nan
+    warped[~known] = np.nan
     return warped
 
 
@@ -300,7 +309,8 @@ def inside(alignment: Alignment) -> np.ndarray:
 
     (w, h), (ws, hs) = alignment.size, alignment.source_size
     x, y = alignment.lead(np.arange(w)[None, :], np.arange(h)[:, None])
-    shown: np.ndarray = (x >= -0.5) & (x <= ws - 0.5) & (y >= -0.5) & (y <= hs - 0.5)
+    least, right, bottom = -0.5 - _ROUNDED, ws - 0.5 + _ROUNDED, hs - 0.5 + _ROUNDED
+    shown: np.ndarray = (x >= least) & (x <= right) & (y >= least) & (y <= bottom)
     return shown
 
 

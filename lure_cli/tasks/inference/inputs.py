@@ -72,7 +72,12 @@ class ReadOptions:
         if self.frame not in ("only", "first"):
             raise LureError(f"--frame {self.frame} is not known", "use only or first")
         self.radiometry.check()
-        return parse_range(self.ir_range), parse_range(self.vis_range, "vis")
+        if self.alpha == "ir" and self.radiometry != Radiometry():
+            raise LureError("an alpha channel holds no temperatures", "leave --alpha ir or the options of them out")
+        ir_range = replace(parse_range(self.ir_range), unit=self.radiometry.unit)
+        if ir_range.of_temperatures:
+            ir_range.in_numbers()
+        return ir_range, parse_range(self.vis_range, "vis")
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,9 @@ class Note:
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     """What is read beside the pixels. Transparency and metadata, of a pair those of the visible image, go into the
-    result; `invalid` counts the pixels without a measurement, by modality; `seconds` is how long it took."""
+    result; `invalid` counts the pixels without a measurement, by modality; `seconds` is how long it took. `celsius`
+    (H, W), float32: the temperatures on the grid of the result, NaN where none was measured; None if the infrared holds
+    none."""
 
     alpha: np.ndarray | None
     metadata: Metadata
@@ -96,17 +103,16 @@ class Inputs:
     alignment: Alignment | None = None
     invalid: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    celsius: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class PairInputs(Inputs):
-    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]; `celsius` (H, W), float32: the
-    temperatures on the visible grid, NaN where none was measured; None if the infrared holds none."""
+    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]."""
 
     ir: np.ndarray
     vis: np.ndarray
     ir_bits: int = 8
-    celsius: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,47 @@ def read_single(path: Path, modality: Modality, options: ReadOptions) -> SingleI
     alpha = picture.alpha if options.alpha == "keep" else None
     notes = _notes(picture, path, "ir" if infrared else "vis", options)
     invalid: dict[str, int] = {modality: picture.invalid} if picture.invalid else {}
-    return SingleInput(picture.x, alpha=alpha, metadata=picture.metadata, notes=tuple(notes), invalid=invalid)
+    return SingleInput(
+        picture.x,
+        alpha=alpha,
+        metadata=picture.metadata,
+        notes=tuple(notes),
+        invalid=invalid,
+        celsius=picture.celsius,
+    )
+
+
+def read_temperature(
+    path: str | Path,
+    unit: str = "auto",
+    emissivity: float | None = None,
+    reflected: float | None = None,
+    distance: float | None = None,
+) -> np.ndarray:
+    """Read the temperatures of a thermal file.
+
+    Args:
+        path: the file.
+        unit: of plain numbers: `ck` (hundredths of a kelvin), `k` or `c`.
+        emissivity, reflected, distance: of radiometric files; see `Radiometry`.
+
+    Returns:
+        float32 (H, W), degrees Celsius; NaN where nothing was measured.
+
+    Raises:
+        LureError: a file that cannot be read, or holds no temperatures.
+    """
+    radiometry = Radiometry(unit=unit, emissivity=emissivity, reflected=reflected, distance=distance)
+    options = ReadOptions(radiometry=radiometry)
+    picture = _read(Path(path), 1, options, options.check()[0])
+    if picture.celsius is None:
+        raise no_temperatures(path)
+    return picture.celsius
+
+
+def no_temperatures(path: str | Path) -> LureError:
+    """Of an infrared file whose temperatures are wanted."""
+    return LureError(f"{path}: holds no temperatures", "say what its numbers are: --unit ck (centikelvin), k or c")
 
 
 def _notes(picture: Picture, path: Path, modality: Modality, options: ReadOptions) -> list[Note]:

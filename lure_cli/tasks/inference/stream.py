@@ -14,6 +14,7 @@ from lure_cli.core.images.picture import read_raw, to_channels
 from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.tasks.inference.pipeline import run_pipeline
+from lure_cli.tasks.inference.request import as_they_are
 from lure_cli.tasks.inference.tensors import StoredArray
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ class _StreamFuser:
         return {m: self.fuser.detect(sources[m], m) for m in self.request.auto}
 
     def _fuse(self, turn: _Turn, prompt: Prompt) -> np.ndarray:
-        return self.fuser.fuse_request(turn.ir, turn.vis, replace(self.request, prompt=prompt, auto=())).picture
+        request = as_they_are(replace(self.request, prompt=prompt, auto=()))
+        return self.fuser.fuse_request(turn.ir, turn.vis, request).picture
 
 
 def fuse_stream(

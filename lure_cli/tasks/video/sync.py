@@ -150,7 +150,7 @@ class FramePairs:
         self._place(head[0][0].pixels, head[0][1].pixels)
         wanted, vis_wanted = self.options.check()
         deep = head[0][0].pixels.dtype != "uint8"
-        by_content = wanted.kind == "percentile" or (wanted.kind == "auto" and deep)
+        by_content = wanted.kind == "percentile" or (wanted.kind == "auto" and deep) or wanted.of_temperatures
         align = self.options.align != "none"
         irs = [pair[0].pixels for pair in head]
         if not live and (by_content or align):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from lure_cli.core.registration.alignment import Alignment
+from lure_cli.core.thermal.radiometry import Radiometry
 from tests.helpers.clips import SIZE, av, level, make_clip, only, pairs_of, read_clip
 from tests.helpers.files import Outcome, save_png
 
@@ -97,6 +98,25 @@ def test_ranges_of_numbered_pictures_hold_for_the_clip(fuse: Run, here: Path) ->
     assert done.code == 0, done.err
     assert "768 of 9216 pixels are invalid (0) and black, for the whole clip" in done.err
     assert "b: 0..4095 of 16 bits -> 0..1 (white of 12 bits, as the largest is 3000), for the whole clip" in done.err
+
+
+def test_a_clip_of_temperatures_has_its_range_in_degrees(fuse: Run, here: Path) -> None:
+    degrees = np.linspace(10, 30, 48 * 64).reshape(48, 64)
+    for i in range(3):
+        thermal = np.rint(100 * degrees + 27315).astype(np.uint16)
+        thermal[:4] = 65535
+        save_png(here / "a" / f"{i}.png", thermal)
+        save_png(here / "b" / f"{i}.png", np.full((48, 64, 3), level(i), np.uint8))
+    unit = Radiometry(unit="ck")
+    done = fuse("a", "b", "p/{frame}.png", fps="25", ir_range="15,25", radiometry=unit)
+    assert done.code == 0, done.err
+    assert "15.00..25.00 °C -> 0..1 (as given); 768 of 9216 pixels are invalid (65535) and black" in done.err
+    refused = fuse("b", "a", "q/{frame}.png", fps="25", radiometry=unit)
+    assert refused.code == 1 and "8 bits a pixel" in refused.err
+    refused = fuse("a", "b", "q/{frame}.png", fps="25", temperature="heat")
+    assert refused.code == 2 and "--temperature is for images" in refused.err
+    refused = fuse("a", "b", "q/{frame}.png", fps="25", radiometry=Radiometry(emissivity=0.9))
+    assert refused.code == 2 and "clips hold no raw thermal data that --emissivity" in refused.err
 
 
 def test_numbered_pictures_in_and_out(fuse: Run, here: Path) -> None:
