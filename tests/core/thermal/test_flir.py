@@ -178,7 +178,7 @@ def test_infrared_is_temperature_and_visible_is_the_photo(tmp_path: Path) -> Non
     assert ir.celsius is not None and not ir.colour and ir.x.shape == (24, 32, 1)
     np.testing.assert_array_equal(ir.celsius, celsius)
     np.testing.assert_allclose(ir.x[..., 0], np.clip(celsius / 10, 0, 1), atol=1e-6)
-    assert ir.mapping == "0..10 degrees Celsius -> 0..1 (as given)"
+    assert ir.mapping == "0.00..10.00 °C -> 0..1 (as given)"
     vis = read_picture(path, channels=3, value_range=ValueRange(modality="vis"))
     assert vis.celsius is None and vis.x.shape == (60, 80, 3) and vis.remark is not None and "photo" in vis.remark
     assert vis.metadata.exif is not None and b"LURE tests" in vis.metadata.exif

@@ -14,10 +14,11 @@ from PIL import Image
 
 from lure_cli import Fuser
 from lure_cli.core.images.picture import to_channels
+from lure_cli.core.registration.alignment import SEAM
 from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuse import fuse
-from lure_cli.tasks.inference.inputs import SEAM, ReadOptions, common_alignment, read_pair
+from lure_cli.tasks.inference.inputs import ReadOptions, common_alignment, read_pair
 from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.paths.pairing import Pair

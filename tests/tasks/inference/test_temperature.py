@@ -148,7 +148,7 @@ def test_an_infrared_of_another_size_lies_where_the_picture_shows_it(lure: Run, 
 def test_a_common_transform_moves_them_with_the_infrared(here: Path) -> None:
     alignment = Alignment((1, 0, 3, 0, 1, -2), (W, H))
     options = ReadOptions(align="auto", align_once=True, ir_range="10,30", radiometry=CK_READ.radiometry)
-    inputs = read_pair(pair(), options, alignment)
+    inputs = read_pair(pair(), options, alignment, surrounded=False)
     assert inputs.celsius is not None
     np.testing.assert_allclose(inputs.celsius[2:, :-3], SCENE[:-2, 3:], atol=0.005)
     assert np.isnan(inputs.celsius[:2]).all() and np.isnan(inputs.celsius[:, -3:]).all()
