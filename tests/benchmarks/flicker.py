@@ -1,7 +1,7 @@
 """Does fusing make a clip flicker, or pump? Not a test: it takes minutes. Of rendered scenes and of a clip:
 
     PYTHONPATH=examples python -m tests.benchmarks.flicker [--size 320x240] [--frames 10] [--sigma 5]
-    PYTHONPATH=examples python -m tests.benchmarks.flicker --ir IR.mp4 --vis VIS.mp4 [--frames 40] [--prompt haze ..]
+    PYTHONPATH=examples python -m tests.benchmarks.flicker --ir IR.mp4 --vis VIS.mp4 [--frames 40] [--prompt haze ..] [--dtype fp32]
 
 Rendered: the drone's view of examples/make_clip.py (a car and a person move), and the gate at night without any
 movement; each frame of each sensor has fresh Gaussian noise. The mean change of luma from frame to frame in areas where
@@ -12,7 +12,7 @@ A clip: with each prompt every pair by itself ("alone") and as a stream, whose v
 With Y the luma of a frame, and the contrast the mean over the frames of the standard deviation of Y over the pixels,
     change = mean over neighbouring frames of the mean over the pixels of |Y' - Y|, / contrast
     pumping = mean over neighbouring frames of |mean of Y' - mean of Y|, / contrast
-so both are those of clips brought to one contrast; in brackets as ratios to the visible source's.
+so both are those of clips brought to one contrast; in brackets as ratios to the visible and to the infrared source's.
 """
 
 from __future__ import annotations
@@ -77,6 +77,13 @@ class Steadiness:
         self._means: list[float] = []
         self._contrasts: list[float] = []
 
+    @classmethod
+    def of(cls, pictures: Iterable[np.ndarray]) -> Steadiness:
+        steadiness = cls()
+        for x in pictures:
+            steadiness.add(x)
+        return steadiness
+
     def add(self, picture: np.ndarray) -> None:
         """The next frame, RGB or grey in [0, 1]."""
         y = luma(picture)
@@ -92,26 +99,23 @@ class Steadiness:
         return np.array([np.mean(self._changes), np.abs(np.diff(self._means)).mean()]) / np.mean(self._contrasts)
 
 
-def clip(ir: Path, vis: Path, prompts: list[str], count: int) -> None:
+def clip(ir: Path, vis: Path, prompts: list[str], count: int, dtype: str) -> None:
     """Print the steadiness of a clip's sources and of what is fused with each prompt."""
     irs, viss = ([x for _, x in islice(read_clip(path), count)] for path in (ir, vis))
     irs = [x[..., :1] for x in irs]
-    fuser = Fuser.from_pretrained()
-
-    def show(name: str, pictures: Iterable[np.ndarray], to: np.ndarray | None = None) -> np.ndarray:
-        steadiness = Steadiness()
-        for x in pictures:
-            steadiness.add(x / 255 if x.dtype == np.uint8 else x)
-        a = steadiness.numbers
-        ratios = a / (a if to is None else to)
-        print(f"{name}: change {a[0]:.4f} ({ratios[0]:.2f}), pumping {a[1]:.4f} ({ratios[1]:.2f})", flush=True)
-        return a
-
-    source = show("visible", viss)
-    show("infrared", irs, source)
+    fuser = Fuser.from_pretrained(dtype=dtype)
+    sources = [Steadiness.of(x / 255 for x in side).numbers for side in (viss, irs)]
+    for name, (change, pumping) in zip(("visible", "infrared"), sources, strict=True):
+        print(f"{name}: change {change:.4f}, pumping {pumping:.4f}", flush=True)
     for prompt in prompts:
-        show(f"{prompt}, alone", (fuser(i, v, prompt) for i, v in zip(irs, viss, strict=False)), source)
-        show(f"{prompt}, stream", fuser.stream(irs, viss, prompt), source)
+        pictures: dict[str, Iterable[np.ndarray]] = {
+            "alone": (fuser(i, v, prompt) for i, v in zip(irs, viss, strict=False)),
+            "stream": fuser.stream(irs, viss, prompt),
+        }
+        for how, fused in pictures.items():
+            a = Steadiness.of(fused).numbers
+            change, pumping = (f"{x:.4f} ({x / v:.2f}, {x / i:.2f})" for x, v, i in zip(a, *sources, strict=True))
+            print(f"{prompt}, {how}: change {change}, pumping {pumping}", flush=True)
 
 
 def scenes(size: tuple[int, int], count: int) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
@@ -136,9 +140,10 @@ def main() -> None:
     parser.add_argument("--ir", type=Path)
     parser.add_argument("--vis", type=Path)
     parser.add_argument("--prompt", nargs="+", default=["haze", "low light", "low contrast"])
+    parser.add_argument("--dtype", default="fp32", help="of the network; see `lure fuse`")
     args = parser.parse_args()
     if args.vis is not None:
-        clip(args.ir, args.vis, args.prompt, args.frames or 40)
+        clip(args.ir, args.vis, args.prompt, args.frames or 40, args.dtype)
         return
     width, height = map(int, args.size.split("x"))
     fuser = Fuser.from_pretrained()

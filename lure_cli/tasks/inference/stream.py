@@ -120,9 +120,9 @@ class _StreamFuser:
     over smoothly where the prompt changes."""
 
     def __init__(self, fuser: FuserLike, request: Request) -> None:
-        from lure_cli.core.model.steady import SteadyPair
+        from lure_cli.core.model.steady import SteadyViews
 
-        self.fuser, self.request, self.steady = fuser, request, SteadyPair()
+        self.fuser, self.request, self.steady = fuser, request, SteadyViews()
         self.watch = Watch(request.prompt, request.auto)
         self._old, self._left = request.prompt, 0  # the prompt before, and how many steps away from it are left
 
