@@ -1,7 +1,7 @@
 """Does fusing make a clip flicker, or pump? Not a test: it takes minutes. Of rendered scenes and of a clip:
 
     PYTHONPATH=examples python -m tests.benchmarks.flicker [--size 320x240] [--frames 10] [--sigma 5]
-    PYTHONPATH=examples python -m tests.benchmarks.flicker --ir IR.mp4 --vis VIS.mp4 [--frames 40] [--prompt haze ..] [--dtype fp32]
+    PYTHONPATH=examples python -m tests.benchmarks.flicker --ir IR.mp4 --vis VIS.mp4 [--frames 40] [--prompt haze]
 
 Rendered: the drone's view of examples/make_clip.py (a car and a person move), and the gate at night without any
 movement; each frame of each sensor has fresh Gaussian noise. The mean change of luma from frame to frame in areas where
