@@ -18,8 +18,8 @@ Views = tuple[Tensor, Tensor]
 
 FRAMES = 12.0
 """The strength: time constant of the smoothing in frames, not in seconds, as arrays have no time stamps. 63 % of a
-lasting change are followed after as many frames, 95 % after three times as many. With "haze" a clip through real smoke
-pumps 2.9 times as much as its source without, 1.5 with 3, 1.3 with 12, 1.1 with 25, and 1.0 where nothing is followed;
+lasting change are followed after as many frames, 95 % after three times as many. With "haze" 80 frames of real smoke
+pump 2.9 times as much as their source without, 1.5 with 3, 1.3 with 12, 1.1 with 25, and 1.0 where nothing is followed;
 twice the constant is twice the lag behind lights that are dimmed. Measured by `tests/benchmarks/flicker.py`."""
 CUT = 0.3
 """What is a scene cut: the mean change of a thumbnail's values from one frame to the next, in units of their standard
