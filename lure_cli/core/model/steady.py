@@ -23,8 +23,8 @@ pump 2.9 times as much as their source without, 1.5 with 3, 1.3 with 12, 1.1 wit
 twice the constant is twice the lag behind lights that are dimmed. Measured by `tests/benchmarks/flicker.py`."""
 CUT = 0.3
 """What is a scene cut: the mean change of a thumbnail's values from one frame to the next, in units of their standard
-deviation. The real clip, of a camera at rest, stays below 0.1. Two scenes of one data set (MSRS, RoadScene, VIFB) come to
-0.3 and more, the visible images of 99.8 % of the pairs and the infrared ones of 97 %; so do lights that are switched on."""
+deviation. Real smoke before a camera at rest stays below 0.1. Two scenes of one data set (MSRS, RoadScene, VIFB) come
+to 0.3 and more in 99.8 % of the visible images and 97 % of the infrared ones; so do lights that are switched on."""
 FLAT = 0.05
 """Added to that standard deviation, or the noise of a flat picture would be a cut."""
 
