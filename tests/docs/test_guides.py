@@ -41,7 +41,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "ir_celsius.tif",
     ),
     "large-jobs": ("job/gate.png", "tiled.png", "one.png"),
-    "clips": ("fused.mp4", "auto.mkv", "frames/0002.png", "lossless.mkv"),
+    "clips": ("fused.mp4", "auto.mkv", "frames/0002.png", "lossless.mkv", "clear.mp4", "lit.mp4"),
     "evaluation": ("table.csv", "table.tex", "report.html", "sheet.png", "bench.csv", "adherence.md", "restored.csv"),
     "training": ("runs/stage1/weights.safetensors", "mine.png"),
     "weights": (),

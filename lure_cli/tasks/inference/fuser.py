@@ -214,6 +214,9 @@ class Fuser:
     ) -> Iterator[np.ndarray]:
         """Fuse a stream of registered pairs, one by one and lazily; the next pair is read while one is computed.
 
+        As in clips, what is drawn from the images as a whole (how dark, hazy or flat they are) is smoothed over the
+        pairs, so that the pictures do not pump; a scene cut begins anew. See `lure_cli/core/model/steady.py`.
+
         Args:
             irs, viss: anything that gives one image after another (a camera loop, a list of files), in the forms of
                 `__call__`; it ends with the shorter one. They are asked in another thread. The range of the infrared
@@ -276,7 +279,7 @@ class Fuser:
         Args:
             ir, vis: from `tensor`, joined to batches (B, 1, H, W) and (B, 3, H, W).
             prompts: one for each pair; that of the request is not looked at.
-            request: whose strengths count.
+            request: whose strengths and `steady` count.
             name: what errors are about, if that is a file.
         """
         from lure_cli.core.model.tiling import fuse_tiled, tile_side
@@ -289,7 +292,11 @@ class Fuser:
         side = tile_side(vis.shape[2], vis.shape[3], self.tile)
         with self._inference(name):
             return fuse_tiled(
-                self.model, ir, vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0, tile=side, overlap=self.overlap
+                self.model,
+                *(ir, vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0),
+                tile=side,
+                overlap=self.overlap,
+                steady=request.steady,
             ).float()
 
     def detect(self, image: Source, modality: Modality) -> tuple[Finding, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -16,6 +16,7 @@ from lure_cli.tasks.prompt import parse_prompt
 if TYPE_CHECKING:
     import numpy as np
 
+    from lure_cli.core.model.steady import Views
     from lure_cli.core.pixels import Modality
     from lure_cli.core.text.vocabulary import Finding
 
@@ -34,7 +35,8 @@ STRONGEST = 2.0
 @dataclass(frozen=True)
 class Request:
     """What is wanted of a pair: the prompt, the modalities (`vis`, `ir`) to be examined instead, the strengths,
-    and which numbers of either image are black and white (see `to_tensor` for None)."""
+    and which numbers of either image are black and white (see `to_tensor` for None). In streams `steady` gives the
+    views of the whole images that the model goes by, from their own; see `core/model/steady.py`."""
 
     prompt: Prompt = field(default_factory=Prompt)
     auto: tuple[Modality, ...] = ()
@@ -42,6 +44,7 @@ class Request:
     strength_vis: float = 1.0
     ir_range: ValueRange | None = None
     vis_range: ValueRange | None = None
+    steady: Callable[[Views], Views] | None = None
 
 
 class ModelOutput(NamedTuple):

@@ -20,6 +20,7 @@ from lure_cli.tasks.inference.tensors import StoredArray
 if TYPE_CHECKING:
     import numpy as np
 
+    from lure_cli.core.model.steady import Views
     from lure_cli.core.pixels import Modality
     from lure_cli.tasks.inference.request import Findings, FuserLike, Request, Source
 
@@ -117,19 +118,22 @@ def _turns(pairs: Iterable[tuple[Source, Source, Any]], examined: bool, every: i
 
 
 class _StreamFuser:
-    """Fuses the pairs in turn; under `auto` it also looks, and goes over smoothly where the prompt changes."""
+    """Fuses the pairs in turn, what is drawn from the whole images kept steady; under `auto` it also looks, and goes
+    over smoothly where the prompt changes."""
 
     def __init__(self, fuser: FuserLike, request: Request) -> None:
-        self.fuser, self.request = fuser, request
+        from lure_cli.core.model.steady import SteadyViews
+
+        self.fuser, self.request, self.steady = fuser, request, SteadyViews()
         self.watch = Watch(request.prompt, request.auto)
         self._old, self._left = request.prompt, 0  # the prompt before, and how many steps away from it are left
 
     def fuse(self, turn: _Turn) -> Fused:
         findings, changed = self._look(turn)
-        picture = self._fuse(turn, self.watch.prompt)
+        picture = self._fuse(turn, self.watch.prompt, self.steady.step)
         if self._left:
             part = self._left / (FADE + 1)
-            picture = picture + (self._fuse(turn, self._old) - picture) * picture.dtype.type(part)
+            picture = picture + (self._fuse(turn, self._old, self.steady.again) - picture) * picture.dtype.type(part)
             self._left -= 1
         return Fused(picture, turn.index, self.watch.prompt, changed, findings, turn.extra)
 
@@ -149,8 +153,8 @@ class _StreamFuser:
         sources: dict[str, Source] = {"ir": ir, "vis": vis}
         return {m: self.fuser.detect(sources[m], m) for m in self.request.auto}
 
-    def _fuse(self, turn: _Turn, prompt: Prompt) -> np.ndarray:
-        request = as_they_are(replace(self.request, prompt=prompt, auto=()))
+    def _fuse(self, turn: _Turn, prompt: Prompt, steady: Callable[[Views], Views]) -> np.ndarray:
+        request = as_they_are(replace(self.request, prompt=prompt, auto=(), steady=steady))
         return self.fuser.fuse_request(turn.ir, turn.vis, request).picture
 
 
