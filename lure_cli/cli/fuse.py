@@ -115,6 +115,34 @@ def fuse(
             "--align-once", help="One transform for all pairs: cameras fixed to each other.", rich_help_panel=o.THERMAL
         ),
     ] = False,
+    palette: Annotated[
+        str | None,
+        typer.Option(
+            help="Colour by heat what is hot: iron, whitehot, blackhot, hotmetal, lava, arctic, rainbow, inferno, "
+            "magma, plasma, viridis, or a colormap of matplotlib.",
+            rich_help_panel=o.THERMAL,
+        ),
+    ] = None,
+    palette_from: Annotated[
+        str | None,
+        typer.Option(
+            help="What is hot: above so many degrees Celsius (30), or above a percentile (90%, the default).",
+            rich_help_panel=o.THERMAL,
+        ),
+    ] = None,
+    palette_to: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the palette ends, in the same forms; the default is the hottest pixel.",
+            rich_help_panel=o.THERMAL,
+        ),
+    ] = None,
+    legend: Annotated[
+        bool,
+        typer.Option(
+            "--legend", help="Add the palette's scale on the right; the picture gets wider.", rich_help_panel=o.THERMAL
+        ),
+    ] = False,
     tile: o.Tile = "auto",
     overlap: o.Overlap = None,
     max_pixels: o.MaxPixels = 200_000_000,
@@ -164,6 +192,7 @@ def fuse(
     Exit codes: 0 done, 1 some pairs failed or a clip was cut short, 2 bad usage or input, 130 interrupted (finished
     files are whole).
     """
+    from lure_cli.core.thermal.colouring import HeatColours
     from lure_cli.tasks.inference import fuse as task
     from lure_cli.tasks.inference.inputs import ReadOptions
     from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
@@ -201,6 +230,7 @@ def fuse(
             max_pixels=max_pixels,
             frame=frame,
         ),
+        heat=HeatColours.parse(palette, palette_from, palette_to, legend),
         bits=bits,
         weights=weights,
         device=device,

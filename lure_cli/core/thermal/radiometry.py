@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lure_cli.errors import LureError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 UNITS = {"auto": "", "c": "degrees Celsius", "k": "kelvin", "ck": "centikelvin (hundredths of a kelvin)"}
 """Units of the numbers of a file that is not radiometric by itself; `auto`: they are no temperatures."""
@@ -36,3 +40,13 @@ class Radiometry:
             raise LureError(f"--reflected {self.reflected:g} is no temperature", "give degrees Celsius, as 20")
         if self.distance is not None and not 0 <= self.distance < 1e6:
             raise LureError(f"--distance {self.distance:g} is no distance", "give metres, from 0 on")
+
+
+def to_celsius(numbers: np.ndarray, unit: str) -> np.ndarray:
+    """Numbers in one of `UNITS`, any shape and type -> degrees Celsius, float32."""
+    import numpy as np
+
+    celsius = numbers.astype(np.float64)
+    if unit != "c":
+        celsius = celsius / (100 if unit == "ck" else 1) - ZERO_CELSIUS
+    return celsius.astype(np.float32)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lure_cli.core.images.picture import Metadata, Picture
     from lure_cli.core.pixels import Modality
     from lure_cli.core.registration.alignment import Alignment
+    from lure_cli.core.thermal.painter import HeatPainter
 
 STANDARD_BYTES = 1 << 30
 """Most that is read from standard input."""
@@ -72,7 +73,7 @@ class ReadOptions:
 class Note:
     """Something about a pair that its owner may want to know; notes of one kind say the same of several pairs."""
 
-    kind: Literal["swapped", "colour", "range", "alpha", "resized", "aligned", "rig", "georeference"]
+    kind: Literal["swapped", "colour", "range", "alpha", "resized", "aligned", "rig", "georeference", "palette"]
     text: str
 
 
@@ -92,12 +93,14 @@ class Inputs:
 @dataclass(frozen=True)
 class PairInputs(Inputs):
     """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]; `celsius` (H, W), float32: the
-    temperatures on the visible grid, NaN where none was measured; None if the infrared holds none."""
+    temperatures on the visible grid, NaN where none was measured; None if the infrared holds none; `painter`: what
+    colours the picture by heat, if that is wanted."""
 
     ir: np.ndarray
     vis: np.ndarray
     ir_bits: int = 8
     celsius: np.ndarray | None = None
+    painter: HeatPainter | None = None
 
 
 @dataclass(frozen=True)

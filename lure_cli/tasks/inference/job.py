@@ -41,7 +41,8 @@ Stop = Callable[[], bool]
 class Result(Generic[AnyItem]):
     """What became of one item. `seconds` is the work of reading, computing and writing; size is (width, height) in
     pixels; `prompt` is the one that was used, `findings` what was found in the images that were examined; `invalid`
-    counts the pixels without a measurement, by modality; `data` is the file's content where it goes to standard output.
+    counts the pixels without a measurement, by modality; `palette` is what it is coloured by; `data` is the file's
+    content where it goes to standard output.
     """
 
     item: AnyItem
@@ -55,6 +56,7 @@ class Result(Generic[AnyItem]):
     notes: tuple[Note, ...] = ()
     alignment: Alignment | None = None
     invalid: Mapping[str, int] = field(default_factory=dict)
+    palette: Mapping[str, Any] = field(default_factory=dict)
     data: bytes | None = field(default=None, repr=False)
 
     def record(self) -> dict[str, Any]:
@@ -74,6 +76,8 @@ class Result(Generic[AnyItem]):
             record |= {"invalid": dict(self.invalid)}
         if self.alignment is not None:
             record |= {"alignment": self.alignment.record()}
+        if self.palette:
+            record |= {"palette": dict(self.palette)}
         if self.error:
             record |= {"error": self.error.message, "hint": self.error.hint}
         return record
@@ -122,6 +126,10 @@ class ImageWorker(Generic[AnyItem, Read]):
         """Arrays -> the picture; LureError if that cannot be done."""
         raise NotImplementedError
 
+    def finish(self, computed: Computed[AnyItem]) -> Computed[AnyItem]:
+        """The picture of the model -> that which is written."""
+        return computed
+
     @cached_property
     def fuser(self) -> FuserLike:
         """The model; LureError if the weights or the device cannot be used."""
@@ -167,14 +175,15 @@ class ImageWorker(Generic[AnyItem, Read]):
             request,
             output.prompt,
             "done",
-            inputs.seconds + time.perf_counter() - started,
-            (output.picture.shape[1], output.picture.shape[0]),
+            size=(output.picture.shape[1], output.picture.shape[0]),
             findings=output.findings,
             notes=inputs.notes,
             alignment=inputs.alignment,
             invalid=inputs.invalid,
         )
-        return Computed(output.picture, inputs, result)
+        computed = self.finish(Computed(output.picture, inputs, result))
+        seconds = inputs.seconds + time.perf_counter() - started
+        return replace(computed, result=replace(computed.result, seconds=seconds))
 
     def write(self, job: tuple[AnyItem, Request], computed: Computed[AnyItem] | Result[AnyItem]) -> Result[AnyItem]:
         """Last step: the picture -> its file."""

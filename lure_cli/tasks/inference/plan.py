@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 from lure_cli.config import nearest
 from lure_cli.core.images.formats import check_output
 from lure_cli.core.text.vocabulary import Prompt
+from lure_cli.core.thermal.colouring import HeatColours
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
 from lure_cli.tasks.inference.loading import pick_backend
@@ -114,6 +115,7 @@ class FuseOptions(JobOptions):
     strength_ir: float | None = None
     strength_vis: float | None = None
     pairing: Pairing = field(default_factory=Pairing)
+    heat: HeatColours | None = None
     engine: str = "local"
     workers: int | None = None
 

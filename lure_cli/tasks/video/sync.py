@@ -9,9 +9,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from lure_cli.core.images.invalid import invalid_pixels
 from lure_cli.core.images.picture import to_channels
 from lure_cli.core.images.value_range import ValueRange, apply_range, resolve_range
 from lure_cli.core.registration.alignment import Model
+from lure_cli.core.thermal.colouring import HeatColours, Unit
+from lure_cli.core.thermal.painter import HeatPainter
+from lure_cli.core.thermal.radiometry import ZERO_CELSIUS, to_celsius
 from lure_cli.core.video.clip import Frame
 from lure_cli.core.video.picture_folder import PictureFolder
 from lure_cli.core.video.pixels import is_coloured
@@ -19,6 +23,7 @@ from lure_cli.core.video.reader import VideoFile
 from lure_cli.core.video.source import is_live, is_realtime
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
+from lure_cli.tasks.inference.stream import Fused
 from lure_cli.tasks.video.live import LiveFrames
 
 if TYPE_CHECKING:
@@ -28,6 +33,15 @@ if TYPE_CHECKING:
 
     FramePair = tuple[np.ndarray, np.ndarray, Frame]
     """Infrared float32 (H, W, 1) in [0, 1], visible (H, W, 3), and the visible frame."""
+
+
+@dataclass(frozen=True)
+class HotFrame(Frame):
+    """A visible frame with the heat of its partner, on its own grid: (H, W), degrees Celsius (NaN: not measured) if the
+    infrared's numbers are temperatures, else the infrared in [0, 1]."""
+
+    heat: np.ndarray | None = None
+
 
 Clip = VideoFile | PictureFolder
 Sync = Literal["auto", "index", "time"]
@@ -65,6 +79,7 @@ class FramePairs:
             the infrared one that is nearest in time; `auto`: `time` where a clip is live, else `index`, if the rates
             are equal and as long as the time stamps run alike.
         limit: at most so many pairs.
+        heat: how the fused frames are coloured by heat; its scale is one for the clip.
 
     Attributes:
         notes: what was done that the user may want to know.
@@ -72,6 +87,7 @@ class FramePairs:
         left: how many frames had no partner, by side; -1: some, it is not known how many.
         apart: set where `auto` stopped since the clips' time stamps drifted apart.
         alignment: the transform that was found.
+        painter: what colours the frames.
     """
 
     ir: Clip
@@ -79,11 +95,13 @@ class FramePairs:
     options: ReadOptions
     sync: Sync = "auto"
     limit: int | None = None
+    heat: HeatColours | None = None
     notes: list[str] = field(default_factory=list, init=False)
     taken: int = field(default=0, init=False)
     left: dict[str, int] = field(default_factory=dict, init=False)
     apart: str | None = field(default=None, init=False)
     alignment: Alignment | None = field(default=None, init=False)
+    painter: HeatPainter | None = field(default=None, init=False)
     _vis_range: ValueRange = field(default=ValueRange("full"), init=False)
 
     def __post_init__(self) -> None:
@@ -133,10 +151,12 @@ class FramePairs:
         return min(counts, default=None)
 
     def start(self) -> None:
-        """Read the first pairs and find what holds for the whole clip: the infrared's range and the alignment.
+        """Read the first pairs and find what holds for the whole clip: the infrared's range, the alignment and the
+        scale of the colours by heat.
 
         Raises:
-            LureError: sizes that differ, a range that cannot be found, an alignment that is not plausible.
+            LureError: sizes that differ, numbers that are no temperatures but are to be, a range or a scale that cannot
+                be found, an alignment that is not plausible.
         """
         pairs = self._by_time() if self.how == "time" else self._by_index()
         if self.limit is not None:
@@ -148,12 +168,16 @@ class FramePairs:
             raise LureError(self._why_nothing(), "check that both are whole and show the same time")
         self._check_sizes(head[0][0].pixels, head[0][1].pixels)
         wanted, vis_wanted = self.options.check()
+        if self._unit != "auto":
+            self._check_temperatures(head[0][0].pixels)
+            wanted = replace(wanted, kind="percentile") if wanted.kind == "auto" else wanted
         deep = head[0][0].pixels.dtype != "uint8"
         by_content = wanted.kind == "percentile" or (wanted.kind == "auto" and deep)
         align = self.options.align != "none"
         irs = [pair[0].pixels for pair in head]
-        if not live and (by_content or align):
+        if not live and (by_content or align or self.heat is not None):
             irs = self.ir.sample(SAMPLES) or irs
+        irs = [self._numbers(pixels) for pixels in irs]
         try:
             self._range, mapping, _ = resolve_range(irs, wanted)
         except LureError as error:
@@ -172,6 +196,8 @@ class FramePairs:
         if align:
             viss = [pair[1].pixels for pair in head] if live else self.vis.sample(SAMPLES)
             self._align(irs, viss)
+        if self.heat is not None:
+            self._settle(self.heat, irs, head[0][1].pixels.shape[1::-1])
 
     def _map_visible(self, wanted: ValueRange) -> None:
         """Settle which numbers of numbered pictures are black and white; those of videos use their full range."""
@@ -181,6 +207,61 @@ class FramePairs:
             raise LureError(f"{self.vis.source}: {error.message}", error.hint) from error
         if mapping is not None:
             self.notes.append(f"{self.vis.source}: {mapping}, for the whole clip")
+
+    @property
+    def _unit(self) -> str:
+        """That of the infrared's numbers."""
+        return self.options.radiometry.unit
+
+    def _check_temperatures(self, pixels: np.ndarray) -> None:
+        if pixels.dtype == "uint8" or not self.ir.as_recorded:
+            raise LureError(
+                f"{self.ir.source} does not hold temperatures: --unit needs 16 bits of grey, as they were recorded",
+                "leave --unit out, or give FFV1 of gray16le, or a folder of 16-bit or float pictures",
+            )
+
+    def _numbers(self, pixels: np.ndarray) -> np.ndarray:
+        """The infrared's numbers as a clip holds them; degrees Celsius if the user says their unit."""
+        return pixels if self._unit == "auto" else to_celsius(pixels, self._unit)
+
+    def _settle(self, heat: HeatColours, irs: list[np.ndarray], size: tuple[int, ...]) -> None:
+        """Settle the colours by heat, on some frames of the infrared."""
+        heats = [self._heat(numbers, self._infrared(numbers, size)) for numbers in irs]
+        try:
+            unit: Unit = "range" if self._unit == "auto" else "celsius"
+            self.painter = HeatPainter(heat, heats, unit, sampled=True)
+        except LureError as error:
+            raise LureError(f"{self.ir.source}: {error.message}", error.hint) from error
+        self.notes.append(f"{self.ir.source}: {self.painter}, for the whole clip")
+
+    def _heat(self, numbers: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The heat (H, W) on the visible grid, of the infrared's numbers and of what they become: see `HotFrame`."""
+        import numpy as np
+
+        from lure_cli.core.registration.alignment import warp_values
+
+        if self._unit == "auto":
+            return x[..., 0]
+        celsius = to_channels(numbers, 1)[..., 0]
+        invalid = invalid_pixels(numbers, self._range.valid)
+        celsius = np.where(celsius <= -ZERO_CELSIUS if invalid is None else invalid, np.float32(np.nan), celsius)
+        if celsius.shape != x.shape[:2]:
+            from PIL import Image
+
+            celsius = np.asarray(Image.fromarray(celsius).resize(x.shape[1::-1], Image.Resampling.BILINEAR))
+        return celsius if self.alignment is None else warp_values(celsius, self.alignment)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the coloured frames."""
+        width, height = self.vis.info.size
+        return width + (0 if self.painter is None else self.painter.wider), height
+
+    def coloured(self, fused: Fused) -> Fused:
+        """A fused frame, coloured by the heat that came with it, if that is wanted."""
+        if self.painter is None:
+            return fused
+        return replace(fused, picture=self.painter.paint(fused.picture, fused.extra.heat))
 
     def _check_sizes(self, ir: np.ndarray, vis: np.ndarray) -> None:
         (h, w), (hv, wv) = ir.shape[:2], vis.shape[:2]
@@ -208,11 +289,11 @@ class FramePairs:
             raise LureError(f"{self.ir.source}: {error.message}", error.hint) from error
         self.notes.append(f"the whole clip: {describe(self.alignment)}")
 
-    def _infrared(self, pixels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-        """As a clip holds it -> float32 (H, W, 1) in [0, 1] of the visible's size, aligned once that is known."""
+    def _infrared(self, numbers: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+        """From `_numbers` -> float32 (H, W, 1) in [0, 1] of the visible's size, aligned once that is known."""
         from lure_cli.core.registration.alignment import resize, warp
 
-        x = to_channels(apply_range(pixels, self._range), 1)
+        x = to_channels(apply_range(numbers, self._range), 1)
         if x.shape[1::-1] != size:
             x = resize(x, size[0], size[1])
         return x if self.alignment is None else warp(x, self.alignment)
@@ -221,11 +302,13 @@ class FramePairs:
         """The pairs, after `start`."""
         for ir, vis in self._pairs:
             try:
-                x = self._infrared(ir.pixels, vis.pixels.shape[1::-1])
+                numbers = self._numbers(ir.pixels)
+                x = self._infrared(numbers, vis.pixels.shape[1::-1])
             except LureError as error:
                 raise LureError(f"{self.ir.source}, frame {ir.number}: {error.message}", error.hint) from error
             self.taken += 1
-            yield x, _visible(vis.pixels, self._vis_range), vis
+            frame = vis if self.painter is None else HotFrame(**vars(vis), heat=self._heat(numbers, x))
+            yield x, _visible(vis.pixels, self._vis_range), frame
 
     def _by_index(self) -> Iterator[tuple[Frame, Frame]]:
         irs, viss = self._sources

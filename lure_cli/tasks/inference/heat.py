@@ -1,0 +1,49 @@
+"""Colour by heat of pairs: where the heat is taken from, and what of a pair changes with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lure_cli.core.thermal.colouring import HeatColours, Unit
+from lure_cli.core.thermal.painter import HeatPainter
+from lure_cli.errors import LureError
+from lure_cli.tasks.inference.inputs import Note, PairInputs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def heat_of(inputs: PairInputs) -> tuple[np.ndarray, Unit]:
+    """The heat of a pair, (H, W), and its unit: temperatures if they are known, else the infrared as it is fused."""
+    return (inputs.ir[..., 0], "range") if inputs.celsius is None else (inputs.celsius, "celsius")
+
+
+def with_painter(inputs: PairInputs, colours: HeatColours, name: str) -> PairInputs:
+    """The pair with what will colour its picture. Beside a legend, the alpha channel becomes wider (opaque), and the
+    georeference is left out.
+
+    Args:
+        inputs: as it was read.
+        colours: what is wanted.
+        name: of the infrared file.
+
+    Raises:
+        LureError: as `HeatPainter`.
+    """
+    import numpy as np
+
+    heat, unit = heat_of(inputs)
+    try:
+        painter = HeatPainter(colours, [heat], unit)
+    except LureError as error:
+        raise LureError(f"{name}: {error.message}", error.hint) from error
+    notes = [*inputs.notes, Note("palette", f"{name}: {painter}")]
+    alpha, metadata = inputs.alpha, inputs.metadata
+    if painter.legend is not None:
+        if alpha is not None:
+            alpha = np.pad(alpha, ((0, 0), (0, painter.wider), (0, 0)), constant_values=1)
+        if metadata.georeference:
+            metadata = replace(metadata, georeference=None)
+            notes.append(Note("georeference", f"{name}: the georeference is left out beside a legend"))
+    return replace(inputs, painter=painter, alpha=alpha, metadata=metadata, notes=tuple(notes))
