@@ -21,6 +21,10 @@ ONSET = 0.2
 """Share of the scale, from its lower end, over which the colour comes in."""
 _NOISES = 6.0
 """Standard deviations of the infrared's noise that this has to hold at least."""
+_LEAST_NOISE = 0.005
+"""Share of the scale below which nothing is seen: coding leaves that much where it leaves no noise."""
+_NEW = 0.2
+"""Share of a frame in the heat that is steadied over time, where nothing but noise changes."""
 _DETAIL = 0.5
 """How much of the picture's fine luma is seen in the colours."""
 
@@ -28,13 +32,15 @@ _DETAIL = 0.5
 @dataclass(frozen=True)
 class HeatScale:
     """The heat at either end of a palette, `low` < `high`, and `onset`: over how much of it, from `low` on, the colour
-    comes in. What is hotter than `high` has the last colour; `open`: there may be such pixels."""
+    comes in. What is hotter than `high` has the last colour; `open`: there may be such pixels. `noise`: standard
+    deviation of what is noise."""
 
     low: float
     high: float
     unit: Unit
     onset: float
     open: bool = False
+    noise: float = 0.0
 
     def __str__(self) -> str:
         if self.unit == "celsius":
@@ -146,9 +152,9 @@ class HeatColours:
                 f"--palette-to {self.end} ({high:.4g}) is not above --palette-from {self.start} ({low:.4g})",
                 "leave --palette-to out: the scale then ends at the hottest",
             )
-        noise = max(noise_of(heat) for heat in heats)
+        noise = max(_LEAST_NOISE * (high - low), *(noise_of(heat) for heat in heats))
         onset = min(max(ONSET * (high - low), _NOISES * noise), (high - low) / 2)
-        return HeatScale(low, high, unit, onset, open=sampled or hottest > high)
+        return HeatScale(low, high, unit, onset, open=sampled or hottest > high, noise=noise)
 
     def record(self, scale: HeatScale) -> dict[str, Any]:
         """Ready for JSON."""
@@ -167,6 +173,26 @@ def noise_of(heat: np.ndarray) -> float:
     d = np.abs(d[:, :-2] - 2 * d[:, 1:-1] + d[:, 2:])
     d = d[np.isfinite(d)]
     return float(np.median(d)) / (0.6745 * 6) if d.size else 0.0
+
+
+def steadied(heat: np.ndarray, before: np.ndarray, noise: float) -> np.ndarray:
+    """The heat of a frame of a clip without the noise that changes from frame to frame.
+
+    Args:
+        heat: (H, W), NaN where nothing was measured.
+        before: what came out for the frame before.
+        noise: standard deviation; changes of less than as much as the colour takes to come in are taken for it, and are
+            followed slowly; larger ones at once.
+
+    Returns:
+        (H, W)
+    """
+    import numpy as np
+
+    change = heat - before
+    part = np.minimum(np.abs(change) / np.float32(_NOISES * noise), 1)
+    mixed = before + (_NEW + (1 - _NEW) * part * part) * change
+    return np.where(np.isfinite(mixed), mixed, heat).astype(np.float32)
 
 
 def paint_heat(picture: np.ndarray, heat: np.ndarray, scale: HeatScale, colours: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lure_cli.core.thermal.colouring import HeatColours, Unit, paint_heat
+from lure_cli.core.thermal.colouring import HeatColours, Unit, paint_heat, steadied
 from lure_cli.core.thermal.legend import draw_legend
 from lure_cli.core.thermal.palettes import palette_colours
 
@@ -18,7 +18,9 @@ class HeatPainter:
 
     Args:
         colours: what is wanted.
-        heats, unit, sampled: as of `HeatColours.settle`.
+        heats, unit: as of `HeatColours.settle`.
+        sampled: the heats are some of a clip, whose frames are painted one after another: their heat is steadied, so
+            that what lies about the threshold does not flicker.
 
     Attributes:
         scale: what was settled.
@@ -31,6 +33,8 @@ class HeatPainter:
     def __init__(self, colours: HeatColours, heats: Sequence[np.ndarray], unit: Unit, *, sampled: bool = False) -> None:
         self.colours, self._table = colours, palette_colours(colours.palette)
         self.scale = colours.settle(heats, unit, sampled=sampled)
+        self._clip = sampled
+        self._before: np.ndarray | None = None
         self.legend = draw_legend(heats[0].shape[0], self.scale, self._table) if colours.legend else None
 
     @property
@@ -50,6 +54,9 @@ class HeatPainter:
         """
         import numpy as np
 
+        if self._clip:
+            heat = heat if self._before is None else steadied(heat, self._before, self.scale.noise)
+            self._before = heat
         painted = paint_heat(picture, heat, self.scale, self._table)
         return painted if self.legend is None else np.hstack([painted, self.legend.astype(painted.dtype)])
 
