@@ -18,10 +18,10 @@ PALETTES: dict[str, str] = {
     "arctic": "07125a 2446c4 3d9bdd a2b6c2 dcb052 f8cf38 fff8c4",
     "rainbow": "33208f 1f62de 14b3cc 36bd4d c8d62c f8981d d4161c",
     # Of matplotlib (CC0).
-    "inferno": "000004 140b34 390963 5f136e 85216b a92e5e cb4149 e65d2f f78410 fcae12 f5db4c fcffa4",
-    "magma": "000004 120d31 331067 59157e 7e2482 a3307e c83e73 e95462 fa7d5e fea973 fed395 fcfdbf",
-    "plasma": "0d0887 3e049c 6300a7 8606a6 a62098 c03a83 d5546e e76f5a f68d45 fdae32 fcd225 f0f921",
-    "viridis": "440154 482173 433e85 38588c 2d708e 25858e 1e9b8a 2ab07f 52c569 86d549 c2df23 fde725",
+    "inferno": "000004 0e092b 2d0b59 4f0d6c 6d186e 8d2369 ad305d c83f4b e15635 f2741c fb9606 fbbc21 f3e35a fcffa4",
+    "magma": "000004 0d0a29 271258 491078 671b80 862781 a6317d c53c74 e34e65 f66c5c fc9065 feb67c fdda9c fcfdbf",
+    "plasma": "0d0887 370499 5801a4 7701a8 920fa3 ac2694 c23c81 d45270 e4695e f1814d fa9b3d feb82c fad824 f0f921",
+    "viridis": "440154 481c6e 453581 3d4d8a 34618d 2b748e 24878e 1f998a 25ac82 40bd72 67cc5c 98d83e cde11d fde725",
 }
 """Palettes that need no other package: colours (sRGB) at equal steps of the scale."""
 ALIASES = {"ironbow": "iron"}

@@ -14,6 +14,43 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+def colour_by_heat(
+    picture: np.ndarray,
+    heat: np.ndarray,
+    palette: str = "iron",
+    start: str | float = "90%",
+    end: str | float | None = None,
+    *,
+    unit: Unit = "celsius",
+    legend: bool = False,
+) -> np.ndarray:
+    """Colour what is hot in a fused picture, as --palette of `lure fuse` does.
+
+    Args:
+        picture: float (H, W, 3) in [0, 1].
+        heat: (H, W), degrees Celsius, NaN where nothing was measured; or, with the unit `range`, the infrared in [0, 1].
+        palette: see `lure_cli.core.thermal.palettes.palette_colours`.
+        start, end: from where on there is colour, and where the palette ends: degrees as a number, percentiles as
+            "90%"; None: at the hottest.
+        unit: that of the heat.
+        legend: add the scale on the right.
+
+    Returns:
+        (H, W, 3) of the picture's type, wider with a legend; what is not hotter than `start` is as it was.
+
+    Raises:
+        LureError: arrays that do not fit each other, an unknown palette, limits that cannot be meant.
+    """
+    import numpy as np
+
+    heat = np.asarray(heat, np.float32)
+    if picture.ndim != 3 or picture.shape[2] != 3 or heat.shape != picture.shape[:2]:
+        raise LureError(f"picture {picture.shape} and heat {heat.shape} do not fit", "give (H, W, 3) and (H, W)")
+    colours = HeatColours.parse(palette, str(start), None if end is None else str(end), legend)
+    assert colours is not None
+    return HeatPainter(colours, [heat], unit).paint(picture, heat)
+
+
 def heat_of(inputs: PairInputs) -> tuple[np.ndarray, Unit]:
     """The heat of a pair, (H, W), and its unit: temperatures if they are known, else the infrared as it is fused."""
     return (inputs.ir[..., 0], "range") if inputs.celsius is None else (inputs.celsius, "celsius")
