@@ -38,7 +38,7 @@ class FuseWorker(ImageWorker[Pair, PairInputs]):
         """See `ImageWorker`."""
         inputs = read_pair(item, self.options.read, self.alignment)
         heat = self.options.heat
-        return inputs if heat is None else with_painter(inputs, heat, str(item.ir))
+        return inputs if heat is None else with_painter(inputs, heat, item)
 
     def apply(self, inputs: PairInputs, request: Request) -> ModelOutput:
         """See `ImageWorker`."""

@@ -9,6 +9,7 @@ from lure_cli.core.thermal.colouring import HeatColours, Unit
 from lure_cli.core.thermal.painter import HeatPainter
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import Note, PairInputs
+from lure_cli.tasks.paths.pairing import Pair
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,7 @@ def colour_by_heat(
 
     Args:
         picture: float (H, W, 3) in [0, 1].
-        heat: (H, W), degrees Celsius, NaN where nothing was measured; or, with the unit `range`, the infrared in [0, 1].
+        heat: (H, W), degrees Celsius, NaN where nothing was measured; with the unit `range` the infrared in [0, 1].
         palette: see `lure_cli.core.thermal.palettes.palette_colours`.
         start, end: from where on there is colour, and where the palette ends: degrees as a number, percentiles as
             "90%"; None: at the hottest.
@@ -56,14 +57,14 @@ def heat_of(inputs: PairInputs) -> tuple[np.ndarray, Unit]:
     return (inputs.ir[..., 0], "range") if inputs.celsius is None else (inputs.celsius, "celsius")
 
 
-def with_painter(inputs: PairInputs, colours: HeatColours, name: str) -> PairInputs:
+def with_painter(inputs: PairInputs, colours: HeatColours, pair: Pair) -> PairInputs:
     """The pair with what will colour its picture. Beside a legend, the alpha channel becomes wider (opaque), and the
     georeference is left out.
 
     Args:
         inputs: as it was read.
         colours: what is wanted.
-        name: of the infrared file.
+        pair: its files, for the notes.
 
     Raises:
         LureError: as `HeatPainter`.
@@ -74,13 +75,13 @@ def with_painter(inputs: PairInputs, colours: HeatColours, name: str) -> PairInp
     try:
         painter = HeatPainter(colours, [heat], unit)
     except LureError as error:
-        raise LureError(f"{name}: {error.message}", error.hint) from error
-    notes = [*inputs.notes, Note("palette", f"{name}: {painter}")]
+        raise LureError(f"{pair.ir}: {error.message}", error.hint) from error
+    notes = [*inputs.notes, Note("palette", f"{pair.ir}: {painter}")]
     alpha, metadata = inputs.alpha, inputs.metadata
     if painter.legend is not None:
         if alpha is not None:
             alpha = np.pad(alpha, ((0, 0), (0, painter.wider), (0, 0)), constant_values=1)
         if metadata.georeference:
             metadata = replace(metadata, georeference=None)
-            notes.append(Note("georeference", f"{name}: the georeference is left out beside a legend"))
+            notes.append(Note("georeference", f"{pair.vis}: its georeference is left out beside a legend"))
     return replace(inputs, painter=painter, alpha=alpha, metadata=metadata, notes=tuple(notes))

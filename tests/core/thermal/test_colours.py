@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import builtins
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lure_cli import colour_by_heat
-from lure_cli.core.thermal.colouring import HeatColours, HeatScale, Limit, noise_of, paint_heat, steadied
+from lure_cli.core.thermal.colouring import HeatColours, HeatScale, noise_of, paint_heat, steadied
 from lure_cli.core.thermal.legend import LEAST_HEIGHT, draw_legend, round_ticks
 from lure_cli.core.thermal.painter import HeatPainter
 from lure_cli.core.thermal.palettes import PALETTES, palette_colours
@@ -52,7 +53,7 @@ def test_palettes_that_are_no_ramp_of_lightness() -> None:
 def test_what_is_hot_is_not_black_where_colour_begins(name: str) -> None:
     table = palette_colours(name)
     assert table.dtype == np.float32 and table.shape[1] == 3
-    assert 0 <= table.min() and table.max() <= 1
+    assert table.min() >= 0 and table.max() <= 1
     assert table[0].max() > 0.2
 
 
@@ -183,7 +184,7 @@ def test_below_the_threshold_nothing_changes() -> None:
     assert 0.3 < hot.mean() < 0.6
     np.testing.assert_array_equal(painted[~hot], PICTURE[~hot])
     assert (painted != PICTURE).any(axis=2)[hot & (celsius > 30.5)].all()
-    assert painted.dtype == PICTURE.dtype and 0 <= painted.min() and painted.max() <= 1
+    assert painted.dtype == PICTURE.dtype and painted.min() >= 0 and painted.max() <= 1
 
 
 def test_colours_run_along_the_palette() -> None:
@@ -191,7 +192,7 @@ def test_colours_run_along_the_palette() -> None:
     table = palette_colours("iron")
     painter = HeatPainter(colours("30"), [CELSIUS], "celsius")
     painted = painter.paint(grey, CELSIUS)
-    full = CELSIUS > painter.scale.low + painter.scale.onset
+    full = painter.scale.low + painter.scale.onset < CELSIUS
     expected = table[np.rint((CELSIUS[full] - 30) / 20 * (len(table) - 1)).astype(int)]
     np.testing.assert_allclose(painted[full], expected, atol=1e-5)  # a flat picture has no detail to add
     light = lightness(painted[full][np.argsort(CELSIUS[full])])
@@ -222,8 +223,8 @@ def test_noise_of_a_clip_does_not_flicker_and_movement_is_followed() -> None:
     kept = [frames[0]]
     for frame in frames[1:]:
         kept.append(steadied(frame, kept[-1], 0.3))
-    change = [float(np.abs(b - a)[:, 20:].mean()) for a, b in zip(kept[4:], kept[5:], strict=False)]
-    raw = [float(np.abs(b - a)[:, 20:].mean()) for a, b in zip(frames[4:], frames[5:], strict=False)]
+    change = [float(np.abs(b - a)[:, 20:].mean()) for a, b in pairwise(kept[4:])]
+    raw = [float(np.abs(b - a)[:, 20:].mean()) for a, b in pairwise(frames[4:])]
     assert max(change) < 0.35 * min(raw)
     np.testing.assert_array_equal(kept[6][:, :20], frames[6][:, :20])
     gap = np.full_like(scene, np.nan)
