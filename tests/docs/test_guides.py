@@ -24,6 +24,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "fusing": ("out/drone.png", "jpg/gate_fused.jpg", "ir_denoised.png", "restored/gate.png"),
     "prompts": ("clear.png", "denoised.png", "each/gate.png", "auto.png", "auto/gate.png", "half.png", "more.png"),
     "files": ("gate_fused.png", "thermal.tif", "registered.png", "rig/gate.png", "ir_aligned.png", "ir_aligned.json"),
+    "thermal": ("warm.png", "warm.mp4"),
     "large-jobs": ("job/gate.png", "tiled.png", "one.png"),
     "clips": ("fused.mp4", "auto.mkv", "frames/0002.png", "lossless.mkv"),
     "evaluation": ("table.csv", "table.tex", "report.html", "sheet.png", "bench.csv", "adherence.md", "restored.csv"),
@@ -37,6 +38,7 @@ PYTHON: dict[str, Callable[[dict[str, Any]], bool]] = {
         names["fused"].shape == (480, 640, 3)
         and names["batch"].shape == (4, 3, 96, 128)
         and len(names["pictures"]) == 3
+        and names["warm"].shape[1] > 640
     ),
     "evaluation": lambda names: 0 < names["of_ir"] < 1,
 }

@@ -195,6 +195,15 @@ def steadied(heat: np.ndarray, before: np.ndarray, noise: float) -> np.ndarray:
     return np.where(np.isfinite(mixed), mixed, heat).astype(np.float32)
 
 
+def opacity(above: np.ndarray, onset: float) -> np.ndarray:
+    """Of the colour, 0 to 1: smoothly over `onset`, where heat lies `above` the lower end of the scale."""
+    import numpy as np
+
+    rise = np.clip(above / np.float32(onset), 0, 1)
+    part: np.ndarray = rise * rise * (3 - 2 * rise)
+    return part
+
+
 def paint_heat(picture: np.ndarray, heat: np.ndarray, scale: HeatScale, colours: np.ndarray) -> np.ndarray:
     """Colour what is hot.
 
@@ -218,8 +227,7 @@ def paint_heat(picture: np.ndarray, heat: np.ndarray, scale: HeatScale, colours:
     rows, columns = np.flatnonzero(hot.any(axis=1)), np.flatnonzero(hot.any(axis=0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     hot, place, part = hot[box], np.where(hot, place, 0)[box], picture[box]
-    rise = np.minimum(place * np.float32((scale.high - scale.low) / scale.onset), 1)
-    alpha = (rise * rise * (3 - 2 * rise))[..., None]
+    alpha = opacity(place * np.float32(scale.high - scale.low), scale.onset)[..., None]
     colour = colours[np.rint(np.minimum(place, 1) * (len(colours) - 1)).astype(int)]
     colour = np.clip(colour + _DETAIL * _fine_luma(part, alpha[..., 0], max(picture.shape[:2]))[..., None], 0, 1)
     mixed = part + alpha * (colour - part)
