@@ -170,14 +170,12 @@ class FramePairs:
         wanted, vis_wanted = self.options.check()
         if self._unit != "auto":
             self._check_temperatures(head[0][0].pixels)
-            wanted = replace(wanted, kind="percentile") if wanted.kind == "auto" else wanted
         deep = head[0][0].pixels.dtype != "uint8"
         by_content = wanted.kind == "percentile" or (wanted.kind == "auto" and deep)
         align = self.options.align != "none"
         irs = [pair[0].pixels for pair in head]
         if not live and (by_content or align or self.heat is not None):
             irs = self.ir.sample(SAMPLES) or irs
-        irs = [self._numbers(pixels) for pixels in irs]
         try:
             self._range, mapping, _ = resolve_range(irs, wanted)
         except LureError as error:
@@ -220,13 +218,9 @@ class FramePairs:
                 "leave --unit out, or give FFV1 of gray16le, or a folder of 16-bit or float pictures",
             )
 
-    def _numbers(self, pixels: np.ndarray) -> np.ndarray:
-        """The infrared's numbers as a clip holds them; degrees Celsius if the user says their unit."""
-        return pixels if self._unit == "auto" else to_celsius(pixels, self._unit)
-
     def _settle(self, heat: HeatColours, irs: list[np.ndarray], size: tuple[int, ...]) -> None:
         """Settle the colours by heat, on some frames of the infrared."""
-        heats = [self._heat(numbers, self._infrared(numbers, size)) for numbers in irs]
+        heats = [self._heat(pixels, self._infrared(pixels, size)) for pixels in irs]
         try:
             unit: Unit = "range" if self._unit == "auto" else "celsius"
             self.painter = HeatPainter(heat, heats, unit, sampled=True)
@@ -234,17 +228,18 @@ class FramePairs:
             raise LureError(f"{self.ir.source}: {error.message}", error.hint) from error
         self.notes.append(f"{self.ir.source}: {self.painter}, for the whole clip")
 
-    def _heat(self, numbers: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """The heat (H, W) on the visible grid, of the infrared's numbers and of what they become: see `HotFrame`."""
+    def _heat(self, pixels: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The heat (H, W) on the visible grid, see `HotFrame`, of the infrared's numbers and of what they become."""
         import numpy as np
 
         from lure_cli.core.registration.alignment import warp_values
 
         if self._unit == "auto":
             return x[..., 0]
-        celsius = to_channels(numbers, 1)[..., 0]
-        invalid = invalid_pixels(numbers, self._range.valid)
-        celsius = np.where(celsius <= -ZERO_CELSIUS if invalid is None else invalid, np.float32(np.nan), celsius)
+        celsius = to_celsius(pixels[..., 0], self._unit)
+        celsius[celsius <= -ZERO_CELSIUS] = np.nan
+        if (invalid := invalid_pixels(pixels, self._range.valid)) is not None:
+            celsius[invalid] = np.nan
         if celsius.shape != x.shape[:2]:
             from PIL import Image
 
@@ -289,11 +284,11 @@ class FramePairs:
             raise LureError(f"{self.ir.source}: {error.message}", error.hint) from error
         self.notes.append(f"the whole clip: {describe(self.alignment)}")
 
-    def _infrared(self, numbers: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-        """From `_numbers` -> float32 (H, W, 1) in [0, 1] of the visible's size, aligned once that is known."""
+    def _infrared(self, pixels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+        """As a clip holds it -> float32 (H, W, 1) in [0, 1] of the visible's size, aligned once that is known."""
         from lure_cli.core.registration.alignment import resize, warp
 
-        x = to_channels(apply_range(numbers, self._range), 1)
+        x = to_channels(apply_range(pixels, self._range), 1)
         if x.shape[1::-1] != size:
             x = resize(x, size[0], size[1])
         return x if self.alignment is None else warp(x, self.alignment)
@@ -302,12 +297,11 @@ class FramePairs:
         """The pairs, after `start`."""
         for ir, vis in self._pairs:
             try:
-                numbers = self._numbers(ir.pixels)
-                x = self._infrared(numbers, vis.pixels.shape[1::-1])
+                x = self._infrared(ir.pixels, vis.pixels.shape[1::-1])
             except LureError as error:
                 raise LureError(f"{self.ir.source}, frame {ir.number}: {error.message}", error.hint) from error
             self.taken += 1
-            frame = vis if self.painter is None else HotFrame(**vars(vis), heat=self._heat(numbers, x))
+            frame = vis if self.painter is None else HotFrame(**vars(vis), heat=self._heat(ir.pixels, x))
             yield x, _visible(vis.pixels, self._vis_range), frame
 
     def _by_index(self) -> Iterator[tuple[Frame, Frame]]:

@@ -68,7 +68,6 @@ def test_the_scale_is_one_for_the_clip(fuse: Run, here: Path) -> None:
         "out.mkv",
         codec="ffv1",
         heat=heat("iron", "30", "46", True),
-        ir_range="0,100",
         radiometry=CENTIKELVIN,
         as_json=True,
     )
