@@ -58,8 +58,8 @@ def heat_of(inputs: PairInputs) -> tuple[np.ndarray, Unit]:
 
 
 def with_painter(inputs: PairInputs, colours: HeatColours, pair: Pair) -> PairInputs:
-    """The pair with what will colour its picture. Beside a legend, the alpha channel becomes wider (opaque), and the
-    georeference is left out.
+    """The pair with what will colour its picture. Beside a legend the alpha channel becomes wider, and opaque
+    there; a georeference, which counts from the upper left corner, still holds.
 
     Args:
         inputs: as it was read.
@@ -76,12 +76,8 @@ def with_painter(inputs: PairInputs, colours: HeatColours, pair: Pair) -> PairIn
         painter = HeatPainter(colours, [heat], unit)
     except LureError as error:
         raise LureError(f"{pair.ir}: {error.message}", error.hint) from error
-    notes = [*inputs.notes, Note("palette", f"{pair.ir}: {painter}")]
-    alpha, metadata = inputs.alpha, inputs.metadata
-    if painter.legend is not None:
-        if alpha is not None:
-            alpha = np.pad(alpha, ((0, 0), (0, painter.wider), (0, 0)), constant_values=1)
-        if metadata.georeference:
-            metadata = replace(metadata, georeference=None)
-            notes.append(Note("georeference", f"{pair.vis}: its georeference is left out beside a legend"))
-    return replace(inputs, painter=painter, alpha=alpha, metadata=metadata, notes=tuple(notes))
+    notes = (*inputs.notes, Note("palette", f"{pair.ir}: {painter}"))
+    alpha = inputs.alpha
+    if alpha is not None:
+        alpha = np.pad(alpha, ((0, 0), (0, painter.wider), (0, 0)), constant_values=1)
+    return replace(inputs, painter=painter, alpha=alpha, notes=notes)

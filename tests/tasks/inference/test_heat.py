@@ -99,15 +99,12 @@ def test_a_legend_is_opaque(here: Path) -> None:
     assert (alpha[:, :W] == 80).all() and (alpha[:, W:] == 255).all()
 
 
-def test_a_georeference_is_left_out_beside_a_legend(here: Path) -> None:
+def test_a_georeference_still_holds_beside_a_legend(here: Path) -> None:
     tifffile.imwrite("v.tif", RNG.integers(0, 256, (H, W, 3), np.uint8), photometric="rgb", extratags=GEO)
-    assert [n.kind for n in fuse("iron", vis="v.tif", output="o.tif").notes] == ["palette"]
+    fuse("iron", None, None, True, vis="v.tif", output="o.tif")
     with tifffile.TiffFile("o.tif") as file:
-        assert 33922 in file.pages[0].tags  # type: ignore[union-attr]
-    noted = fuse("iron", None, None, True, vis="v.tif", output="o.tif").notes
-    assert "v.tif: its georeference is left out beside a legend" in [n.text for n in noted]
-    with tifffile.TiffFile("o.tif") as file:
-        assert 33922 not in file.pages[0].tags  # type: ignore[union-attr]
+        assert file.pages[0].tags[33922].value == GEO[1][3]  # type: ignore[union-attr]
+        assert file.pages[0].shape[1] > W  # type: ignore[union-attr]
 
 
 def test_a_picture_without_room_for_a_legend_fails_alone(here: Path) -> None:
