@@ -41,8 +41,8 @@ Stop = Callable[[], bool]
 class Result(Generic[AnyItem]):
     """What became of one item. `seconds` is the work of reading, computing and writing; size is (width, height) in
     pixels; `prompt` is the one that was used, `findings` what was found in the images that were examined; `invalid`
-    counts the pixels without a measurement, by modality; `palette` is what it is coloured by; `data` is the file's
-    content where it goes to standard output.
+    counts the pixels without a measurement, by modality; `data` is the file's content where it goes to standard
+    output; `palette` is the record of the colours by heat.
     """
 
     item: AnyItem
@@ -56,8 +56,8 @@ class Result(Generic[AnyItem]):
     notes: tuple[Note, ...] = ()
     alignment: Alignment | None = None
     invalid: Mapping[str, int] = field(default_factory=dict)
-    palette: Mapping[str, Any] = field(default_factory=dict)
     data: bytes | None = field(default=None, repr=False)
+    palette: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """What a script may want to know, ready for JSON."""

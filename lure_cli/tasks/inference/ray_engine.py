@@ -131,6 +131,7 @@ def to_json(result: Result[Pair]) -> dict[str, Any]:
         "findings": {m: [asdict(f) for f in each] for m, each in result.findings.items()},
         "notes": [asdict(note) for note in result.notes],
         "alignment": None if result.alignment is None else result.alignment.record(),
+        "palette": dict(result.palette),
         "error": None if result.error is None else [result.error.message, result.error.hint],
     }
 
@@ -155,4 +156,5 @@ def from_json(record: dict[str, Any], job: Job) -> Result[Pair]:
         {m: tuple(Finding(**f) for f in each) for m, each in record["findings"].items()},
         tuple(Note(note["kind"], given(note["text"])) for note in record["notes"]),
         None if record["alignment"] is None else Alignment.from_record(record["alignment"]),
+        palette=record["palette"],
     )

@@ -21,6 +21,7 @@ from lure_cli.tasks.inference.heat import with_painter
 from lure_cli.tasks.inference.inputs import ReadOptions, read_pair
 from lure_cli.tasks.inference.job import Result
 from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
+from lure_cli.tasks.inference.ray_engine import from_json, to_json
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.paths.pairing import Pair
 from tests.helpers.files import Outcome, save_png
@@ -73,6 +74,12 @@ def test_only_what_is_hot_is_coloured(here: Path, bits: int) -> None:
         "legend": 0,
     }
     assert "i.png: iron from 78 to 98 % of the infrared's range" in result.record()["notes"]
+
+
+def test_the_record_comes_back_from_a_cluster(here: Path) -> None:
+    result = fuse("iron", None, None, True)
+    sent = json.loads(json.dumps(to_json(result)))
+    assert from_json(sent, (result.item, result.request)).record()["palette"] == result.record()["palette"]
 
 
 def test_without_a_palette_nothing_is_said(here: Path) -> None:
