@@ -32,20 +32,22 @@ _DETAIL = 0.5
 @dataclass(frozen=True)
 class HeatScale:
     """The heat at either end of a palette, `low` < `high`, and `onset`: over how much of it, from `low` on, the colour
-    comes in. What is hotter than `high` has the last colour; `open`: there may be such pixels. `noise`: standard
-    deviation of what is noise."""
+    comes in. What is hotter than `high` has the last colour; `open`: there may be such pixels. `hottest`: of what
+    it was settled on; `noise`: standard deviation of what is noise."""
 
     low: float
     high: float
     unit: Unit
     onset: float
     open: bool = False
+    hottest: float = math.inf
     noise: float = 0.0
 
     def __str__(self) -> str:
-        if self.unit == "celsius":
-            return f"from {self.low:.1f} to {self.high:.1f} °C"
-        return f"from {100 * self.low:.0f} to {100 * self.high:.0f} % of the infrared's range"
+        factor, digits, unit = (1, 1, "°C") if self.unit == "celsius" else (100, 0, "% of the infrared's range")
+        low, high, hottest = (f"{factor * heat:.{digits}f}" for heat in (self.low, self.high, self.hottest))
+        nothing = "" if self.hottest > self.low else f"; nothing is that hot (at most {hottest})"
+        return f"from {low} to {high} {unit}{nothing}"
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class HeatColours:
             )
         noise = max(_LEAST_NOISE * (high - low), *(noise_of(heat) for heat in heats))
         onset = min(max(ONSET * (high - low), _NOISES * noise), (high - low) / 2)
-        return HeatScale(low, high, unit, onset, open=sampled or hottest > high, noise=noise)
+        return HeatScale(low, high, unit, onset, open=sampled or hottest > high, hottest=hottest, noise=noise)
 
     def record(self, scale: HeatScale) -> dict[str, Any]:
         """Ready for JSON."""

@@ -115,6 +115,11 @@ def test_a_scale_is_never_so_short_that_noise_runs_through_it() -> None:
     assert scale.high - scale.low == 1
 
 
+def test_it_is_said_if_nothing_is_hot() -> None:
+    assert str(colours("60").settle([CELSIUS], "celsius")) == "from 60.0 to 61.0 °C; nothing is that hot (at most 50.0)"
+    assert str(colours("30").settle([CELSIUS], "celsius")) == "from 30.0 to 50.0 °C"
+
+
 def test_many_pixels_at_the_hottest_are_hot() -> None:
     saturated = np.where(CELSIUS > 30, np.float32(31), CELSIUS)
     scale = colours("90%").settle([saturated], "celsius")
