@@ -14,7 +14,6 @@ from lure_cli.core.thermal.colouring import HeatColours, HeatScale, noise_of, pa
 from lure_cli.core.thermal.legend import LEAST_HEIGHT, draw_legend, round_ticks
 from lure_cli.core.thermal.painter import HeatPainter
 from lure_cli.core.thermal.palettes import PALETTES, palette_colours
-from lure_cli.core.thermal.radiometry import to_celsius
 from lure_cli.errors import LureError
 
 RNG = np.random.default_rng(3)
@@ -170,12 +169,6 @@ def test_noise_is_measured() -> None:
     assert noise_of(slope + RNG.normal(0, 0.3, slope.shape)) == pytest.approx(0.3, rel=0.05)
     assert noise_of(slope) < 1e-6
     assert noise_of(np.zeros((2, 9))) == 0
-
-
-def test_units_of_numbers() -> None:
-    np.testing.assert_allclose(to_celsius(np.array([27315, 30315], np.uint16), "ck"), [0, 30], atol=1e-4)
-    np.testing.assert_allclose(to_celsius(np.array([300.0]), "k"), [26.85], atol=1e-4)
-    assert to_celsius(np.array([[-3]], np.int16), "c").dtype == np.float32
 
 
 # --- colours ---------------------------------------------------------------------------------------------------------
