@@ -156,7 +156,8 @@ class HeatColours:
             )
         noise = max(_LEAST_NOISE * (high - low), *(noise_of(heat) for heat in heats))
         onset = min(max(ONSET * (high - low), _NOISES * noise), (high - low) / 2)
-        return HeatScale(low, high, unit, onset, open=sampled or hottest > high, hottest=hottest, noise=noise)
+        more = hottest > high or (sampled and not (unit == "range" and high >= 1))
+        return HeatScale(low, high, unit, onset, open=more, hottest=hottest, noise=noise)
 
     def record(self, scale: HeatScale) -> dict[str, Any]:
         """Ready for JSON."""

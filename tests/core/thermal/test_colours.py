@@ -101,6 +101,12 @@ def test_degrees_and_percentiles() -> None:
     assert colours("-5", "20").settle([CELSIUS], "celsius").low == -5
 
 
+def test_frames_that_were_not_looked_at_may_be_hotter() -> None:
+    assert colours("30").settle([CELSIUS], "celsius", sampled=True).open
+    assert not colours("30%").settle([CELSIUS / 50], "range", sampled=True).open  # white is the end of the range
+    assert colours("30%").settle([CELSIUS / 60], "range", sampled=True).open
+
+
 def test_nothing_measured_has_no_part_in_the_scale() -> None:
     holes = CELSIUS.copy()
     holes[:, 40:] = np.nan
