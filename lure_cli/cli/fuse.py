@@ -131,6 +131,34 @@ def fuse(
             rich_help_panel=o.THERMAL,
         ),
     ] = None,
+    palette: Annotated[
+        str | None,
+        typer.Option(
+            help="Colour by heat what is hot: iron, whitehot, blackhot, hotmetal, lava, arctic, rainbow, inferno, "
+            "magma, plasma, viridis, or a colormap of matplotlib.",
+            rich_help_panel=o.THERMAL,
+        ),
+    ] = None,
+    palette_from: Annotated[
+        str | None,
+        typer.Option(
+            help="What is hot: above so many degrees Celsius (30), or above a percentile (90%, the default).",
+            rich_help_panel=o.THERMAL,
+        ),
+    ] = None,
+    palette_to: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the palette ends, in the same forms; the default is the hottest pixel.",
+            rich_help_panel=o.THERMAL,
+        ),
+    ] = None,
+    legend: Annotated[
+        bool,
+        typer.Option(
+            "--legend", help="Add the palette's scale on the right; the picture gets wider.", rich_help_panel=o.THERMAL
+        ),
+    ] = False,
     tile: o.Tile = "auto",
     overlap: o.Overlap = None,
     max_pixels: o.MaxPixels = 200_000_000,
@@ -181,6 +209,7 @@ def fuse(
     files are whole).
     """
     from lure_cli.core.registration.transform_file import read_transform
+    from lure_cli.core.thermal.colouring import HeatColours
     from lure_cli.core.thermal.radiometry import Radiometry
     from lure_cli.tasks.inference import fuse as task
     from lure_cli.tasks.inference.inputs import ReadOptions
@@ -224,6 +253,7 @@ def fuse(
             radiometry=Radiometry(unit=unit, emissivity=emissivity, reflected=reflected, distance=distance),
         ),
         temperature=temperature,
+        heat=HeatColours.parse(palette, palette_from, palette_to, legend),
         bits=bits,
         weights=weights,
         device=device,

@@ -39,6 +39,8 @@ FILES: dict[str, tuple[str, ...]] = {
         "celsius.tif",
         "warm.png",
         "ir_celsius.tif",
+        "hot.png",
+        "hot.mp4",
     ),
     "large-jobs": ("job/gate.png", "tiled.png", "one.png"),
     "clips": ("fused.mp4", "auto.mkv", "frames/0002.png", "lossless.mkv", "clear.mp4", "lit.mp4"),
@@ -54,6 +56,7 @@ PYTHON: dict[str, Callable[[dict[str, Any]], bool]] = {
         and names["tower"].shape == (480, 480, 3)
         and names["batch"].shape == (4, 3, 96, 128)
         and len(names["pictures"]) == 3
+        and names["warm"].shape[1] > 640
     ),
     "thermal": lambda names: names["celsius"].shape == (240, 320) and names["restored"].shape == (240, 320, 1),
     "evaluation": lambda names: 0 < names["of_ir"] < 1,

@@ -87,6 +87,11 @@ class PictureFolder:
         self.coloured = grey and first.shape[2] == 3 and _in_colour(first)
 
     @property
+    def as_recorded(self) -> bool:
+        """Whether its numbers are handed over as they were recorded."""
+        return True
+
+    @property
     def first_number(self) -> int:
         """The number of the first picture."""
         return self._files[0][0]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lure_cli.core.images.picture import Metadata, Picture
     from lure_cli.core.pixels import Modality
     from lure_cli.core.registration.alignment import Alignment
+    from lure_cli.core.thermal.painter import HeatPainter
 
 STANDARD_BYTES = 1 << 30
 """Most that is read from standard input."""
@@ -85,7 +86,17 @@ class Note:
     """Something about a pair that its owner may want to know; notes of one kind say the same of several pairs."""
 
     kind: Literal[
-        "swapped", "colour", "range", "alpha", "resized", "aligned", "rig", "georeference", "radiometric", "one file"
+        "swapped",
+        "colour",
+        "range",
+        "alpha",
+        "resized",
+        "aligned",
+        "rig",
+        "georeference",
+        "radiometric",
+        "one file",
+        "palette",
     ]
     text: str
 
@@ -108,11 +119,13 @@ class Inputs:
 
 @dataclass(frozen=True)
 class PairInputs(Inputs):
-    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]."""
+    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]; `painter`: what colours the
+    picture by heat, if that is wanted."""
 
     ir: np.ndarray
     vis: np.ndarray
     ir_bits: int = 8
+    painter: HeatPainter | None = None
 
 
 @dataclass(frozen=True)

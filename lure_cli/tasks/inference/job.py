@@ -44,7 +44,8 @@ class Result(Generic[AnyItem]):
     """What became of one item. `seconds` is the work of reading, computing and writing; size is (width, height) in
     pixels; `prompt` is the one that was used, `findings` what was found in the images that were examined; `invalid`
     counts the pixels without a measurement, by modality; `temperatures` are those of the infrared on the result's grid,
-    if it holds any; `data` is the file's content where it goes to standard output.
+    if it holds any; `data` is the file's content where it goes to standard output; `palette` is the record of the
+    colours by heat.
     """
 
     item: AnyItem
@@ -60,6 +61,7 @@ class Result(Generic[AnyItem]):
     invalid: Mapping[str, int] = field(default_factory=dict)
     temperatures: Temperatures | None = None
     data: bytes | None = field(default=None, repr=False)
+    palette: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """What a script may want to know, ready for JSON."""
@@ -81,6 +83,8 @@ class Result(Generic[AnyItem]):
             record |= {"temperature": self.temperatures.record() | {"file": file}}
         if self.alignment is not None:
             record |= {"alignment": self.alignment.record()}
+        if self.palette:
+            record |= {"palette": dict(self.palette)}
         if self.error:
             record |= {"error": self.error.message, "hint": self.error.hint}
         return record
@@ -129,6 +133,10 @@ class ImageWorker(Generic[AnyItem, Read]):
         """Arrays -> the picture; LureError if that cannot be done."""
         raise NotImplementedError
 
+    def finish(self, computed: Computed[AnyItem]) -> Computed[AnyItem]:
+        """The picture of the model -> that which is written."""
+        return computed
+
     @cached_property
     def fuser(self) -> FuserLike:
         """The model; LureError if the weights or the device cannot be used."""
@@ -176,15 +184,16 @@ class ImageWorker(Generic[AnyItem, Read]):
             request,
             output.prompt,
             "done",
-            inputs.seconds + time.perf_counter() - started,
-            (output.picture.shape[1], output.picture.shape[0]),
+            size=(output.picture.shape[1], output.picture.shape[0]),
             findings=output.findings,
             notes=inputs.notes,
             alignment=inputs.alignment,
             invalid=inputs.invalid,
             temperatures=None if inputs.celsius is None else Temperatures.of(inputs.celsius),
         )
-        return Computed(output.picture, inputs, result)
+        computed = self.finish(Computed(output.picture, inputs, result))
+        seconds = inputs.seconds + time.perf_counter() - started
+        return replace(computed, result=replace(computed.result, seconds=seconds))
 
     def write(self, job: tuple[AnyItem, Request], computed: Computed[AnyItem] | Result[AnyItem]) -> Result[AnyItem]:
         """Last step: the picture -> its file, the temperatures -> theirs; both or none. With `skip_existing`, what

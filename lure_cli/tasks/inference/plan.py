@@ -18,6 +18,7 @@ from lure_cli.config import nearest
 from lure_cli.core.images.formats import check_output
 from lure_cli.core.images.radiometric import radiometric_sizes
 from lure_cli.core.text.vocabulary import Prompt
+from lure_cli.core.thermal.colouring import HeatColours
 from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
@@ -126,6 +127,7 @@ class FuseOptions(JobOptions):
     strength_ir: float | None = None
     strength_vis: float | None = None
     pairing: Pairing = field(default_factory=Pairing)
+    heat: HeatColours | None = None
     engine: str = "local"
     workers: int | None = None
 

@@ -138,6 +138,7 @@ def to_json(result: Result[Pair]) -> dict[str, Any]:
         "alignment": None if result.alignment is None else result.alignment.record(),
         "invalid": dict(result.invalid),
         "temperatures": None if result.temperatures is None else asdict(result.temperatures),
+        "palette": dict(result.palette),
         "error": None if result.error is None else [result.error.message, result.error.hint],
     }
 
@@ -164,4 +165,5 @@ def from_json(record: dict[str, Any], job: Job) -> Result[Pair]:
         None if record["alignment"] is None else Alignment.from_record(record["alignment"]),
         record["invalid"],
         None if record["temperatures"] is None else Temperatures.from_record(record["temperatures"]),
+        palette=record["palette"],
     )

@@ -67,6 +67,7 @@ class ClipResult:
     changes: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     alignment: dict[str, Any] | None = None
+    palette: dict[str, Any] | None = None
     error: LureError | None = None
 
     def record(self) -> dict[str, Any]:
@@ -84,6 +85,8 @@ class ClipResult:
             record |= {"notes": self.notes}
         if self.alignment is not None:
             record |= {"alignment": self.alignment}
+        if self.palette is not None:
+            record |= {"palette": self.palette}
         if self.error:
             record |= {"error": self.error.message, "hint": self.error.hint}
         return record

@@ -82,7 +82,9 @@ class ClipWorker:
             if vis.info.rate is None:
                 vis.close()
                 vis = open_clip(pair.vis, "vis", read, ir.info.rate)
-            return FramePairs(ir, vis, read, cast(Sync, self.options.sync), self.options.shared.limit)
+            return FramePairs(
+                ir, vis, read, cast(Sync, self.options.sync), self.options.shared.limit, self.options.shared.heat
+            )
         except BaseException:
             ir.close()
             vis.close()
@@ -101,7 +103,7 @@ class ClipWorker:
                 target.wanted(iter(pairs)),
                 result.request,
                 self.options.check_every,
-                write=target.write,
+                write=lambda fused: target.write(pairs.coloured(fused)),
                 stop=self.stop,
             )
             with closing(frames):
@@ -112,8 +114,9 @@ class ClipWorker:
                         yield change
                     result.frames += 1
                     yield Progress(result.pair, result.frames, pairs.total)
-            result.size, result.rate = pairs.vis.info.size, pairs.vis.info.rate
+            result.size, result.rate = pairs.size, pairs.vis.info.rate
             result.alignment = pairs.alignment.record() if pairs.alignment is not None else None
+            result.palette = pairs.painter.record() if pairs.painter is not None else None
             total = pairs.total
             result.interrupted = self.stop() and not (total is not None and pairs.taken >= total)
             if not result.frames and not result.pair.pictures:

@@ -52,7 +52,8 @@ class ClipTarget:
         self.notes: list[str] = []
         self._vis, vis = pairs.vis, pairs.vis
         encoding = check_clip(path.suffix, codec=o.codec, quality=o.crf, bits=o.shared.bits)
-        self.writer = VideoWriter(path, vis.info, encoding, sound=vis.sound, zero=vis.zero, name=name)
+        info = replace(vis.info, size=pairs.size)
+        self.writer = VideoWriter(path, info, encoding, sound=vis.sound, zero=vis.zero, name=name)
         self._until = Fraction(0)
         if self.writer.silent:
             kinds = ", ".join(self.writer.silent)
