@@ -66,7 +66,8 @@ def align(
                 record |= {"error": result.error.message, "hint": result.error.hint}
             emit_json(record)
         elif alignment:
-            emit(f"{pair.name}: {task.describe(alignment)}")
+            known = plan.known
+            emit(f"{pair.name}: {task.describe(alignment) if known is None else task.fit_of(alignment, known)}")
     _end(plan, failed)
 
 
@@ -77,8 +78,12 @@ def _check(plan: AlignPlan, *, as_json: bool) -> None:
     wide = max(len("pair"), *(len(pair.name) for pair in plan.pairs))
     if not as_json:
         emit(f"{'pair':<{wide}}     off      dx      dy  confidence")
-    done = []
+    assert plan.known is not None
+    done: list[task.Checked] = []
     for each in task.check_rig(plan):
+        by = each.alignment
+        if by is not None and by not in (plan.known, *(other.alignment for other in done)):
+            note(f"note: {each.pair.ir}: {task.fit_of(by, plan.known)}")
         done.append(each)
         if as_json:
             emit_json(each.record())

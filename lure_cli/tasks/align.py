@@ -14,14 +14,14 @@ from lure_cli.core.images.picture import to_channels, write_image
 from lure_cli.core.registration.alignment import MODELS, Alignment, describe, require_simpleitk
 from lure_cli.core.registration.transform_file import read_transform, write_transform
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.inputs import ReadOptions, common_alignment, read_pair
+from lure_cli.tasks.inference.inputs import ReadOptions, common_alignment, fit_of, read_pair
 from lure_cli.tasks.paths.find import is_many
 from lure_cli.tasks.paths.pairing import Pair, find_pairs
 
 if TYPE_CHECKING:
     from lure_cli.core.registration.residual import Residual
 
-__all__ = ["AlignOptions", "Aligned", "Alignment", "align", "check_rig", "describe", "plan_align", "sum_up"]
+__all__ = ["AlignOptions", "Aligned", "Alignment", "align", "check_rig", "describe", "fit_of", "plan_align", "sum_up"]
 
 MOST_DRIFT = 2.0
 """Pixels from which on a rig is no longer what it was."""
@@ -157,9 +157,10 @@ def align(plan: AlignPlan) -> Iterator[Aligned]:
 
 @dataclass(frozen=True)
 class Checked:
-    """How far off a rig is for one pair."""
+    """How far off a rig is for one pair; `alignment` is the rig as it was used there."""
 
     pair: Pair
+    alignment: Alignment | None = None
     residual: Residual | None = None
     error: LureError | None = None
 
@@ -217,7 +218,7 @@ def check_rig(plan: AlignPlan) -> Iterator[Checked]:
             yield Checked(pair, error=error)
             continue
         assert inputs.alignment is not None
-        yield Checked(pair, residual(inputs.ir, to_channels(inputs.vis, 1), inputs.alignment))
+        yield Checked(pair, inputs.alignment, residual(inputs.ir, to_channels(inputs.vis, 1), inputs.alignment))
 
 
 def sum_up(checked: Sequence[Checked]) -> RigCheck:

@@ -344,6 +344,15 @@ def test_misuse(examples: Path, lure: Run, args: list[str], text: str) -> None:
     assert not Path("gate_aligned.png").exists()
 
 
+def test_apply_for_the_same_cameras_at_half_the_size(small: Path, lure: Run) -> None:
+    write_transform(Path("t.json"), Alignment((1, 0, 4, 0, 1, 0), (320, 240)))
+    applied = lure("align", *PAIR, "--apply", "t.json")
+    assert "gate: moved 2.0 px" in applied.out
+    assert "estimated for 320x240 on 320x240 and scaled" in applied.out
+    checked = lure("align", *PAIR, "--check", "t.json")
+    assert checked.err.count("and scaled") == 1
+
+
 def test_apply_for_another_size(examples: Path, lure: Run) -> None:
     write_transform(Path("t.json"), Alignment((1, 0, 2, 0, 1, 3), (640, 400)))
     done = lure("align", *PAIR, "--apply", "t.json")

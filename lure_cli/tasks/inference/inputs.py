@@ -358,7 +358,9 @@ def _place(
         return own, Note("aligned", f"{pair.ir}: {describe(own)}")
     placed = place(ir.shape[1::-1], vis.shape[1::-1], options, known, (str(pair.ir), str(pair.vis)))
     if known is not None:
-        return placed, Note("rig", f"all pairs: {fit_of(placed, known)}")
+        scaled = placed != known
+        text = f"{pair.ir if scaled else 'all pairs'}: {fit_of(placed, known)}"
+        return placed, Note("resized" if scaled else "rig", text)
     (w, h), (wv, hv) = placed.source_size, placed.size
     if placed.is_identity:
         return placed, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lure_cli.core.registration import estimate
 from lure_cli.core.registration.alignment import Alignment, warp
 from lure_cli.core.registration.estimate import estimate_once
 from lure_cli.core.registration.lens import LEAST_PAIRS, fit_lens
@@ -98,3 +99,21 @@ def test_a_pair_that_shows_nothing_says_so() -> None:
     assert not residual(noise, vis, STILL).is_sure
     far = Alignment((1, 0, 500, 0, 1, 0), SIZE)  # no pixel of the infrared is shown
     assert residual(noise, vis, far).confidence == 0
+
+
+def test_views_too_far_apart_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "require_simpleitk", lambda: None)
+    seen = []
+
+    def search(pairs: Pairs, model: str) -> Alignment:
+        ir, vis = pairs[0]
+        assert ir.shape == vis.shape
+        seen.append(vis.shape[1::-1])
+        return Alignment(STILL.matrix, vis.shape[1::-1], 0.1)
+
+    monkeypatch.setattr(estimate, "search", search)
+    ir, vis = np.zeros((100, 125, 1), np.float32), np.zeros((240, 320, 1), np.float32)
+    with pytest.raises(LureError) as caught:
+        estimate_once([(ir, vis)])
+    assert seen == [(320, 240), (300, 240)]  # as wide as the visible image, cut above and below; as high
+    assert "crop the wider view" in caught.value.hint
