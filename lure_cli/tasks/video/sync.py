@@ -19,7 +19,7 @@ from lure_cli.core.video.reader import VideoFile
 from lure_cli.core.video.source import is_live, is_realtime
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
-from lure_cli.tasks.video.live import LiveFrames
+from lure_cli.tasks.video.live import KEEP, LiveFrames
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +65,7 @@ class FramePairs:
             the infrared one that is nearest in time; `auto`: `time` where a clip is live, else `index`, if the rates
             are equal and as long as the time stamps run alike.
         limit: at most so many pairs.
+        newest: of cameras only the newest frames are taken, and none is waited for that may be nearer in time.
 
     Attributes:
         notes: what was done that the user may want to know.
@@ -79,17 +80,22 @@ class FramePairs:
     options: ReadOptions
     sync: Sync = "auto"
     limit: int | None = None
+    newest: bool = False
     notes: list[str] = field(default_factory=list, init=False)
     taken: int = field(default=0, init=False)
     left: dict[str, int] = field(default_factory=dict, init=False)
     apart: str | None = field(default=None, init=False)
     alignment: Alignment | None = field(default=None, init=False)
     _vis_range: ValueRange = field(default=ValueRange("full"), init=False)
+    _pairs: Iterator[tuple[Frame, Frame]] = field(init=False)
+    _passed: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         live = self.ir.info.live or self.vis.info.live
+        keep = 1 if self.newest else KEEP
         self._sources = [
-            LiveFrames(clip.frames()) if is_realtime(clip.source) else clip.frames() for clip in (self.ir, self.vis)
+            LiveFrames(clip.frames(), keep) if is_realtime(clip.source) else clip.frames()
+            for clip in (self.ir, self.vis)
         ]
         rates = self.ir.info.rate, self.vis.info.rate
         self._own_times = isinstance(self.ir, VideoFile) and isinstance(self.vis, VideoFile)
@@ -138,12 +144,17 @@ class FramePairs:
         Raises:
             LureError: sizes that differ, a range that cannot be found, an alignment that is not plausible.
         """
-        pairs = self._by_time() if self.how == "time" else self._by_index()
-        if self.limit is not None:
-            pairs = islice(pairs, self.limit)
+        by_time = self._newest if self.newest else self._by_time
+        pairs = by_time() if self.how == "time" else self._by_index()
         live = self.ir.info.live or self.vis.info.live
-        head = list(islice(pairs, SAMPLES if live else 1))
-        self._pairs = chain(head, pairs)
+        if self.newest:  # what is looked at first is old by the time that the model is loaded
+            head = list(islice(pairs, SAMPLES))
+            self._pairs = islice(pairs, self.limit)
+            self._passed = len(head)
+        else:
+            pairs = islice(pairs, self.limit)
+            head = list(islice(pairs, SAMPLES if live else 1))
+            self._pairs = chain(head, pairs)
         if not head:
             raise LureError(self._why_nothing(), "check that both are whole and show the same time")
         self._check_sizes(head[0][0].pixels, head[0][1].pixels)
@@ -277,6 +288,21 @@ class FramePairs:
         if following is not None and last is not None and following.time > last.time + 2 * last.duration:
             self.left["ir"] = -1
 
+    def _newest(self) -> Iterator[tuple[Frame, Frame]]:
+        """As `_by_time`, without a look at the infrared frame that follows: it is waited for only where the last one is
+        more than half a frame older than the visible one."""
+        irs, viss = self._sources
+        ir, sound = next(irs, None), cast(tuple[Any, ...], ())
+        for vis in viss:
+            while ir is not None and vis.time - ir.time > ir.duration / 2:
+                ir = next(irs, None)
+            if ir is None:
+                return
+            sound += vis.packets
+            if ir.time - vis.time <= ir.duration:
+                yield ir, replace(vis, packets=sound)
+                sound = ()
+
     def _why_nothing(self) -> str:
         for clip in (self.ir, self.vis):
             if clip.damage is not None:
@@ -286,7 +312,7 @@ class FramePairs:
     @property
     def dropped(self) -> int:
         """How many frames of cameras were skipped, as there was no time for them."""
-        return sum(source.dropped for source in self._sources if isinstance(source, LiveFrames))
+        return self._passed + sum(source.dropped for source in self._sources if isinstance(source, LiveFrames))
 
     def damages(self) -> list[str]:
         """What cut the stream short, if anything did; a live source that broke off has just ended."""
