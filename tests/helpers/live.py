@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 class Datagrams:
-    """What arrives at a port of UDP, in a thread of its own: a transport stream, bare or in RTP (`header`: 12 bytes)."""
+    """What arrives at a port of UDP, in a thread of its own: a transport stream; `header`: bytes before it."""
 
     def __init__(self, port: int = 0, header: int = 0) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

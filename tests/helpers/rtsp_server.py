@@ -2,8 +2,8 @@
 
     python rtsp_server.py FOLDER PORT [silent]
 
-Prints its port (0: a free one). FOLDER gets `requests`, the methods in turn, and `stream.h264`, the NAL units with start
-codes. `silent`: only OPTIONS are answered. A process of its own, as a client may hold up all of its own one.
+Prints its port (0: a free one). FOLDER gets `requests`, the methods in turn, and `stream.h264`, the NAL units with
+start codes. `silent`: only OPTIONS are answered. A process of its own, as a client may hold up all of its own.
 """
 
 from __future__ import annotations

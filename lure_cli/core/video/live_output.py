@@ -41,6 +41,8 @@ _PROTOCOLS: dict[str, _Protocol] = {
     "rtsp": _Protocol("rtsp", port=554, connects=True),
     "srt": _Protocol("mpegts", "pkt_size=1316", connects=True),
 }
+# The end of a picture is known without the next one; TCP for firewalls; microseconds in which a server has to answer.
+_OPTIONS = {"mpegts": {"omit_video_pes_length": "0"}, "rtsp": {"rtsp_transport": "tcp", "timeout": "3000000"}}
 SCHEMES: tuple[str, ...] = tuple(_PROTOCOLS)
 """The beginnings of addresses that can be sent to."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -115,9 +117,6 @@ def _address(text: str) -> LiveOutput:
     path = url.path if scheme == "rtsp" else ""
     target = f"{scheme}://{login}{'@' if login else ''}{netloc}:{port}{path}{'?' if query else ''}{query}"
     _check_library(scheme, protocol.format)
-    options = {"mpegts": {"omit_video_pes_length": "0"}, "rtsp": {"rtsp_transport": "tcp", "timeout": "5000000"}}.get(
-        protocol.format, {}
-    )
     return LiveOutput(
         hidden(text),
         target,
@@ -125,7 +124,7 @@ def _address(text: str) -> LiveOutput:
         rtp=scheme == "rtp",
         server=(host, port) if scheme in ("rtp", "rtsp") else None,
         connects=protocol.connects,
-        options=options,
+        options=dict(_OPTIONS[protocol.format]),
     )
 
 
