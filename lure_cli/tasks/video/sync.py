@@ -65,7 +65,7 @@ class FramePairs:
             the infrared one that is nearest in time; `auto`: `time` where a clip is live, else `index`, if the rates
             are equal and as long as the time stamps run alike.
         limit: at most so many pairs.
-        newest: of cameras only the newest frames are taken, and none is waited for that may be nearer in time.
+        newest: of cameras only the newest frames are taken, and they pair as they come.
 
     Attributes:
         notes: what was done that the user may want to know.
@@ -289,19 +289,22 @@ class FramePairs:
             self.left["ir"] = -1
 
     def _newest(self) -> Iterator[tuple[Frame, Frame]]:
-        """As `_by_time`, without a look at the infrared frame that follows: it is waited for only where the last one is
-        more than half a frame older than the visible one."""
+        """The newest visible frame with the newest infrared one; for one that is more than half a frame older, the next
+        is waited for, no longer than a frame. It counts when they come: the time stamps of each begin at their own 0.
+        """
         irs, viss = self._sources
         ir, sound = next(irs, None), cast(tuple[Any, ...], ())
         for vis in viss:
-            while ir is not None and vis.time - ir.time > ir.duration / 2:
-                ir = next(irs, None)
-            if ir is None:
-                return
             sound += vis.packets
-            if ir.time - vis.time <= ir.duration:
-                yield ir, replace(vis, packets=sound)
-                sound = ()
+            while ir is not None and _behind(ir, irs, vis, viss):
+                newer = irs.newer(float(ir.duration)) if isinstance(irs, LiveFrames) else next(irs, None)
+                if newer is None:
+                    break
+                ir = newer
+            if ir is None or (isinstance(irs, LiveFrames) and irs.ended):
+                return
+            yield ir, replace(vis, packets=sound)
+            sound = ()
 
     def _why_nothing(self) -> str:
         for clip in (self.ir, self.vis):
@@ -334,6 +337,13 @@ def _visible(pixels: np.ndarray, value_range: ValueRange, *, unit: bool = False)
     if unit or value_range.kind != "full" or pixels.dtype not in ("uint8", "uint16"):
         pixels = apply_range(pixels, value_range)
     return to_channels(pixels, 3)
+
+
+def _behind(ir: Frame, irs: Iterator[Frame], vis: Frame, viss: Iterator[Frame]) -> bool:
+    """Whether an infrared frame is more than half a frame older than a visible one."""
+    if isinstance(irs, LiveFrames) and isinstance(viss, LiveFrames):
+        return viss.arrival(vis) - irs.arrival(ir) > float(ir.duration) / 2
+    return vis.time - ir.time > ir.duration / 2
 
 
 def _rate(rate: Fraction) -> str:

@@ -119,7 +119,8 @@ def test_nobody_is_there(fuse: Run, here: Path) -> None:
     assert done.code == 0
     assert done.err.count("warning: ") == 2
     assert done.err.count("the receiver is lost (Connection refused); fusing goes on") == 2
-    assert [(each["sent"] + each["lost"], each["lost"] > 8) for each in json.loads(done.out)["live"]] == [(12, True)] * 2
+    live_record = json.loads(done.out)["live"]
+    assert [(each["sent"] + each["lost"], each["lost"] > 8) for each in live_record] == [(12, True)] * 2
     assert pairs_of(here / "out.mkv") == [(i, i) for i in range(12)]
     alone = fuse("ir.mp4", "vis.mp4", live=live[1:])
     assert alone.code == 1
