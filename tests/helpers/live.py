@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,9 +59,12 @@ class Datagrams:
 
 
 def decoded(data: bytes | bytearray, kind: str = "mpegts") -> list[tuple[float, np.ndarray]]:
-    """Time in seconds and pixels of the frames of a stream."""
-    with av.open(io.BytesIO(bytes(data)), format=kind) as file:
-        return [(float(f.time or 0), f.to_ndarray(format="rgb24")) for f in file.decode(video=0)]
+    """Time in seconds and pixels of the frames of a stream, as far as it has come."""
+    frames = []
+    with suppress(av.FFmpegError, IndexError), av.open(io.BytesIO(bytes(data)), format=kind) as file:
+        for frame in file.decode(video=0):
+            frames.append((float(frame.time or 0), frame.to_ndarray(format="rgb24")))
+    return frames
 
 
 @dataclass
@@ -83,7 +86,8 @@ class Recorded:
     @property
     def data(self) -> bytes:
         """The stream of H.264, with start codes."""
-        return (self.folder / "stream.h264").read_bytes()
+        path = self.folder / "stream.h264"
+        return path.read_bytes() if path.exists() else b""
 
 
 @contextmanager

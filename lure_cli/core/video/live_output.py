@@ -45,7 +45,7 @@ _PROTOCOLS: dict[str, _Protocol] = {
 _OPTIONS = {"mpegts": {"omit_video_pes_length": "0"}, "rtsp": {"rtsp_transport": "tcp", "timeout": "3000000"}}
 SCHEMES: tuple[str, ...] = tuple(_PROTOCOLS)
 """The beginnings of addresses that can be sent to."""
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def is_live_output(name: str) -> bool:
@@ -89,7 +89,7 @@ class LiveOutput:
         """The files of an HLS folder that hold pictures: of this run or an earlier one."""
         if self.playlist is None or not self.playlist.parent.is_dir():
             return []
-        name = re.compile(re.escape(self.playlist.stem) + r"_\d+\.ts")
+        name = re.compile(re.escape(self.playlist.stem) + r"_\d+\.ts(\.tmp)?")
         return sorted(p for p in self.playlist.parent.iterdir() if name.fullmatch(p.name))
 
 

@@ -135,8 +135,9 @@ class Sender:
             _ask(*self.output.server, self.output.target)
         if self.output.playlist is not None:
             self.output.playlist.parent.mkdir(parents=True, exist_ok=True)
-            for path in self.output.segments():  # of an earlier run: no playlist names them any more
-                path.unlink()
+            left = self.output.playlist.with_name(f"{self.output.playlist.name}.tmp")
+            for path in (left, *self.output.segments()):  # of an earlier run, or links to somewhere else
+                path.unlink(missing_ok=True)
         options = {"flush_packets": "1", **self.output.options}
         self._container = self._av.open(
             self._rtp or self.output.target, "w", format=self.output.format, container_options=options

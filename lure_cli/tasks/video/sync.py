@@ -289,13 +289,15 @@ class FramePairs:
             self.left["ir"] = -1
 
     def _newest(self) -> Iterator[tuple[Frame, Frame]]:
-        """The newest visible frame with the newest infrared one; for one that is more than half a frame older, the next
+        """The newest visible frame with the newest infrared one; where that is more than half a frame older, the next
         is waited for, no longer than a frame. It counts when they come: the time stamps of each begin at their own 0.
         """
         irs, viss = self._sources
         ir, sound = next(irs, None), cast(tuple[Any, ...], ())
         for vis in viss:
             sound += vis.packets
+            if isinstance(irs, LiveFrames):
+                ir = irs.newer(0.0) or ir
             while ir is not None and _behind(ir, irs, vis, viss):
                 newer = irs.newer(float(ir.duration)) if isinstance(irs, LiveFrames) else next(irs, None)
                 if newer is None:

