@@ -52,7 +52,7 @@ def fuse(
     strength_vis: Annotated[
         float | None, typer.Option(help="The same for the visible image alone.", rich_help_panel=o.PROMPTS)
     ] = None,
-    output: o.Output = None,
+    outputs: o.Outputs = None,
     bits: Annotated[
         int,
         typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF; clips: .mkv).", rich_help_panel=o.OUTPUT),
@@ -217,6 +217,7 @@ def fuse(
     from lure_cli.tasks.paths.pairing import Pairing
     from lure_cli.tasks.video import plan as video
 
+    output, live = video.split_outputs(outputs or ())
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
     if ir is None:
@@ -271,13 +272,22 @@ def fuse(
         engine=engine,
         workers=workers,
     )
-    if video.wants_video(ir, ir if vis is None else vis, output):
+    if video.wants_video(ir, ir if vis is None else vis, output, live):
         if vis is None:
             raise LureError(f"{ir}: no visible clip is given", "give it by --vis")
         from lure_cli.cli.video import fuse_video
 
         clips = video.VideoOptions(
-            options, ir, vis, fps=fps, sync=sync, length=length, check_every=check_every, codec=codec, crf=crf
+            options,
+            ir,
+            vis,
+            fps=fps,
+            sync=sync,
+            length=length,
+            check_every=check_every,
+            codec=codec,
+            crf=crf,
+            live=live,
         )
         fuse_video(video.plan_video(clips, None if quiet else note), dry_run=dry_run, as_json=as_json, quiet=quiet)
         return

@@ -32,6 +32,16 @@ Output = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Outputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="File, folder, template such as 'out/{folder}/{stem}.png', or -. Of clips also live, and again beside the "
+        "file: udp://, rtp://, rtsp://, srt:// or an HLS playlist, out/live.m3u8.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Recursive = Annotated[
     bool, typer.Option("--recursive", "-r", help="Sub-folders too; they are kept.", rich_help_panel=INPUT)
 ]

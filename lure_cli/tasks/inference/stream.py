@@ -13,7 +13,7 @@ from lure_cli.core.images.guards import name_errors
 from lure_cli.core.images.picture import read_raw, to_channels
 from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
-from lure_cli.tasks.inference.pipeline import run_pipeline
+from lure_cli.tasks.inference.pipeline import AHEAD, run_pipeline
 from lure_cli.tasks.inference.request import as_they_are
 from lure_cli.tasks.inference.tensors import StoredArray
 
@@ -165,6 +165,7 @@ def fuse_stream(
     check_every: int = CHECK_EVERY,
     write: Callable[[Fused], Written] = lambda fused: fused,  # type: ignore[assignment,return-value]
     stop: Callable[[], bool] = lambda: False,
+    ahead: int = AHEAD,
 ) -> Generator[Written, None, None]:
     """Fuse pairs in their order, lazily; getting the next pairs, computing and writing go on side by side.
 
@@ -176,6 +177,7 @@ def fuse_stream(
         check_every: see `request`.
         write: what to do with each picture, in a thread of its own; its results are what is yielded.
         stop: asked before each pair; once it says yes, what was computed is still written and yielded.
+        ahead: see `run_pipeline`.
 
     Raises:
         LureError: a pair that cannot be fused; whatever `pairs` and `write` raise.
@@ -187,6 +189,7 @@ def fuse_stream(
         compute=lambda _, turn: stream.fuse(turn),
         write=lambda _, fused: write(fused),
         stop=stop,
+        ahead=ahead,
     )
 
 

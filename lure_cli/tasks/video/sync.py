@@ -22,7 +22,7 @@ from lure_cli.core.video.source import is_live, is_realtime
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions, fit_of, place
 from lure_cli.tasks.inference.stream import Fused
-from lure_cli.tasks.video.live import LiveFrames
+from lure_cli.tasks.video.live import KEEP, LiveFrames
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +78,7 @@ class FramePairs:
             are equal and as long as the time stamps run alike.
         limit: at most so many pairs.
         heat: how the fused frames are coloured by heat; its scale is one for the clip.
+        newest: of cameras only the newest frames are taken, and they pair as they come.
 
     Attributes:
         notes: what was done that the user may want to know.
@@ -94,6 +95,7 @@ class FramePairs:
     sync: Sync = "auto"
     limit: int | None = None
     heat: HeatColours | None = None
+    newest: bool = False
     notes: list[str] = field(default_factory=list, init=False)
     taken: int = field(default=0, init=False)
     left: dict[str, int] = field(default_factory=dict, init=False)
@@ -102,11 +104,15 @@ class FramePairs:
     _placed: Alignment | None = field(default=None, init=False)
     painter: HeatPainter | None = field(default=None, init=False)
     _vis_range: ValueRange = field(default=ValueRange("full"), init=False)
+    _pairs: Iterator[tuple[Frame, Frame]] = field(init=False)
+    _passed: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         live = self.ir.info.live or self.vis.info.live
+        keep = 1 if self.newest else KEEP
         self._sources = [
-            LiveFrames(clip.frames()) if is_realtime(clip.source) else clip.frames() for clip in (self.ir, self.vis)
+            LiveFrames(clip.frames(), keep) if is_realtime(clip.source) else clip.frames()
+            for clip in (self.ir, self.vis)
         ]
         rates = self.ir.info.rate, self.vis.info.rate
         self._own_times = isinstance(self.ir, VideoFile) and isinstance(self.vis, VideoFile)
@@ -157,12 +163,17 @@ class FramePairs:
             LureError: sizes that differ, numbers that are no temperatures but are to be, a range or a scale that cannot
                 be found, an alignment that is not plausible.
         """
-        pairs = self._by_time() if self.how == "time" else self._by_index()
-        if self.limit is not None:
-            pairs = islice(pairs, self.limit)
+        by_time = self._newest if self.newest else self._by_time
+        pairs = by_time() if self.how == "time" else self._by_index()
         live = self.ir.info.live or self.vis.info.live
-        head = list(islice(pairs, SAMPLES if live else 1))
-        self._pairs = chain(head, pairs)
+        if self.newest:  # what is looked at first is old by the time that the model is loaded
+            head = list(islice(pairs, SAMPLES))
+            self._pairs = islice(pairs, self.limit)
+            self._passed = len(head)
+        else:
+            pairs = islice(pairs, self.limit)
+            head = list(islice(pairs, SAMPLES if live else 1))
+            self._pairs = chain(head, pairs)
         if not head:
             raise LureError(self._why_nothing(), "check that both are whole and show the same time")
         self._place(head[0][0].pixels, head[0][1].pixels)
@@ -352,6 +363,26 @@ class FramePairs:
         if following is not None and last is not None and following.time > last.time + 2 * last.duration:
             self.left["ir"] = -1
 
+    def _newest(self) -> Iterator[tuple[Frame, Frame]]:
+        """The newest visible frame with the newest infrared one; where that is more than half a frame older, the next
+        is waited for, no longer than a frame. It counts when they come: the time stamps of each begin at their own 0.
+        """
+        irs, viss = self._sources
+        ir, sound = next(irs, None), cast(tuple[Any, ...], ())
+        for vis in viss:
+            sound += vis.packets
+            if isinstance(irs, LiveFrames):
+                ir = irs.newer(0.0) or ir
+            while ir is not None and _behind(ir, irs, vis, viss):
+                newer = irs.newer(float(ir.duration)) if isinstance(irs, LiveFrames) else next(irs, None)
+                if newer is None:
+                    break
+                ir = newer
+            if ir is None or (isinstance(irs, LiveFrames) and irs.ended):
+                return
+            yield ir, replace(vis, packets=sound)
+            sound = ()
+
     def _why_nothing(self) -> str:
         for clip in (self.ir, self.vis):
             if clip.damage is not None:
@@ -361,7 +392,7 @@ class FramePairs:
     @property
     def dropped(self) -> int:
         """How many frames of cameras were skipped, as there was no time for them."""
-        return sum(source.dropped for source in self._sources if isinstance(source, LiveFrames))
+        return self._passed + sum(source.dropped for source in self._sources if isinstance(source, LiveFrames))
 
     def damages(self) -> list[str]:
         """What cut the stream short, if anything did; a live source that broke off has just ended."""
@@ -383,6 +414,13 @@ def _visible(pixels: np.ndarray, value_range: ValueRange, *, unit: bool = False)
     if unit or value_range.kind != "full" or pixels.dtype not in ("uint8", "uint16"):
         pixels = apply_range(pixels, value_range)
     return to_channels(pixels, 3)
+
+
+def _behind(ir: Frame, irs: Iterator[Frame], vis: Frame, viss: Iterator[Frame]) -> bool:
+    """Whether an infrared frame is more than half a frame older than a visible one."""
+    if isinstance(irs, LiveFrames) and isinstance(viss, LiveFrames):
+        return viss.arrival(vis) - irs.arrival(ir) > float(ir.duration) / 2
+    return vis.time - ir.time > ir.duration / 2
 
 
 def _rate(rate: Fraction) -> str:
