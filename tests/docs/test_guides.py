@@ -41,6 +41,9 @@ FILES: dict[str, tuple[str, ...]] = {
         "ir_celsius.tif",
         "hot.png",
         "hot.mp4",
+        "inspection.png",
+        "warm_windows.png",
+        "tower_celsius.tif",
     ),
     "large-jobs": ("job/gate.png", "tiled.png", "one.png"),
     "clips": (
