@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +13,9 @@ from lure_cli.cli import options as o
 from lure_cli.cli.jobs import run_job, show_plan, show_prompt
 from lure_cli.cli.output import SIDES, no_progress_bars, note
 from lure_cli.errors import LureError
+
+if TYPE_CHECKING:
+    from lure_cli.tasks.inference.plan import FuseOptions
 
 
 def fuse(
@@ -164,10 +169,9 @@ def fuse(
     Exit codes: 0 done, 1 some pairs failed or a clip was cut short, 2 bad usage or input, 130 interrupted (finished
     files are whole).
     """
+    given = locals()
     from lure_cli.tasks.inference import fuse as task
-    from lure_cli.tasks.inference.inputs import ReadOptions
-    from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
-    from lure_cli.tasks.paths.pairing import Pairing
+    from lure_cli.tasks.inference.plan import plan_fuse
     from lure_cli.tasks.video import plan as video
 
     if output == "-" and as_json:
@@ -175,49 +179,10 @@ def fuse(
     if ir is None:
         if alpha != "ir":
             raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
-        ir = vis
+        given["ir"] = ir = vis
     if quiet:
         no_progress_bars()
-    by = pair or ("regex" if pair_regex is not None else "csv" if pair_file is not None else "stem")
-    options = FuseOptions(
-        ir=Path(ir),
-        vis=Path(vis),
-        output=output,
-        prompt=prompt,
-        prompt_ir=prompt_ir,
-        prompt_vis=prompt_vis,
-        prompt_file=prompt_file,
-        strength=strength,
-        strength_ir=strength_ir,
-        strength_vis=strength_vis,
-        pairing=Pairing(by, pair_regex, pair_file, recursive),  # type: ignore[arg-type]  # checked there
-        read=ReadOptions(
-            ir_range=ir_range,
-            vis_range=vis_range,
-            alpha=alpha,
-            resize_ir=resize_ir,
-            align=align,
-            align_once=align_once,
-            max_pixels=max_pixels,
-            frame=frame,
-        ),
-        bits=bits,
-        weights=weights,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        compiled=compiled,
-        backend=backend,
-        tile=tile,
-        overlap=overlap,
-        overwrite=overwrite,
-        skip_existing=skip_existing,
-        limit=limit,
-        shard=shard,
-        fail_fast=fail_fast,
-        engine=engine,
-        workers=workers,
-    )
+    options = fuse_options(given)
     if video.wants_video(ir, vis, output):
         from lure_cli.cli.video import fuse_video
 
@@ -239,3 +204,17 @@ def fuse(
         show_plan(plan, as_json=as_json)
         return
     run_job(lambda stop: task.fuse(plan, stop), len(plan.items), "pairs", as_json=as_json, quiet=quiet)
+
+
+def fuse_options(given: Mapping[str, Any]) -> FuseOptions:
+    """The options of a job from those of the command line, each by its name; those of clips are left out."""
+    from lure_cli.tasks.inference.inputs import ReadOptions
+    from lure_cli.tasks.inference.plan import FuseOptions
+    from lure_cli.tasks.paths.pairing import Pairing
+
+    pattern, table = given.get("pair_regex"), given.get("pair_file")
+    by: Any = given["pair"] or ("regex" if pattern is not None else "csv" if table is not None else "stem")
+    read = {field.name: given[field.name] for field in fields(ReadOptions) if field.name in given}
+    own = {field.name: given[field.name] for field in fields(FuseOptions) if field.name in given}
+    own |= {"ir": Path(given["ir"]), "vis": Path(given["vis"])}
+    return FuseOptions(**own, pairing=Pairing(by, pattern, table, given["recursive"]), read=ReadOptions(**read))

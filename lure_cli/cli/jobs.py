@@ -85,31 +85,13 @@ def _show(
         counts[result.status] += 1
         if result.status == "failed":
             failed.append(result)
-        if not quiet:
-            if result.findings:
-                sides = "; ".join(f"{SIDES[m]}: {describe(each)}" for m, each in result.findings.items())
-                note(f"{result.item.name}: {sides}")
-            for message in result.notes:
-                kinds[message.kind] += 1
-                if kinds[message.kind] <= (1 if message.kind == "rig" else _SHOWN):
-                    note(f"note: {message.text}")
-        if result.data is not None:
-            sys.stdout.buffer.write(result.data)
-            sys.stdout.buffer.flush()
-        elif as_json:
-            emit_json(result.record())
-        elif not quiet and result.status == "done":
-            emit(str(result.item.output))
-        elif not quiet and result.status == "skipped":
-            note(f"skipped: {result.item.output} exists")
+        show_result(result, kinds, as_json=as_json, quiet=quiet)
         if not quiet and total > 1:
             left = _time_left(counts, total, time.perf_counter() - started)
             note(f"{sum(counts.values())}/{total} {result.item.name}: {result.status}{left}")
     seconds = time.perf_counter() - started
     if not quiet:
-        for kind, count in kinds.items():
-            if count > _SHOWN and kind != "rig":
-                note(f"note: {count - _SHOWN} more {things} with such a note ({kind})")
+        show_other_notes(kinds, things)
     for result in failed:
         assert result.error is not None
         show_error(result.error)
@@ -118,6 +100,34 @@ def _show(
         rate = f"; {counts['done'] / seconds:.2f} {things} a second" if counts["done"] else ""
         note(f"{parts} of {total} {things}{rate}")
     return counts, bool(failed)
+
+
+def show_result(result: Result[Any], kinds: Counter[str], *, as_json: bool, quiet: bool) -> None:
+    """One result, without its error; `kinds` counts the notes there were so far."""
+    if not quiet:
+        if result.findings:
+            sides = "; ".join(f"{SIDES[m]}: {describe(each)}" for m, each in result.findings.items())
+            note(f"{result.item.name}: {sides}")
+        for message in result.notes:
+            kinds[message.kind] += 1
+            if kinds[message.kind] <= (1 if message.kind == "rig" else _SHOWN):
+                note(f"note: {message.text}")
+    if result.data is not None:
+        sys.stdout.buffer.write(result.data)
+        sys.stdout.buffer.flush()
+    elif as_json:
+        emit_json(result.record())
+    elif not quiet and result.status == "done":
+        emit(str(result.item.output))
+    elif not quiet and result.status == "skipped":
+        note(f"skipped: {result.item.output} exists")
+
+
+def show_other_notes(kinds: Counter[str], things: str) -> None:
+    """How many notes of each kind were not shown."""
+    for kind, count in kinds.items():
+        if count > _SHOWN and kind != "rig":
+            note(f"note: {count - _SHOWN} more {things} with such a note ({kind})")
 
 
 def _time_left(counts: Counter[str], total: int, seconds: float) -> str:

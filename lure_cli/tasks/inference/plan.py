@@ -284,7 +284,7 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
     pairs, unmatched = (_pairs_in_one(o), []) if in_one else find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify)
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
-    _check_types(pairs, o.bits)
+    check_types(pairs, o.bits)
     return Plan(o, *plan_job(o, pairs, existing=_existing, limit=o.limit, notify=notify), tuple(unmatched))
 
 
@@ -315,7 +315,7 @@ def plan_restore(options: RestoreOptions, notify: Notify | None = None) -> Resto
         raise LureError("--recursive is for folders", "leave it out")
     items = _restore_items(source, modality, many, o, notify)
     check_outputs(items, (), RESTORED)
-    _check_types(items, o.bits)
+    check_types(items, o.bits)
     return Plan(o, *plan_job(o, items, existing=_existing, limit=o.limit, notify=notify))
 
 
@@ -343,7 +343,7 @@ def part_of(items: Sequence[Anything], shard: str | None) -> Sequence[Anything]:
     return items[int(match[1]) - 1 :: int(match[2])]
 
 
-def _check_types(items: Sequence[Item], bits: int) -> None:
+def check_types(items: Sequence[Item], bits: int) -> None:
     """LureError if a type of output cannot hold so many bits."""
     for suffix in {item.output.suffix.lower() for item in items if item.output != STANDARD} or {".png"}:
         check_output(suffix, bits, False)

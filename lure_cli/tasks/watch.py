@@ -1,0 +1,324 @@
+"""Watching folders: pairs that arrive are fused as they become complete, with the plan and worker of `lure fuse`.
+
+A folder's events only say when to look. What there is to do is found by listing it, so that it does not matter what
+arrived before the start, or which events were lost.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lure_cli.errors import LureError
+from lure_cli.tasks.inference.fuse import FuseWorker
+from lure_cli.tasks.inference.job import Result, Stop, clean_up, run_locally
+from lure_cli.tasks.inference.plan import FuseOptions, check_types, plan_job
+from lure_cli.tasks.inference.request import FuserLike, Request
+from lure_cli.tasks.paths.find import File, is_many, present, root_of
+from lure_cli.tasks.paths.outputs import Names, check_folder, check_outputs, folder_of_outputs, output_of
+from lure_cli.tasks.paths.pairing import FUSED, Pair, check_pairing, is_marker, pair_files, side_of
+from lure_cli.tasks.weights.hub import Notify
+
+SETTLE = 0.5
+"""Seconds for which size and time of a file stay the same before it is taken to be complete."""
+PATIENCE = 5.0
+"""Seconds without a change after which a file that cannot be read is taken to stay so."""
+TICK = 0.2
+"""Seconds between two looks while something is on its way."""
+RESCAN = 10.0
+"""Seconds after which the folders are listed although no event came."""
+
+Stamp = tuple[int, int, int]
+"""Size, time of the last change in ns, and inode: another one is another content."""
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """What `lure watch` was asked to do; see the command's help.
+
+    fuse: as for `lure fuse` with folders; `ir` and `vis` are the same folder if that holds both.
+    idle: end after so many seconds in which nothing arrived and nothing was on its way; None: never.
+    poll: list the folders again and again instead of waiting for events.
+    """
+
+    fuse: FuseOptions
+    idle: float | None = None
+    poll: bool = False
+
+
+@dataclass(frozen=True)
+class WatchPlan:
+    """What has been checked before the model loads: the options, what is wanted of every pair, the weight file."""
+
+    options: WatchOptions
+    request: Request
+    weights: Path
+
+
+def plan_watch(options: WatchOptions, notify: Notify | None = None) -> WatchPlan:
+    """Check everything that can be checked before a pair is there; no torch is imported.
+
+    Args:
+        options: see there. Unless `overwrite` is set, pairs whose output exists are left out.
+        notify: told if weights are downloaded.
+
+    Raises:
+        LureError: sources that are no folders, a pairing by a table, outputs that would be sources or cannot be
+            written, no `watchfiles`; also as `plan_job`.
+    """
+    o = replace(options.fuse, skip_existing=not options.fuse.overwrite)
+    if options.idle is not None and options.idle < 0:
+        raise LureError(f"--idle {options.idle:g} is negative", "give seconds, from 0 on")
+    for source in (o.ir, o.vis):
+        if not is_many(source):
+            raise LureError(
+                f"{source} is a file, but arriving files are watched for", "name a folder; or use lure fuse"
+            )
+    if o.pairing.by == "csv":
+        raise LureError("--pair csv lists files that are there already", "use lure fuse, or --pair stem, name or regex")
+    check_pairing(o.pairing, True)
+    example = _pair_of(o, Names("name", (), {"ir": "name", "vis": "name"}), Path("ir"), Path("vis"))
+    outputs = folder_of_outputs(o.output, FUSED) or os.path.realpath(".")
+    if outputs in {os.path.realpath(root_of(source)) for source in (o.ir, o.vis)}:
+        raise LureError(f"{outputs}: results would arrive where files are watched for", "write to another folder")
+    check_folder(Path(outputs))
+    check_types([example], o.bits)
+    _, requests, weights = plan_job(o, [example], existing=lambda _: None, notify=notify)
+    _watchfiles()
+    return WatchPlan(replace(options, fuse=o), requests[0], weights)
+
+
+class Watcher:
+    """Fuses what arrives; one for each run.
+
+    Args:
+        plan: from `plan_watch`.
+        fuser: the model, if it is not to be loaded.
+
+    Attributes:
+        left: pairs that are complete and not done.
+        unmatched: files that wait for their partner, or whose name does not say what they show.
+    """
+
+    def __init__(self, plan: WatchPlan, fuser: FuserLike | None = None) -> None:
+        self.plan = plan
+        self.left = 0
+        self.unmatched: tuple[Path, ...] = ()
+        self._worker = FuseWorker(plan.options.fuse, plan.weights, fuser)
+        self._files: dict[Path, tuple[Stamp, float]] = {}  # of each file there is, and since when
+        self._tried: dict[tuple[Path, Path], tuple[Stamp, Stamp]] = {}  # the pairs that are dealt with, as they were
+        self._again: dict[tuple[Path, Path], tuple[Stamp, Stamp]] = {}  # those that failed and may still change
+        self._refused: set[str] = set()
+        self._swept: set[Path] = set()
+        self._arrived = 0.0
+
+    def run(self, stop: Stop = lambda: False, notify: Notify | None = None) -> Iterator[Result[Pair] | LureError]:
+        """Fuse pairs as they become complete, until `stop` says yes (what is in hand is finished) or nothing arrives.
+
+        A file is complete when it has not changed for `SETTLE`; a pair that fails while one of its files changed less
+        than `PATIENCE` ago is tried again, and named only if it fails after that. It is tried once more whenever a file
+        of it changes. A pair that is done is done again if its files change and the options say `overwrite`.
+
+        Args:
+            stop: asked between pairs and several times a second.
+            notify: told when watching begins, and of pairs that changed and are left as they are.
+
+        Yields:
+            The result of each pair, in the order of names of those that are complete together; an error for files that
+            could belong to two pairs.
+
+        Raises:
+            LureError: the weights, the device or the events of the folders cannot be used, or a folder is gone.
+        """
+        _ = self._worker.fuser
+        o, waiting, listed = self.plan.options, True, 0.0
+        self._arrived = time.monotonic()
+        ready = False
+        for changed in _ticks(o):
+            if stop():
+                break
+            now = time.monotonic()
+            if changed or waiting or now - listed >= RESCAN:
+                listed = now
+                for root in {root_of(source) for source in (o.fuse.ir, o.fuse.vis)}:
+                    if not root.is_dir():
+                        raise LureError(f"{root}: the folder is gone", "start again when it is back")
+                refused: list[LureError] = []
+                pairs, waiting = self._look(now, refused.append, notify)
+                yield from self._news(refused)
+                if not ready and notify is not None:
+                    notify(f"watching {' and '.join(sorted({str(o.fuse.ir), str(o.fuse.vis)}))}; Ctrl-C ends")
+                ready = True
+                if pairs:
+                    yield from self._fuse(pairs, stop)
+                    waiting, self._arrived = True, time.monotonic()
+            if not waiting and o.idle is not None and time.monotonic() - self._arrived >= o.idle:
+                break
+
+    def _fuse(self, pairs: Sequence[Pair], stop: Stop) -> Iterator[Result[Pair]]:
+        """The results of pairs that are complete, but for those that are to be tried again."""
+        folders = {pair.output.parent for pair in pairs} - self._swept
+        clean_up([pair for pair in pairs if pair.output.parent in folders])
+        self._swept |= folders
+        before = {pair: self._stamps(pair) for pair in pairs}
+        self.left = len(pairs)
+        for result in run_locally(self._worker, [(pair, self.plan.request) for pair in pairs], stop):
+            self.left -= 1
+            key = (result.item.ir, result.item.vis)
+            if result.status == "failed" and self._may_change(result.item):
+                self._again[key] = before[result.item]
+                continue
+            self._again.pop(key, None)
+            self._tried[key] = before[result.item]
+            yield result
+
+    def _look(self, now: float, refuse: Callable[[LureError], None], notify: Notify | None) -> tuple[list[Pair], bool]:
+        """The pairs to fuse now, and whether more is on its way."""
+        o = self.plan.options.fuse
+        try:
+            irs, viss, others = _listed(o)
+        except LureError:  # a sub-folder that went while it was listed
+            return [], True
+        self._stamp({file.path for file in (*irs, *viss)}, now)
+        complete = [[file for file in files if self._is_complete(file.path)] for files in (irs, viss)]
+        if o.read.alpha == "ir":
+            pairs = [_pair_of(o, _names(file), file.path, file.path) for file in complete[1]]
+        else:
+            pairs = pair_files(complete[0], complete[1], o.output, o.pairing, refuse)
+        keys = {(pair.ir, pair.vis) for pair in pairs}
+        taken = {path for key in keys for path in key}
+        self.unmatched = tuple(file.path for file in (*irs, *viss, *others) if file.path not in taken)
+        self._tried = {key: stamps for key, stamps in self._tried.items() if key in keys}
+        self._again = {key: stamps for key, stamps in self._again.items() if key in keys}
+        due, outputs = [], dict[str, Pair]()
+        for pair in pairs:
+            first = outputs.setdefault(unicodedata.normalize("NFC", str(pair.output)), pair)
+            if self._is_due(pair, notify):
+                try:
+                    check_outputs([pair] if first is pair else [first, pair], (), FUSED)
+                except LureError as error:
+                    self._tried[pair.ir, pair.vis] = self._stamps(pair)
+                    refuse(error)
+                    continue
+                due.append(pair)
+        growing = sum(map(len, complete)) < len(irs) + len(viss)
+        return due, growing or bool(self._again)
+
+    def _stamp(self, paths: set[Path], now: float) -> None:
+        """Note how the files are now, and since when those that stayed the same."""
+        files: dict[Path, tuple[Stamp, float]] = {}
+        for path in paths:
+            try:
+                status = path.stat()
+            except OSError:  # gone since it was listed
+                continue
+            stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
+            known = self._files.get(path)
+            if known is None or known[0] != stamp:
+                known, self._arrived = (stamp, now), now
+            files[path] = known
+        self._files = files
+
+    def _quiet(self, path: Path) -> float:
+        """Seconds for which a file has not changed, as far as was seen or its own time says."""
+        (_, changed, _), since = self._files[path]
+        return max(time.monotonic() - since, time.time() - changed / 1e9)
+
+    def _is_complete(self, path: Path) -> bool:
+        if path not in self._files:
+            return False
+        (size, _, _), since = self._files[path]
+        return self._quiet(path) >= SETTLE and (size > 0 or time.monotonic() - since >= PATIENCE)
+
+    def _stamps(self, pair: Pair) -> tuple[Stamp, Stamp]:
+        return self._files[pair.ir][0], self._files[pair.vis][0]
+
+    def _is_due(self, pair: Pair, notify: Notify | None) -> bool:
+        """Whether a complete pair is to be fused, for the first time or again."""
+        key, stamps = (pair.ir, pair.vis), self._stamps(pair)
+        if self._tried.get(key) == stamps:
+            return False
+        if self._again.get(key) == stamps and self._may_change(pair):
+            return False
+        if not os.path.lexists(pair.output):
+            return True
+        if not self.plan.options.fuse.overwrite:
+            if key in self._tried and notify is not None:
+                notify(f"{pair.name} has changed, but {pair.output} exists; --overwrite fuses it again")
+        elif key in self._tried or max(stamp[1] for stamp in stamps) > pair.output.lstat().st_mtime_ns:
+            return True
+        self._tried[key] = stamps
+        return False
+
+    def _may_change(self, pair: Pair) -> bool:
+        return min(self._quiet(pair.ir), self._quiet(pair.vis)) < PATIENCE
+
+    def _news(self, refused: Sequence[LureError]) -> Iterator[LureError]:
+        """What is wrong and was not said at the last look."""
+        yield from (error for error in refused if error.message not in self._refused)
+        self._refused = {error.message for error in refused}
+
+
+def _listed(o: FuseOptions) -> tuple[list[File], list[File], list[File]]:
+    """The infrared files, the visible ones, and those whose names do not say what they are; if the files are both, all
+    are visible ones."""
+    skip = folder_of_outputs(o.output, FUSED)
+    if o.ir != o.vis:
+        return present(o.ir, o.pairing.recursive, skip), present(o.vis, o.pairing.recursive, skip), []
+    if o.read.alpha == "ir":
+        return [], present(o.vis, o.pairing.recursive, skip), []
+    files = present(o.vis, o.pairing.recursive, skip)
+    if not o.pairing.recursive and o.vis.is_dir():
+        for folder in sorted(o.vis.iterdir()):
+            if is_marker(folder.name) and folder.is_dir() and os.path.realpath(folder) != skip:
+                files += [File(f.path, folder.name / f.below) for f in present(folder, False, skip)]
+    sides: dict[str | None, list[File]] = {"ir": [], "vis": [], None: []}
+    for file in files:
+        folders = [part for part in file.below.parent.parts if not is_marker(part)]
+        sides[side_of(file)].append(File(file.path, Path(*folders, file.below.name)))
+    return sides["ir"], sides["vis"], sides[None]
+
+
+def _names(file: File) -> Names:
+    return Names(file.below.stem, file.below.parent.parts)
+
+
+def _pair_of(o: FuseOptions, names: Names, ir: Path, vis: Path) -> Pair:
+    return Pair(names.name, ir, vis, output_of(o.output, names, True, FUSED))
+
+
+def _watchfiles() -> None:
+    """LureError unless the events' library is there."""
+    from importlib.util import find_spec
+
+    if find_spec("watchfiles") is None:
+        raise LureError("watching needs the package watchfiles", 'install it: pip install "lure-cli[watch]"')
+
+
+def _ticks(options: WatchOptions) -> Iterator[bool]:
+    """Several times a second, whether something happened in the folders since.
+
+    Raises:
+        LureError: their events cannot be had.
+    """
+    import watchfiles
+
+    o = options.fuse
+    skip = folder_of_outputs(o.output, FUSED)
+    roots = {root_of(source) for source in (o.ir, o.vis)}
+    try:
+        for changes in watchfiles.watch(
+            *roots,
+            watch_filter=lambda _, path: skip is None or not os.path.realpath(path).startswith(skip + os.sep),
+            debounce=100,
+            rust_timeout=round(1000 * TICK),
+            yield_on_timeout=True,
+            force_polling=options.poll or None,
+        ):
+            yield bool(changes)
+    except (OSError, RuntimeError) as error:
+        raise LureError(f"{' and '.join(map(str, roots))}: no events ({error})", "list them instead: --poll") from error
