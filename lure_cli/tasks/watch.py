@@ -189,22 +189,22 @@ class Watcher:
             pairs = [_pair_of(o, _names(file), file.path, file.path) for file in complete[1]]
         else:
             pairs = pair_files(complete[0], complete[1], o.output, o.pairing, refuse)
-        keys = {(pair.ir, pair.vis) for pair in pairs}
-        taken = {path for key in keys for path in key}
+        taken = {path for pair in pairs for path in pair.sources.values()}
         self.unmatched = tuple(file.path for file in (*irs, *viss, *others) if file.path not in taken)
-        self._tried = {key: stamps for key, stamps in self._tried.items() if key in keys}
-        self._again = {key: stamps for key, stamps in self._again.items() if key in keys}
+        for known in (self._tried, self._again):
+            for key in [key for key in known if not self._files.keys() >= set(key)]:
+                del known[key]
         due, outputs = [], dict[str, Pair]()
         for pair in pairs:
             first = outputs.setdefault(unicodedata.normalize("NFC", str(pair.output)), pair)
-            if self._is_due(pair, notify):
-                try:
-                    check_outputs([pair] if first is pair else [first, pair], (), FUSED)
-                except LureError as error:
-                    self._tried[pair.ir, pair.vis] = self._stamps(pair)
-                    refuse(error)
-                    continue
-                due.append(pair)
+            try:
+                if first is not pair:
+                    check_outputs([first, pair], (), FUSED)
+                elif self._is_due(pair, notify):
+                    check_outputs([pair], (), FUSED)
+                    due.append(pair)
+            except LureError as error:
+                refuse(error)
         growing = sum(map(len, complete)) < len(irs) + len(viss)
         return due, growing or bool(self._again)
 

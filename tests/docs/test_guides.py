@@ -24,7 +24,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "fusing": ("out/drone.png", "jpg/gate_fused.jpg", "ir_denoised.png", "restored/gate.png"),
     "prompts": ("clear.png", "denoised.png", "each/gate.png", "auto.png", "auto/gate.png", "half.png", "more.png"),
     "files": ("gate_fused.png", "thermal.tif", "registered.png", "rig/gate.png", "ir_aligned.png", "ir_aligned.json"),
-    "large-jobs": ("job/gate.png", "tiled.png", "one.png"),
+    "large-jobs": ("job/gate.png", "arrived/gate.png", "tiled.png", "one.png"),
     "clips": ("fused.mp4", "auto.mkv", "frames/0002.png", "lossless.mkv"),
     "evaluation": ("table.csv", "table.tex", "report.html", "sheet.png", "bench.csv", "adherence.md", "restored.csv"),
     "training": ("runs/stage1/weights.safetensors", "mine.png"),
