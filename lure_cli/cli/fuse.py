@@ -58,6 +58,14 @@ def fuse(
         int,
         typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF; clips: .mkv).", rich_help_panel=o.OUTPUT),
     ] = 8,
+    provenance: Annotated[
+        str | None,
+        typer.Option(
+            help="Write a map too of what came from infrared (orange), visible (blue) and restoration (white): "
+            ".png, .tif, folder or template.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = None,
     fps: Annotated[
         str | None,
         typer.Option(

@@ -19,8 +19,8 @@ from lure_cli.tasks.inference.job import Result, Stop, clean_up, run_locally
 from lure_cli.tasks.inference.plan import FuseOptions, check_types, plan_job
 from lure_cli.tasks.inference.request import FuserLike, Request
 from lure_cli.tasks.paths.find import File, is_many, present, root_of
-from lure_cli.tasks.paths.outputs import Names, check_folder, check_outputs, folder_of_outputs, output_of
-from lure_cli.tasks.paths.pairing import FUSED, Pair, check_pairing, is_marker, pair_files, side_of
+from lure_cli.tasks.paths.outputs import Names, check_folder, check_outputs, files_of, folder_of_outputs, output_of
+from lure_cli.tasks.paths.pairing import FUSED, Pair, check_pairing, is_marker, map_of, pair_files, side_of
 from lure_cli.tasks.weights.hub import Notify
 
 SETTLE = 0.5
@@ -82,10 +82,11 @@ def plan_watch(options: WatchOptions, notify: Notify | None = None) -> WatchPlan
         raise LureError("--pair csv lists files that are there already", "use lure fuse, or --pair stem, name or regex")
     check_pairing(o.pairing, True)
     example = _pair_of(o, Names("name", (), {"ir": "name", "vis": "name"}), Path("ir"), Path("vis"))
-    outputs = folder_of_outputs(o.output, FUSED) or os.path.realpath(".")
-    if outputs in {os.path.realpath(root_of(source)) for source in (o.ir, o.vis)}:
-        raise LureError(f"{outputs}: results would arrive where files are watched for", "write to another folder")
-    check_folder(Path(outputs))
+    for target in (o.output, *([] if o.provenance is None else [o.provenance])):
+        outputs = folder_of_outputs(target, FUSED) or os.path.realpath(".")
+        if outputs in {os.path.realpath(root_of(source)) for source in (o.ir, o.vis)}:
+            raise LureError(f"{outputs}: results would arrive where files are watched for", "write to another folder")
+        check_folder(Path(outputs))
     check_types([example], o.bits)
     _, requests, weights = plan_job(o, [example], existing=lambda _: None, notify=notify)
     _watchfiles()
@@ -188,7 +189,7 @@ class Watcher:
         if o.read.alpha == "ir":
             pairs = [_pair_of(o, _names(file), file.path, file.path) for file in complete[1]]
         else:
-            pairs = pair_files(complete[0], complete[1], o.output, o.pairing, refuse)
+            pairs = pair_files(complete[0], complete[1], o.output, o.pairing, refuse, o.provenance)
         taken = {path for pair in pairs for path in pair.sources.values()}
         self.unmatched = tuple(file.path for file in (*irs, *viss, *others) if file.path not in taken)
         for known in (self._tried, self._again):
@@ -244,7 +245,7 @@ class Watcher:
             return False
         if self._again.get(key) == stamps and self._may_change(pair):
             return False
-        if not os.path.lexists(pair.output):
+        if not all(map(os.path.lexists, files_of(pair))):
             return True
         if not self.plan.options.fuse.overwrite:
             if key in self._tried and notify is not None:
@@ -288,7 +289,7 @@ def _names(file: File) -> Names:
 
 
 def _pair_of(o: FuseOptions, names: Names, ir: Path, vis: Path) -> Pair:
-    return Pair(names.name, ir, vis, output_of(o.output, names, True, FUSED))
+    return Pair(names.name, ir, vis, output_of(o.output, names, True, FUSED), map_of(o.provenance, names, True))
 
 
 def _watchfiles() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,26 @@ from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request
 from lure_cli.tasks.paths.pairing import Pair
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lure_cli.core.registration.alignment import Alignment
+
+
+COLOURS = ((230, 159, 0), (0, 114, 178), (255, 255, 255))
+"""Of infrared (orange), visible (blue) and restoration (white) in maps of provenance: all can tell them apart."""
+
+
+def colours_of(shares: np.ndarray) -> np.ndarray:
+    """Shares (H, W, 3), see `Fuser.provenance_map` -> their `COLOURS`, mixed by them: float32 (H, W, 3) in [0, 1]."""
+    import numpy as np
+
+    return shares @ (np.array(COLOURS, np.float32) / 255)
 
 
 class FuseWorker(ImageWorker[Pair, PairInputs]):
     """Fuses the pairs of a job; see `ImageWorker`. `alignment` is the transform that all pairs share, if they do."""
+
+    options: FuseOptions
 
     def __init__(
         self,
@@ -36,7 +52,12 @@ class FuseWorker(ImageWorker[Pair, PairInputs]):
 
     def apply(self, inputs: PairInputs, request: Request) -> ModelOutput:
         """See `ImageWorker`."""
-        return self.fuser.fuse_request(inputs.ir, inputs.vis, request)
+        output = self.fuser.fuse_request(inputs.ir, inputs.vis, request)
+        if self.options.provenance is None:
+            return output
+        known = replace(request, prompt=output.prompt, auto=())
+        shares = self.fuser.provenance_request(inputs.ir, inputs.vis, known)
+        return output._replace(extras={"provenance": colours_of(shares)})
 
 
 def fuse(plan: FusePlan, stop: Stop = lambda: False, fuser: FuserLike | None = None) -> Iterator[Result[Pair]]:

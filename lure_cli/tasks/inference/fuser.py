@@ -15,6 +15,7 @@ from lure_cli.tasks.inference.loading import load
 from lure_cli.tasks.inference.request import (
     ModelOutput,
     Request,
+    no_provenance,
     request_of,
     request_of_one,
     with_findings,
@@ -225,13 +226,7 @@ class Fuser:
     def fuse_request(self, ir: Source, vis: Source, request: Request) -> ModelOutput:
         """As calling it, for a request that is already understood; also gives the prompt that was used, and what was
         found in each image that was examined."""
-        x_ir, x_vis = self.tensor(ir, 1, request.ir_range), self.tensor(vis, 3, request.vis_range)
-        if x_ir.shape[2:] != x_vis.shape[2:]:
-            (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
-            raise LureError(
-                f"{_name(ir, 'the infrared image')} is {w}x{h} but {_name(vis, 'the visible image')} is {wv}x{hv}",
-                "resize one of them so that the two views coincide",
-            )
+        x_ir, x_vis = self._pair(ir, vis, request)
         findings = self._examine({"ir": x_ir, "vis": x_vis}, request)
         prompt = with_findings(request.prompt, findings)
         fused = self.compute(x_ir, x_vis, [prompt], request, _name(vis))
@@ -250,16 +245,75 @@ class Fuser:
         """
         from lure_cli.core.model.tiling import fuse_tiled, tile_side
 
-        # Nothing to restore, or not at all: the pseudo prompt, so that this is the plain fusion to the last bit.
+        asked = self._asked(prompts, request)
+        side = tile_side(vis.shape[2], vis.shape[3], self.tile)
+        with self._inference(name):
+            return fuse_tiled(self.model, ir, vis, *asked, tile=side, overlap=self.overlap).float()
+
+    def provenance_map(
+        self,
+        ir: Source,
+        vis: Source,
+        prompt: str | None = None,
+        prompt_ir: str | None = None,
+        prompt_vis: str | None = None,
+        strength: float = 1.0,
+        strength_ir: float | None = None,
+        strength_vis: float | None = None,
+        ir_range: str = "auto",
+        vis_range: str = "auto",
+    ) -> np.ndarray:
+        """Where each place of the fused picture comes from; the formula is that of `lure_cli.core.model.provenance`.
+
+        Args:
+            ir, vis, prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis, ir_range, vis_range: as calling
+                the fuser.
+
+        Returns:
+            float32 (H, W, 3) in [0, 1]: the shares of the infrared image, the visible image and the restoration; their
+            sum is 1. Infrared and visible have the same where they say the same.
+
+        Raises:
+            LureError: as calling the fuser; also an ONNX file, which does not give its weights.
+        """
+        request = request_of(prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis)
+        request = replace(request, ir_range=parse_range(ir_range), vis_range=parse_range(vis_range, "vis"))
+        return self.provenance_request(ir, vis, request)
+
+    def provenance_request(self, ir: Source, vis: Source, request: Request) -> np.ndarray:
+        """As `provenance_map`, for a request that is already understood."""
+        from lure_cli.core.model.lure import Lure
+        from lure_cli.core.model.provenance import provenance
+        from lure_cli.core.model.tiling import tile_side
+
+        if not isinstance(self.model, Lure):
+            raise no_provenance("ONNX files")
+        x_ir, x_vis = self._pair(ir, vis, request)
+        prompt = with_findings(request.prompt, self._examine({"ir": x_ir, "vis": x_vis}, request))
+        asked = self._asked([prompt], request)
+        side = tile_side(x_vis.shape[2], x_vis.shape[3], self.tile)
+        with self._inference(_name(vis)):
+            return to_array(provenance(self.model, x_ir, x_vis, *asked, tile=side, overlap=self.overlap))
+
+    def _pair(self, ir: Source, vis: Source, request: Request) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both images as the model takes them; LureError if their sizes differ."""
+        x_ir, x_vis = self.tensor(ir, 1, request.ir_range), self.tensor(vis, 3, request.vis_range)
+        if x_ir.shape[2:] != x_vis.shape[2:]:
+            (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
+            raise LureError(
+                f"{_name(ir, 'the infrared image')} is {w}x{h} but {_name(vis, 'the visible image')} is {wv}x{hv}",
+                "resize one of them so that the two views coincide",
+            )
+        return x_ir, x_vis
+
+    def _asked(self, prompts: Sequence[Prompt], request: Request) -> tuple[torch.Tensor, torch.Tensor, float, float]:
+        """The texts of infrared and visible images and their strengths. Nothing to restore, or not at all: the pseudo
+        prompt, so that this is the plain fusion to the last bit."""
         s_ir = request.strength_ir if any(p.ir for p in prompts) else 0.0
         s_vis = request.strength_vis if any(p.vis for p in prompts) else 0.0
         t_ir = self._text(*(p.ir if s_ir else () for p in prompts))
         t_vis = self._text(*(p.vis if s_vis else () for p in prompts))
-        side = tile_side(vis.shape[2], vis.shape[3], self.tile)
-        with self._inference(name):
-            return fuse_tiled(
-                self.model, ir, vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0, tile=side, overlap=self.overlap
-            ).float()
+        return t_ir, t_vis, s_ir or 1.0, s_vis or 1.0
 
     def detect(self, image: Source, modality: Modality) -> tuple[Finding, ...]:
         """Which degradations an image shows, each with score and severity in [0, 1]; empty for a clean one."""

@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from lure_cli.core.files import sweep
+from lure_cli.core.files import sweep, whole_file
 from lure_cli.core.images.formats import TIFF, check_output, format_of_suffix
 from lure_cli.core.images.picture import Metadata, encode_image, write_image
 from lure_cli.core.text.vocabulary import Prompt
@@ -23,7 +23,7 @@ from lure_cli.tasks.inference.pipeline import run_pipeline
 from lure_cli.tasks.inference.plan import JobOptions, finished
 from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request
 from lure_cli.tasks.paths.find import STANDARD
-from lure_cli.tasks.paths.outputs import Item
+from lure_cli.tasks.paths.outputs import Item, files_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,7 @@ class Result(Generic[AnyItem]):
         item = self.item
         sides = [side for side in ("vis", "ir") if side in item.sources]
         record: dict[str, Any] = {"name": item.name, "status": self.status, "output": str(item.output)}
-        record |= {side: str(path) for side, path in item.sources.items()}
+        record |= {side: str(path) for side, path in (*item.sources.items(), *item.extras.items())}
         record |= {"seconds": round(self.seconds, 4), "size": self.size}
         record |= {"prompt": {m: getattr(self.prompt, m) for m in sides}}
         record |= {"strength": {m: getattr(self.request, f"strength_{m}") for m in sides}}
@@ -81,11 +81,13 @@ class Result(Generic[AnyItem]):
 
 @dataclass(frozen=True)
 class Computed(Generic[AnyItem]):
-    """A picture, float32 (H, W, 1) or (H, W, 3) in [0, 1], with what it was read with and what is known of it."""
+    """A picture, float32 (H, W, 1) or (H, W, 3) in [0, 1], with what it was read with and what is known of it; further
+    pictures by what they show."""
 
     picture: np.ndarray
     inputs: Inputs
     result: Result[AnyItem]
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def load_fuser(options: JobOptions, weights: Path) -> Fuser:
@@ -174,10 +176,11 @@ class ImageWorker(Generic[AnyItem, Read]):
             alignment=inputs.alignment,
             invalid=inputs.invalid,
         )
-        return Computed(output.picture, inputs, result)
+        return Computed(output.picture, inputs, result, output.extras)
 
     def write(self, job: tuple[AnyItem, Request], computed: Computed[AnyItem] | Result[AnyItem]) -> Result[AnyItem]:
-        """Last step: the picture -> its file."""
+        """Last step: the pictures -> their files, all or none. With `skip_existing`, what is there stays and what is
+        missing is added."""
         if isinstance(computed, Result):
             return computed
         item, result, started = job[0], computed.result, time.perf_counter()
@@ -186,16 +189,22 @@ class ImageWorker(Generic[AnyItem, Read]):
             "metadata": computed.inputs.metadata,
             "bits": self.options.bits,
         }
-        data = None
+        data, files = None, files_of(item)
+        there = [] if self.options.overwrite else list(filter(os.path.lexists, files))
         try:
-            if item.output == STANDARD:
-                data = encode_image(computed.picture, ".png", **how)
-            elif not self.options.overwrite and os.path.lexists(item.output):  # made by another process meanwhile
-                if self.options.skip_existing:
-                    return replace(result, status="skipped")
-                raise LureError(f"{item.output} has come into being meanwhile", "give --overwrite to replace it")
-            else:
-                write_image(item.output, computed.picture, **how)
+            if there and not self.options.skip_existing:  # made by another process meanwhile
+                raise LureError(f"{there[0]} has come into being meanwhile", "give --overwrite to replace it")
+            if there == files and item.output != STANDARD:
+                return replace(result, status="skipped")
+            with ExitStack() as kept:
+                for name, path in item.extras.items():
+                    if path not in there:
+                        content = encode_image(computed.extras[name], path.suffix)
+                        kept.enter_context(whole_file(path)).write_bytes(content)
+                if item.output == STANDARD:
+                    data = encode_image(computed.picture, ".png", **how)
+                elif item.output not in there:
+                    write_image(item.output, computed.picture, **how)
         except LureError as error:
             return replace(result, status="failed", error=error)
         return replace(result, seconds=result.seconds + time.perf_counter() - started, data=data)
@@ -238,7 +247,7 @@ def _failed(
 
 def clean_up(items: Iterable[Item]) -> None:
     """Remove what killed processes left where a job writes."""
-    for folder in {item.output.parent for item in items if item.output != STANDARD}:
+    for folder in {path.parent for item in items for path in files_of(item)}:
         sweep(folder)
 
 

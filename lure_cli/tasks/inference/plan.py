@@ -20,10 +20,10 @@ from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
 from lure_cli.tasks.inference.loading import pick_backend
-from lure_cli.tasks.inference.request import Request, request_of, request_of_one
+from lure_cli.tasks.inference.request import Request, no_provenance, request_of, request_of_one
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, is_many, search
-from lure_cli.tasks.paths.outputs import Item, Names, Naming, check_outputs, folder_of_outputs, output_of
-from lure_cli.tasks.paths.pairing import FUSED, Pair, Pairing, find_pairs
+from lure_cli.tasks.paths.outputs import Item, Names, Naming, check_outputs, files_of, folder_of_outputs, output_of
+from lure_cli.tasks.paths.pairing import FUSED, Pair, Pairing, find_pairs, map_of
 from lure_cli.tasks.prompt import read_prompt_file
 from lure_cli.tasks.weights.find import DEFAULT, detector_path, resolve_weights
 from lure_cli.tasks.weights.hub import Notify
@@ -114,6 +114,7 @@ class FuseOptions(JobOptions):
     strength_ir: float | None = None
     strength_vis: float | None = None
     pairing: Pairing = field(default_factory=Pairing)
+    provenance: str | None = None
     engine: str = "local"
     workers: int | None = None
 
@@ -122,6 +123,11 @@ class FuseOptions(JobOptions):
         super().check()
         if self.prompt_file is not None and (self.prompt, self.prompt_ir, self.prompt_vis) != (None, None, None):
             raise LureError("--prompt-file excludes --prompt, --prompt-ir and --prompt-vis", "write all into the file")
+
+    def check_weights(self, path: Path) -> None:
+        """See `JobOptions`."""
+        if pick_backend(self.backend, path) == "onnx" and self.provenance is not None:
+            raise no_provenance(f"--provenance: ONNX files such as {path}")
 
     def requests(self, names: Sequence[str]) -> Sequence[Request]:
         """See `JobOptions`; a file of prompts has one for each pair, and no other."""
@@ -220,6 +226,11 @@ class RestoreItem:
         """The one file."""
         return {self.modality: self.image}
 
+    @property
+    def extras(self) -> Mapping[str, Path]:
+        """Nothing is written beside it."""
+        return {}
+
 
 FusePlan = Plan[FuseOptions, Pair]
 RestorePlan = Plan[RestoreOptions, RestoreItem]
@@ -281,11 +292,15 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
     if o.workers is not None and (o.engine != "ray" or o.workers < 1):
         raise LureError("--workers needs --engine ray and a number from 1 on", "leave it out, or add --engine ray")
     in_one = o.read.alpha == "ir" and o.ir == o.vis
-    pairs, unmatched = (_pairs_in_one(o), []) if in_one else find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify)
+    pairs, unmatched = (_pairs_in_one(o), []) if in_one else _pairs_of_two(o, notify)
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
     check_types(pairs, o.bits)
     return Plan(o, *plan_job(o, pairs, existing=_existing, limit=o.limit, notify=notify), tuple(unmatched))
+
+
+def _pairs_of_two(o: FuseOptions, notify: Notify | None) -> tuple[list[Pair], list[Path]]:
+    return find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify, provenance=o.provenance)
 
 
 def _pairs_in_one(o: FuseOptions) -> list[Pair]:
@@ -297,7 +312,10 @@ def _pairs_in_one(o: FuseOptions) -> list[Pair]:
     if many:
         inside = search(o.vis, o.pairing.recursive, folder_of_outputs(o.output, FUSED), IMAGES)
         files = [(file.path, Names(file.below.stem, file.below.parent.parts)) for file in inside]
-    pairs = [Pair(names.name, path, path, output_of(o.output, names, many, FUSED)) for path, names in files]
+    pairs = [
+        Pair(names.name, path, path, output_of(o.output, names, many, FUSED), map_of(o.provenance, names, many))
+        for path, names in files
+    ]
     check_outputs(pairs, (), FUSED)
     return sorted(pairs, key=lambda pair: pair.name)
 
@@ -350,9 +368,9 @@ def check_types(items: Sequence[Item], bits: int) -> None:
 
 
 def _existing(item: Item) -> Path | None:
-    return item.output if item.output != STANDARD and os.path.lexists(item.output) else None
+    return next(filter(os.path.lexists, files_of(item)), None)
 
 
 def finished(item: Item, options: JobOptions) -> bool:
-    """Whether an item is left out since its output is there; files are written whole or not at all."""
-    return options.skip_existing and item.output != STANDARD and os.path.exists(item.output)
+    """Whether an item is left out since all of its files are there; files are written whole or not at all."""
+    return options.skip_existing and item.output != STANDARD and all(map(os.path.exists, files_of(item)))

@@ -16,6 +16,7 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import Note
 from lure_cli.tasks.inference.job import ImageWorker, Result
 from lure_cli.tasks.inference.request import Request
+from lure_cli.tasks.paths.outputs import files_of
 from lure_cli.tasks.paths.pairing import Pair
 
 Job = tuple[Pair, Request]
@@ -115,10 +116,12 @@ def _absolute(worker: PairWorker, jobs: Sequence[Job]) -> tuple[PairWorker, list
     """Both with paths that hold in any working directory."""
     worker = copy(worker)
     worker.weights = Path(os.path.abspath(worker.weights))
-    return worker, [
-        (Pair(p.name, *(Path(os.path.abspath(path)) for path in (p.ir, p.vis, p.output))), request)
-        for p, request in jobs
-    ]
+    return worker, [(_made_absolute(pair), request) for pair, request in jobs]
+
+
+def _made_absolute(pair: Pair) -> Pair:
+    ir, vis, output = (Path(os.path.abspath(path)) for path in (pair.ir, pair.vis, pair.output))
+    return Pair(pair.name, ir, vis, output, pair.provenance and Path(os.path.abspath(pair.provenance)))
 
 
 def to_json(result: Result[Pair]) -> dict[str, Any]:
@@ -141,7 +144,7 @@ def from_json(record: dict[str, Any], job: Job) -> Result[Pair]:
     from lure_cli.core.text.vocabulary import Finding
 
     def given(text: str) -> str:
-        for path in (job[0].ir, job[0].vis, job[0].output):
+        for path in (job[0].ir, job[0].vis, *files_of(job[0])):
             text = text.replace(os.path.abspath(path), str(path))
         return text
 

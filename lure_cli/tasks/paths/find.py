@@ -30,6 +30,8 @@ class Kind:
 
 
 IMAGES = Kind(READ_SUFFIXES, SUFFIXES, ".png", "image", is_surely_image)
+MAPS = Kind((), (".png", ".tif", ".tiff"), ".png", "map")
+"""Pictures whose colours mean something, so that they are written without loss."""
 
 
 @dataclass(frozen=True)

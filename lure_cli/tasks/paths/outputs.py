@@ -31,7 +31,7 @@ def existing_form(path: Path) -> Path:
 class Item(Protocol):
     """One piece of a job: its name (with the sub-folder), the files that it is made from, and the file to write.
 
-    `sources` has the keys `ir` and `vis`, or one of them.
+    `sources` has the keys `ir` and `vis`, or one of them; `extras` are further files to write, by what they hold.
     """
 
     @property
@@ -40,6 +40,13 @@ class Item(Protocol):
     def output(self) -> Path: ...
     @property
     def sources(self) -> Mapping[str, Path]: ...
+    @property
+    def extras(self) -> Mapping[str, Path]: ...
+
+
+def files_of(item: Item) -> list[Path]:
+    """The files that an item writes, the picture first; none for standard output."""
+    return [path for path in (item.output, *item.extras.values()) if path != STANDARD]
 
 
 @dataclass(frozen=True)
@@ -129,20 +136,18 @@ def check_outputs(items: Sequence[Item], others: Sequence[Path], naming: Naming)
     inputs = {os.path.realpath(path) for item in items for path in item.sources.values() if path != STANDARD}
     inputs.update(map(os.path.realpath, others))
     taken: dict[str, str] = {}
-    for item in items:
-        if item.output == STANDARD:
-            continue
-        target = os.path.realpath(item.output)
+    for item, path in [(each, path) for each in items for path in files_of(each)]:
+        target = os.path.realpath(path)
         if target in inputs:
-            raise LureError(f"the output {item.output} is also an input", "write to another folder or name")
+            raise LureError(f"the output {path} is also an input", "write to another folder or name")
         target = unicodedata.normalize("NFC", target)  # two names that look the same are one file on a Mac
         if target in taken:
             raise LureError(
-                f"'{taken[target]}' and '{item.name}' would both be written to {item.output}",
+                f"'{taken[target]}' and '{item.name}' would both be written to {path}",
                 f"tell them apart with a field in the template; {naming.fields}",
             )
         taken[target] = item.name
-    for folder in {item.output.parent for item in items if item.output != STANDARD}:
+    for folder in {path.parent for item in items for path in files_of(item)}:
         check_folder(folder)
 
 

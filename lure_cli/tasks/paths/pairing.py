@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.paths.find import IMAGES, STANDARD, File, Kind, is_glob, is_many, search
+from lure_cli.tasks.paths.find import IMAGES, MAPS, STANDARD, File, Kind, is_glob, is_many, search
 from lure_cli.tasks.paths.outputs import Names, Naming, check_outputs, existing_form, folder_of_outputs, output_of
 from lure_cli.tasks.paths.table import read_table
 
@@ -40,17 +40,24 @@ FUSED = Naming(
 
 @dataclass(frozen=True)
 class Pair:
-    """One infrared file, its visible file, the name that they share (with the sub-folder) and the file to write."""
+    """One infrared file, its visible file, the name that they share (with the sub-folder), the file to write, and that
+    of the map of provenance, if it is wanted."""
 
     name: str
     ir: Path
     vis: Path
     output: Path
+    provenance: Path | None = None
 
     @property
     def sources(self) -> Mapping[str, Path]:
         """The two files."""
         return {"ir": self.ir, "vis": self.vis}
+
+    @property
+    def extras(self) -> Mapping[str, Path]:
+        """What is written beside the picture."""
+        return {} if self.provenance is None else {"provenance": self.provenance}
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,7 @@ def find_pairs(
     pairing: Pairing = Pairing(),
     kind: Kind = IMAGES,
     notify: Callable[[str], None] | None = None,
+    provenance: str | None = None,
 ) -> tuple[list[Pair], list[Path]]:
     """Pair two files, or the files of two folders (never by position), and name the outputs.
 
@@ -144,6 +152,7 @@ def find_pairs(
         pairing: how the files of two folders find each other.
         kind: what is paired; for another than images, its suffixes stand for those above.
         notify: told of files that are left out, and of pairs whose time stamps differ.
+        provenance: as `output`, for the maps of provenance; None: there are none to write.
 
     Returns:
         The pairs, sorted by name, and the files of either side that have no partner, infrared ones first.
@@ -170,7 +179,16 @@ def find_pairs(
         matched = _from_table(ir, vis, pairing)
     else:
         matched, unmatched = _match(ir, vis, pairing, folder_of_outputs(output, FUSED), kind, notify)
-    pairs = [Pair(m.names.name, m.ir, m.vis, output_of(output, m.names, many[0], FUSED, kind)) for m in matched]
+    pairs = [
+        Pair(
+            m.names.name,
+            m.ir,
+            m.vis,
+            output_of(output, m.names, many[0], FUSED, kind),
+            map_of(provenance, m.names, many[0]),
+        )
+        for m in matched
+    ]
     check_outputs(pairs, unmatched, FUSED)
     return pairs, unmatched
 
@@ -181,12 +199,13 @@ def pair_files(
     output: str | Path | None,
     pairing: Pairing,
     refuse: Callable[[LureError], None],
+    provenance: str | None = None,
 ) -> list[Pair]:
     """As `find_pairs` for folders, with files that are known and outputs that are not checked; there may be no pair.
 
     Args:
         irs, viss: the files of either side.
-        output, pairing: see there; the pairing is checked already, and not by a table.
+        output, pairing, provenance: see there; the pairing is checked already, and not by a table.
         refuse: told why files are left out that could belong to two pairs.
     """
     keyed = [_by_key(files, pairing, side, refuse) for files, side in ((irs, "ir"), (viss, "vis"))]
@@ -195,7 +214,15 @@ def pair_files(
     except LureError as error:
         refuse(error)
         matched = _partners(*keyed, clocks=False)[0]
-    return [Pair(m.names.name, m.ir, m.vis, output_of(output, m.names, True, FUSED)) for m in matched]
+    return [
+        Pair(m.names.name, m.ir, m.vis, output_of(output, m.names, True, FUSED), map_of(provenance, m.names, True))
+        for m in matched
+    ]
+
+
+def map_of(output: str | None, names: Names, many: bool) -> Path | None:
+    """The file of a map that is wanted beside the picture, as `output_of`; None if it is not."""
+    return None if output is None else output_of(output, names, many, FUSED, MAPS)
 
 
 def check_pairing(pairing: Pairing, many: bool) -> None:

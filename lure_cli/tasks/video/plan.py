@@ -177,6 +177,8 @@ def _check(o: VideoOptions) -> None:
         raise LureError(f"--length {o.length} is not known", "use shortest or equal")
     if o.check_every < 1:
         raise LureError(f"--check-every {o.check_every} is no number of frames", "give a number from 1 on")
+    if s.provenance is not None:
+        raise LureError("--provenance is for images", "fuse the frames that are wanted as single images")
     if s.output == "-" or "-" in (o.ir, o.vis):
         raise LureError("clips do not go through standard input and output", "give files")
 
