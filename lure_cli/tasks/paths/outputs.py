@@ -136,17 +136,19 @@ def check_outputs(items: Sequence[Item], others: Sequence[Path], naming: Naming)
     inputs = {os.path.realpath(path) for item in items for path in item.sources.values() if path != STANDARD}
     inputs.update(map(os.path.realpath, others))
     taken: dict[str, str] = {}
-    for item, path in [(each, path) for each in items for path in files_of(each)]:
+    named = [(f"'{item.name}'", item.output) for item in items if item.output != STANDARD]
+    named += [(f"the {what} of '{item.name}'", path) for item in items for what, path in item.extras.items()]
+    for name, path in named:
         target = os.path.realpath(path)
         if target in inputs:
             raise LureError(f"the output {path} is also an input", "write to another folder or name")
         target = unicodedata.normalize("NFC", target)  # two names that look the same are one file on a Mac
         if target in taken:
             raise LureError(
-                f"'{taken[target]}' and '{item.name}' would both be written to {path}",
+                f"{taken[target]} and {name} would both be written to {path}",
                 f"tell them apart with a field in the template; {naming.fields}",
             )
-        taken[target] = item.name
+        taken[target] = name
     for folder in {path.parent for item in items for path in files_of(item)}:
         check_folder(folder)
 
