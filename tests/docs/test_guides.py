@@ -21,14 +21,7 @@ PAGES = (README, *GUIDES)
 SETUP = [c for c in commands(README) if c.startswith("python3 -m venv")]
 FILES: dict[str, tuple[str, ...]] = {
     "README": ("fused.png", "dehazed.png", "out/drone.png", "dehazed_alone.png"),
-    "fusing": (
-        "out/drone.png",
-        "map.png",
-        "maps/gate.png",
-        "jpg/gate_fused.jpg",
-        "ir_denoised.png",
-        "restored/gate.png",
-    ),
+    "fusing": ("jpg/gate_fused.jpg", "map.png", "maps/gate.png", "ir_denoised.png", "restored/gate.png"),
     "prompts": ("clear.png", "denoised.png", "each/gate.png", "auto.png", "auto/gate.png", "half.png", "more.png"),
     "files": ("gate_fused.png", "thermal.tif", "registered.png", "rig/gate.png", "ir_aligned.png", "ir_aligned.json"),
     "large-jobs": ("job/gate.png", "arrived/gate.png", "tiled.png", "one.png"),

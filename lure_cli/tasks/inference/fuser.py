@@ -271,7 +271,7 @@ class Fuser:
 
         Returns:
             float32 (H, W, 3) in [0, 1]: the shares of the infrared image, the visible image and the restoration; their
-            sum is 1. Infrared and visible have the same where they say the same.
+            sum is 1. Infrared and visible have about the same where they say the same.
 
         Raises:
             LureError: as calling the fuser; also an ONNX file, which does not give its weights.

@@ -14,7 +14,7 @@ from PIL import Image
 from lure_cli import Fuser
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuse import COLOURS
-from tests.helpers.files import SHARED, Outcome
+from tests.helpers.files import EXAMPLES, SHARED, Outcome
 from tests.helpers.folders import FOLDERS, make_folder
 
 Run = Callable[..., Outcome]
@@ -60,6 +60,13 @@ def test_the_share_of_restoration_is_where_the_prompt_changed_the_picture(fuser:
     assert fog.mean() > 2 * shares[45:65, 25:35, 2].mean()
     assert np.corrcoef(change[:, 72:].ravel(), fog.ravel())[0, 1] > 0.3
     assert fuser.provenance_map(ir, vis, prompt="haze", strength=0, ir_range="full")[..., 2].max() == 0
+
+
+def test_two_images_that_say_the_same_share_the_picture(fuser: Fuser) -> None:
+    with Image.open(EXAMPLES / "street" / "vis.png") as image:
+        grey = np.asarray(image.convert("L").resize((160, 120)))
+    shares = fuser.provenance_map(grey, np.repeat(grey[..., None], 3, 2), ir_range="full")
+    assert 0.35 < shares[..., 0].mean() < 0.65
 
 
 @pytest.mark.shared
@@ -126,6 +133,13 @@ def test_no_half_of_an_output_is_left(lure: Run) -> None:
     done = lure(*FOLDERS, "--provenance", "maps/", "--overwrite")
     assert done.code == 1
     assert os.listdir("maps") == []
+
+
+def test_clips_have_none(lure: Run) -> None:
+    clips = [str(EXAMPLES / "clip" / name) for name in ("ir.mp4", "vis.mp4")]
+    done = lure("fuse", "--ir", clips[0], "--vis", clips[1], "-o", "out.mp4", "--provenance", "m.png")
+    assert done.code == 2
+    assert "--provenance is for images" in done.err
 
 
 def test_onnx_files_do_not_show_it(lure: Run) -> None:
