@@ -29,6 +29,8 @@ PATIENCE = 5.0
 """Seconds without a change after which a file that cannot be read is taken to stay so."""
 TICK = 0.2
 """Seconds between two looks while something is on its way."""
+REST = 3.0
+"""Between two looks at least so many times what the last one took: it grows with the folder."""
 RESCAN = 10.0
 """Seconds after which the folders are listed although no event came."""
 
@@ -136,20 +138,23 @@ class Watcher:
             LureError: the weights, the device or the events of the folders cannot be used, or a folder is gone.
         """
         _ = self._worker.fuser
-        o, waiting, listed = self.plan.options, True, 0.0
-        self._arrived = time.monotonic()
+        o, waiting = self.plan.options, True
+        self._arrived = listed = time.monotonic()
+        took = 0.0
         ready = False
         for changed in _ticks(o):
             if stop():
                 break
             now = time.monotonic()
-            if changed or waiting or now - listed >= RESCAN:
-                listed = now
+            waiting |= changed or now - listed >= RESCAN
+            if waiting and now - listed >= REST * took:
                 for root in {root_of(source) for source in (o.fuse.ir, o.fuse.vis)}:
                     if not root.is_dir():
                         raise LureError(f"{root}: the folder is gone", "start again when it is back")
                 refused: list[LureError] = []
                 pairs, waiting = self._look(now, refused.append, notify)
+                listed = time.monotonic()
+                took = listed - now
                 yield from self._news(refused)
                 if not ready and notify is not None:
                     notify(f"watching {' and '.join(sorted({str(o.fuse.ir), str(o.fuse.vis)}))}; Ctrl-C ends")

@@ -181,7 +181,11 @@ def test_a_file_that_grows_is_not_touched_before_it_is_whole(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("order", [("ir", "vis"), ("vis", "ir")])
-def test_files_that_are_renamed_into_place_count_as_whole(order: tuple[str, str]) -> None:
+def test_files_that_are_renamed_into_place_count_at_once(
+    order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their own time, which is that of the last byte; a file of now would have to wait."""
+    monkeypatch.setattr(task, "SETTLE", 1000.0)
     with watching() as running:
         for side in order:
             path = picture(f"in/.a_{side}.part.png")
