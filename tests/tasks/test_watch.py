@@ -454,7 +454,7 @@ def test_ctrl_c_ends_after_the_pair_in_hand(number: signal.Signals, warm: list[s
 
 
 def test_memory_does_not_grow_with_the_pairs() -> None:
-    """The pictures of 200 pairs would be 38 MB."""
+    """200 pairs; the pictures of the second hundred would be 19 MB."""
 
     def more(start: int) -> None:
         for n in range(start, start + 100):
@@ -471,4 +471,4 @@ def test_memory_does_not_grow_with_the_pairs() -> None:
         grown = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
     assert running.fuser.calls == 200
-    assert grown < 1_000_000
+    assert grown < 5_000_000
