@@ -201,7 +201,7 @@ def test_infrared_without_temperatures_fails_alone(lure: Run, here: Path) -> Non
 )
 def test_refused_before_the_model_loads(args: list[str], text: str, lure: Run, here: Path) -> None:
     Path("there.tif").touch()
-    done = lure(*PAIR, *args)
+    done = lure(*(PAIR[: PAIR.index("-o")] if "-o" in args else PAIR), *args)
     assert done.code == 2 and text in done.err
     assert [line.split(":")[0] for line in done.err.splitlines()] == ["error", "hint"]
     assert left(here) == ["there.tif"]
