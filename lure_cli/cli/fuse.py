@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +14,9 @@ from lure_cli.cli import options as o
 from lure_cli.cli.jobs import run_job, show_plan, show_prompt
 from lure_cli.cli.output import SIDES, no_progress_bars, note
 from lure_cli.errors import LureError
+
+if TYPE_CHECKING:
+    from lure_cli.tasks.inference.plan import FuseOptions
 
 
 def fuse(
@@ -57,6 +63,14 @@ def fuse(
         int,
         typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF; clips: .mkv).", rich_help_panel=o.OUTPUT),
     ] = 8,
+    provenance: Annotated[
+        str | None,
+        typer.Option(
+            help="Write a map too of what came from infrared (orange), visible (blue) and restoration (white): "
+            ".png, .tif, folder or template.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = None,
     fps: Annotated[
         str | None,
         typer.Option(
@@ -208,78 +222,27 @@ def fuse(
     Exit codes: 0 done, 1 some pairs failed or a clip was cut short, 2 bad usage or input, 130 interrupted (finished
     files are whole).
     """
-    from lure_cli.core.registration.transform_file import read_transform
-    from lure_cli.core.thermal.colouring import HeatColours
-    from lure_cli.core.thermal.radiometry import Radiometry
+    given = locals()
     from lure_cli.tasks.inference import fuse as task
-    from lure_cli.tasks.inference.inputs import ReadOptions
-    from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
-    from lure_cli.tasks.paths.pairing import Pairing
+    from lure_cli.tasks.inference.plan import plan_fuse
     from lure_cli.tasks.video import plan as video
 
     output, live = video.split_outputs(outputs or ())
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
-    if ir is None:
-        if vis is None:
-            raise LureError("no image is given", "give --ir and --vis, or a radiometric file to --ir alone")
-        if alpha != "ir":
-            raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
-        ir = vis
+    options = fuse_options({**given, "outputs": output})
     if quiet:
         no_progress_bars()
-    by = pair or ("regex" if pair_regex is not None else "csv" if pair_file is not None else "stem")
-    options = FuseOptions(
-        ir=Path(ir),
-        vis=None if vis is None else Path(vis),
-        output=output,
-        prompt=prompt,
-        prompt_ir=prompt_ir,
-        prompt_vis=prompt_vis,
-        prompt_file=prompt_file,
-        strength=strength,
-        strength_ir=strength_ir,
-        strength_vis=strength_vis,
-        pairing=Pairing(by, pair_regex, pair_file, recursive),  # type: ignore[arg-type]  # checked there
-        read=ReadOptions(
-            ir_range=ir_range,
-            vis_range=vis_range,
-            alpha=alpha,
-            resize_ir=resize_ir,
-            align=align,
-            align_once=align_once,
-            rig=None if rig is None else read_transform(rig),
-            max_pixels=max_pixels,
-            frame=frame,
-            radiometry=Radiometry(unit=unit, emissivity=emissivity, reflected=reflected, distance=distance),
-        ),
-        temperature=temperature,
-        heat=HeatColours.parse(palette, palette_from, palette_to, legend),
-        bits=bits,
-        weights=weights,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        compiled=compiled,
-        backend=backend,
-        tile=tile,
-        overlap=overlap,
-        overwrite=overwrite,
-        skip_existing=skip_existing,
-        limit=limit,
-        shard=shard,
-        fail_fast=fail_fast,
-        engine=engine,
-        workers=workers,
-    )
-    if video.wants_video(ir, ir if vis is None else vis, output, live):
+    source = vis if ir is None else ir
+    assert source is not None
+    if video.wants_video(source, source if vis is None else vis, output, live):
         if vis is None:
-            raise LureError(f"{ir}: no visible clip is given", "give it by --vis")
+            raise LureError(f"{source}: no visible clip is given", "give it by --vis")
         from lure_cli.cli.video import fuse_video
 
         clips = video.VideoOptions(
             options,
-            ir,
+            source,
             vis,
             fps=fps,
             sync=sync,
@@ -304,3 +267,46 @@ def fuse(
         show_plan(plan, as_json=as_json)
         return
     run_job(lambda stop: task.fuse(plan, stop), len(plan.items), "pairs", as_json=as_json, quiet=quiet)
+
+
+def fuse_options(given: Mapping[str, Any]) -> FuseOptions:
+    """The options of a job, from arguments by the names of the parameters of `fuse`; what is left out is its default.
+
+    Args:
+        given: for example {"ir": "a.png", "vis": "b.png", "outputs": "fused.png", "prompt": "haze"}. `outputs` is one
+            string here: a file, a folder, a template, or None. What only concerns clips is not looked at.
+
+    Raises:
+        LureError: no image is given or no infrared one; a rig, temperatures or colours that cannot be meant.
+    """
+    from lure_cli.core.registration.transform_file import read_transform
+    from lure_cli.core.thermal.colouring import HeatColours
+    from lure_cli.core.thermal.radiometry import Radiometry
+    from lure_cli.tasks.inference.inputs import ReadOptions
+    from lure_cli.tasks.inference.plan import FuseOptions
+    from lure_cli.tasks.paths.pairing import Pairing
+
+    a = {name: parameter.default for name, parameter in inspect.signature(fuse).parameters.items()} | dict(given)
+
+    def named(options: Any) -> dict[str, Any]:
+        return {field.name: a[field.name] for field in fields(options) if field.name in a}
+
+    ir, vis, rig = a["ir"], a["vis"], a["rig"]
+    if ir is None and vis is None:
+        raise LureError("no image is given", "give --ir and --vis, or a radiometric file to --ir alone")
+    if ir is None and a["alpha"] != "ir":
+        raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
+    by: Any = a["pair"] or ("regex" if a["pair_regex"] is not None else "csv" if a["pair_file"] is not None else "stem")
+    read = named(ReadOptions) | {
+        "rig": None if rig is None else read_transform(Path(rig)),
+        "radiometry": Radiometry(**named(Radiometry)),
+    }
+    own = named(FuseOptions) | {
+        "ir": Path(vis if ir is None else ir),
+        "vis": None if vis is None else Path(vis),
+        "output": a["outputs"],
+        "pairing": Pairing(by, a["pair_regex"], a["pair_file"], a["recursive"]),
+        "read": ReadOptions(**read),
+        "heat": HeatColours.parse(a["palette"], a["palette_from"], a["palette_to"], a["legend"]),
+    }
+    return FuseOptions(**own)
