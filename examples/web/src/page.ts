@@ -80,7 +80,8 @@ function refill(): void {
 // The form
 
 const sources: Partial<Record<Modality, Source>> = {};
-let reading: Promise<void>[] = [];
+/** What is being read, or was. */
+const reading: Partial<Record<Modality, Promise<void>>> = {};
 let shown: Shown | undefined;
 let busy = false;
 
@@ -185,7 +186,7 @@ function wanted(): Wanted {
 
 async function fuse(): Promise<void> {
   await during("Loading the model …", async () => {
-    await Promise.all(reading);
+    await Promise.all(Object.values(reading));
     const { ir, vis } = checkPair();
     const settings = wanted();
     const { bitmap, fused, seconds, runsOn } = await ask({ kind: "fuse", wanted: settings });
@@ -200,7 +201,9 @@ async function fuse(): Promise<void> {
     const took = `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
     $("#caption").textContent = `Fused${asks.length ? `; removed: ${asks.join("; ")}` : " as they are"}. ${took}.${swapped}`;
     $("#result").hidden = false;
+    $("#before").hidden = true;
     await showPair();
+    $("#result").scrollIntoView({ block: "nearest" });
   });
 }
 
@@ -239,6 +242,7 @@ function draw(canvas: HTMLCanvasElement, bitmap: ImageBitmap, largest = Infinity
 function hideResult(): void {
   shown = undefined;
   $("#result").hidden = true;
+  $("#before").hidden = false;
 }
 
 /** Draw both; plain fusion is computed when it is first asked for. */
@@ -264,7 +268,7 @@ function layOut(): void {
   const { width, height } = shown.fused;
   const { paddingLeft, paddingRight } = getComputedStyle($("#result"));
   const room = $("#result").clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
-  const fit = Math.min(room / width, Math.max(240, 0.76 * innerHeight) / height, 4);
+  const fit = Math.min(room / width, Math.max(240, 0.68 * innerHeight) / height, 4);
   const scale = Number(zoom.value) || fit;
   const middle = [
     (view.scrollLeft + view.clientWidth / 2) / sheet.offsetWidth,
@@ -324,7 +328,7 @@ async function isolate(): Promise<void> {
   } catch {
     return; // one thread does it too
   }
-  if ((await controlled) && !sources.ir && !sources.vis && !busy) {
+  if ((await controlled) && !reading.ir && !reading.vis) {
     location.reload();
     await new Promise(() => {}); // nothing is begun before that
   }
@@ -369,7 +373,7 @@ async function begin(): Promise<void> {
 for (const m of MODALITIES) {
   const input = $<HTMLInputElement>(`#${m} input[type=file]`);
   input.addEventListener("change", () => {
-    if (input.files?.[0]) reading.push(choose(m, input.files[0]));
+    if (input.files?.[0]) reading[m] = choose(m, input.files[0]);
   });
   const range = $<HTMLInputElement>(`#${m} .strength input`);
   range.addEventListener("input", () => {
@@ -384,11 +388,13 @@ $("#cancel").addEventListener("click", cancel);
 $("#example").addEventListener("click", async () => {
   for (const [m, name] of [["ir", "infrared.png"], ["vis", "visible.png"]] as const) {
     const answer = await fetch(`example/${name}`);
-    await choose(m, new File([await answer.blob()], name));
+    reading[m] = choose(m, new File([await answer.blob()], name));
     $<HTMLInputElement>(`#${m} input[type=file]`).value = "";
   }
-  for (const tick of ["#ir [value=noise]", "#vis [value=haze]"]) $<HTMLInputElement>(tick).checked = true;
-  $("#fuse").focus();
+  for (const input of document.querySelectorAll<HTMLInputElement>(".wrong input")) {
+    input.checked = input.matches("#ir [value=noise], #vis [value=haze]");
+  }
+  await fuse();
 });
 $("#save").addEventListener("click", save);
 $("#compare").addEventListener("change", () => during("Fusing …", showPair));
