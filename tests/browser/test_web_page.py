@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from lure_cli.core.text.vocabulary import DEGRADATIONS
-from tests.helpers.browser import browser, serve
+from tests.helpers.browser import browser, launch, serve
 from tests.helpers.documents import commands
 from tests.helpers.files import EXAMPLES, UNBUILT, Outcome
 from tests.helpers.shell import FRESH, shims
@@ -133,8 +133,14 @@ def cut(name: str, *, left: int = 200, top: int = 150, width: int = 131, height:
 
 
 def pair_8_bits(root: Path) -> tuple[Path, Path]:
+    """With a colour profile, and a note that no decoder likes."""
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     cut("ir_noisy.png").save(root / "ir.png")
-    cut("vis_hazy.png").save(root / "vis.png")
+    cut("vis_hazy.png").save(root / "vis.png", icc_profile=profile)
+    png = (root / "vis.png").read_bytes()
+    (root / "vis.png").write_bytes(png[:33] + b"\0\0\0\3tEXt\1\2\3none" + png[33:])
     return root / "ir.png", root / "vis.png"
 
 
@@ -192,6 +198,9 @@ def test_the_picture_is_that_of_the_command_line(
     expected = pixels(out)
     assert result.shape == expected.shape
     assert np.abs(result - expected).max() <= 1
+    with Image.open(tmp_path / "page.png") as image, Image.open(out) as other:
+        assert image.info.get("icc_profile") == other.info.get("icc_profile")
+        assert ("icc_profile" in image.info) == (pair is pair_8_bits)
     if pair is pair_16_bits:
         assert "percentiles 0.5 and 99.5" in page.inner_text("#ir .about")
         assert "pixels are no measurement" in page.inner_text("#ir .about")
@@ -200,14 +209,14 @@ def test_the_picture_is_that_of_the_command_line(
         assert "luma" in page.inner_text("#ir .about")
 
 
-@pytest.mark.slow  # 1.7 million pixels are computed twice
+@pytest.mark.slow  # 1.6 million pixels are computed twice
 def test_a_large_picture_in_tiles_is_that_of_the_command_line(
     page: Page, tmp_path: Path, lure: Callable[..., Outcome]
 ) -> None:
     files = [tmp_path / "ir.png", tmp_path / "vis.png"]
     for name, file in zip(("ir_noisy.png", "vis_hazy.png"), files, strict=True):
         with Image.open(EXAMPLES / "street" / name) as image:
-            image.resize((1405, 1203), Image.Resampling.BICUBIC).save(file)
+            image.resize((1275, 1259), Image.Resampling.BICUBIC).save(file)
     fuse(page, *files, ("#vis [value=haze]",))
     result = save(page, tmp_path / "page.png")
     out = tmp_path / "lure.png"
@@ -382,6 +391,20 @@ def test_the_wipe_compares_with_what_is_chosen(page: Page, tmp_path: Path) -> No
     assert over == plain
 
 
+def test_files_can_be_dropped(page: Page, tmp_path: Path) -> None:
+    _, vis = pair_8_bits(tmp_path)
+    transfer = page.evaluate_handle(
+        """bytes => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "dropped.png"));
+            return transfer;
+        }""",
+        list(vis.read_bytes()),
+    )
+    page.dispatch_event("#vis", "drop", {"dataTransfer": transfer})
+    page.wait_for_selector("#vis .about:has-text('dropped.png: 131\u00d790')")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_screen_shows_all_of_it(chromium: Browser, address: str, scheme: str, tmp_path: Path) -> None:
     context = chromium.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True)
@@ -483,10 +506,10 @@ def test_the_build_says_what_is_missing(project: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # a graphics card is imitated by the processor
-def test_webgpu_gives_the_same_picture(address: str, tmp_path: Path) -> None:
+def test_webgpu_gives_the_same_picture(chromium: Browser, address: str, tmp_path: Path) -> None:
     imitation = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--use-vulkan=swiftshader")
     pictures = []
-    with browser(*imitation, "--enable-features=Vulkan") as opened:
+    with launch(chromium.browser_type, *imitation, "--enable-features=Vulkan") as opened:
         for device in ("wasm", "webgpu"):
             context = opened.new_context()
             context.set_default_timeout(2 * PATIENCE)

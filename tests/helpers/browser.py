@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserType
 
 CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 MISSING = (
@@ -28,16 +28,22 @@ MISSING = (
 
 @contextmanager
 def browser(*flags: str) -> Iterator[Browser]:
-    """Chromium as it is installed, in which nothing is looked up or updated by itself."""
+    """Chromium as it is installed. One at a time: `launch` starts others of its kind beside it."""
     from playwright.sync_api import sync_playwright
 
+    with sync_playwright() as playwright, launch(playwright.chromium, *flags) as opened:
+        yield opened
+
+
+@contextmanager
+def launch(kind: BrowserType, *flags: str) -> Iterator[Browser]:
+    """A browser that neither looks up nor updates anything by itself."""
     quiet = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, *flags])
-        try:
-            yield opened
-        finally:
-            opened.close()
+    opened = kind.launch(executable_path=CHROMIUM, args=[*quiet, *flags])
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

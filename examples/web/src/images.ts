@@ -33,7 +33,7 @@ export async function readPicture(file: Blob, name: string, modality: Modality):
   const bytes = new Uint8Array(await file.arrayBuffer());
   const kind = kindOf(bytes);
   if (kind === undefined) throw new Fault(`${name}: no image of a type that this page reads`, EXPORT);
-  const stored = kind === "png" ? readPng(bytes, name) : await decodeByBrowser(file, bytes, kind, name);
+  const stored = kind === "png" ? await readPng(bytes, name) : await decodeByBrowser(file, bytes, kind, name);
   const { width, data } = stored;
   const alpha = stored.alpha?.some((v) => v !== 255) ? stored.alpha : undefined;
   const numbers = numbersOf(data, stored.channels, width, modality);
@@ -66,33 +66,47 @@ function checkSize(width: number, height: number, name: string): void {
   }
 }
 
-function readPng(bytes: Uint8Array, name: string): Stored {
+async function readPng(bytes: Uint8Array<ArrayBuffer>, name: string): Promise<Stored> {
   const view = new DataView(bytes.buffer);
-  const notes: string[] = [];
-  let profile: Uint8Array | undefined;
+  const needed: BlobPart[] = [bytes.subarray(0, 8)];
+  let profile: Uint8Array<ArrayBuffer> | undefined;
   for (let at = 8; at + 12 <= bytes.length; ) {
     const length = view.getUint32(at);
     const kind = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
-    const content = at + 8;
-    if (kind === "IHDR" && content + 13 <= bytes.length) checkSize(view.getUint32(16), view.getUint32(20), name);
+    const content = bytes.subarray(at + 8, at + 8 + length);
+    const chunk = bytes.subarray(at, at + 12 + length);
+    if (kind === "IHDR" && length === 13) checkSize(view.getUint32(16), view.getUint32(20), name);
     if (kind === "acTL") {
       throw new Fault(`${name}: holds several frames`, "save the one frame that is meant as its own file");
     }
-    if (kind === "iCCP") profile = bytes.slice(at, content + length + 4);
-    if (kind === "eXIf" && orientation(bytes.subarray(content, content + length)) > 1) {
+    if (kind === "eXIf" && orientation(content) > 1) {
       throw new Fault(`${name}: a PNG that its EXIF turns or mirrors`, "save it upright");
     }
+    if (kind === "iCCP" && (await isOfRgb(content))) profile = chunk.slice();
+    if (/^[A-Z]/.test(kind) || kind === "tRNS") needed.push(chunk); // damaged notes do not spoil the pixels
     if (kind === "IEND") break;
-    at = content + length + 4;
+    at += 12 + length;
   }
   try {
-    return { ...decodePng(bytes), profile, notes };
+    return { ...decodePng(await new Blob(needed).arrayBuffer()), profile, notes: [] };
   } catch (e) {
     throw new Fault(`${name}: damaged or cut short, it cannot be decoded (${reason(e)})`, AGAIN);
   }
 }
 
-function decodePng(bytes: Uint8Array): Omit<Stored, "notes"> {
+/** Whether the chunk iCCP holds a profile for three channels, as the result has. */
+async function isOfRgb(content: Uint8Array<ArrayBuffer>): Promise<boolean> {
+  const packed = content.subarray(content.indexOf(0) + 2);
+  try {
+    const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const profile = new Uint8Array(await new Response(unpacked).arrayBuffer());
+    return String.fromCharCode(...profile.subarray(16, 20)) === "RGB ";
+  } catch {
+    return false;
+  }
+}
+
+function decodePng(bytes: ArrayBuffer): Omit<Stored, "notes"> {
   const png = decode(bytes, { checkCrc: true });
   const { width, height, depth } = png;
   const size = width * height;

@@ -3,7 +3,10 @@
 self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 self.addEventListener("fetch", (event) => {
-  if (!event.request.url.startsWith(self.registration.scope)) return;
+  const { scope } = self.registration;
+  const [address] = event.request.url.split(/[?#]/);
+  if (!address.startsWith(scope)) return;
+  if (event.request.mode === "navigate" && ![scope, `${scope}index.html`].includes(address)) return; // another page
   event.respondWith(
     fetch(event.request).then((answer) => {
       if (answer.status === 0 || answer.type === "opaque") return answer;

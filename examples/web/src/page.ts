@@ -375,11 +375,18 @@ for (const m of MODALITIES) {
   input.addEventListener("change", () => {
     if (input.files?.[0]) reading[m] = choose(m, input.files[0]);
   });
+  $(`#${m}`).addEventListener("drop", (event) => {
+    const file = event.dataTransfer?.files[0];
+    if (!file || busy) return;
+    input.value = "";
+    reading[m] = choose(m, file);
+  });
   const range = $<HTMLInputElement>(`#${m} .strength input`);
   range.addEventListener("input", () => {
     $(`#${m} output`).textContent = range.valueAsNumber.toFixed(2);
   });
 }
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault()); // nor opened instead
 $("#form").addEventListener("submit", (event) => {
   event.preventDefault();
   fuse();
