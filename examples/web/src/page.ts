@@ -276,7 +276,7 @@ function layOut(): void {
   ];
   sheet.style.width = `${width * scale}px`;
   sheet.style.height = `${height * scale}px`;
-  sheet.classList.toggle("pixels", scale >= 1);
+  sheet.classList.toggle("pixels", scale >= 2 || scale === 1);
   $("#bench").style.width = `${Math.min(room, width * scale)}px`;
   if (middle.every(Number.isFinite)) {
     view.scrollLeft = middle[0] * sheet.offsetWidth - view.clientWidth / 2;
