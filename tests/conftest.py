@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from tests.helpers.files import EXAMPLES, ROOT, SHARED, Outcome, make_data
+from tests.helpers.browser import MISSING
+from tests.helpers.files import EXAMPLES, ROOT, SHARED, UNBUILT, Outcome, make_data
 
 
 def pytest_configure() -> None:
@@ -27,11 +28,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs the data folder beside the project where there is none."""
-    if not SHARED.is_dir():
-        for item in items:
-            if "shared" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="no shared data folder beside the project"))
+    """Skip what needs the data folder beside the project, or a browser, where there is none."""
+    missing = {"shared": "" if SHARED.is_dir() else "no shared data folder beside the project", "browser": MISSING}
+    for item in items:
+        for mark, reason in missing.items():
+            if reason and mark in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 get_command = functools.cache(typer.main.get_command)
@@ -60,7 +62,7 @@ def lure(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a copy of the example pictures in `examples/`."""
-    shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=UNBUILT)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -89,7 +91,7 @@ def small_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.helpers.clips import make_clip, read_clip
 
     root = tmp_path_factory.mktemp("small") / "examples"
-    shutil.copytree(EXAMPLES, root, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(EXAMPLES, root, ignore=UNBUILT)
     for path in root.rglob("*.png"):
         with Image.open(path) as image:
             smaller = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)

@@ -17,6 +17,7 @@ DOCUMENTS = (
     *GUIDES,
     PAGE,
     EXAMPLES / "README.md",
+    EXAMPLES / "web" / "README.md",
     ROOT / "weights" / "README.md",
     CONTRIBUTING,
 )

@@ -14,6 +14,10 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
 
+UNBUILT = shutil.ignore_patterns("__pycache__", "node_modules", "dist", "model.*")
+"""For copies of the examples: without what their programs made."""
+
+
 SHARED = ROOT.parent / "shared"
 
 

@@ -47,7 +47,7 @@ OPERATORS = frozenset(
     "Identity If IsNaN LayerNormalization Less Log MatMul MaxPool Min Mul Neg Pad Pow Range ReduceMax ReduceMean "
     "ReduceMin ReduceSum Reshape Resize Shape Sigmoid Slice Sqrt Squeeze Sub Transpose Unsqueeze Where".split()
 )
-"""All that a graph may hold; a file with others is not ours."""
+"""All that a graph may hold; a file with others is not ours. `Pow` is in files of version 0.2."""
 OPTIONAL = ("strength_ir", "strength_vis", "thumb_ir", "thumb_vis")
 
 
@@ -229,7 +229,8 @@ def _tone(g: Graph, m: ToneCurve, x: str, condition: Condition) -> str:
         for v, limit in ((gain, m.LIMIT), (power, m.LIMIT / 3))
     )
     limits = [g.value(v) for v in m.RANGE]
-    y = g.op("Pow", g.op("Clip", g.op("Mul", g.op("Sub", x, offset), gain), *limits), power)
+    base = g.op("Log", g.op("Clip", g.op("Mul", g.op("Sub", x, offset), gain), *limits))
+    y = g.op("Exp", g.op("Mul", base, power))  # not Pow: the WebGPU of onnxruntime-web 1.30 fails with it
     return g.op("Add", x, g.op("Mul", _presence(g, condition.vector), g.op("Sub", y, g.op("Clip", x, *limits))))
 
 
