@@ -270,6 +270,16 @@ def test_radiometric_files_of_a_folder_of_their_own_wait_for_their_partner() -> 
     assert running.results[0].item.vis == Path("in/a.png")
 
 
+def test_without_a_visible_folder_all_radiometric_files_are_fused_alone() -> None:
+    with watching(vis=None) as running:
+        write_flir(Path("in/IR_0001.jpg"))
+        write_flir(Path("in/IR_0002.jpg"))
+        picture("in/DC_0002.png")
+        assert running.until("IR_0001", "IR_0002")
+        wait(lambda: running.watcher.unmatched == (Path("in/DC_0002.png"),))
+    assert not running.errors
+
+
 def test_a_radiometric_file_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """However little of it is there, and long enough to be looked at."""
     monkeypatch.setattr(task, "SETTLE", 0.05)
@@ -405,7 +415,8 @@ def test_a_folder_that_goes_ends_it(here: Path) -> None:
     ("args", "text"),
     [
         ([], "no folder to watch"),
-        (["--ir", "in"], "no folder to watch"),
+        (["--vis", "in"], "no infrared image"),
+        (["--ir", "in", "--pair", "name"], "need no pairing"),
         (["in", "--vis", "in"], "as well"),
         (["none"], "no such file"),
         (["file.png"], "is a file"),
