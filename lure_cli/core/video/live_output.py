@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -92,6 +93,12 @@ class LiveOutput:
         name = re.compile(re.escape(self.playlist.stem) + r"_\d+\.ts(\.tmp)?")
         return sorted(p for p in self.playlist.parent.iterdir() if name.fullmatch(p.name))
 
+    def first_segment(self) -> int:
+        """The number of the next file of pictures: one that no player has seen before, after a restart too."""
+        names = (path.name.removesuffix(".tmp").removesuffix(".ts") for path in self.segments())
+        numbers = (int(name.rpartition("_")[2][-12:]) for name in names)
+        return max(int(time.time()), *(number + 1 for number in numbers), 0)
+
 
 def _address(text: str) -> LiveOutput:
     scheme = text.partition("://")[0].lower()
@@ -180,7 +187,6 @@ def _hls(text: str) -> LiveOutput:
         "hls_list_size": f"{KEPT}",
         "hls_delete_threshold": "2",
         "hls_flags": "delete_segments+temp_file+independent_segments",
-        "hls_start_number_source": "epoch",  # names that no player has seen before, after a restart too
         "hls_segment_filename": str(whole.parent / f"{whole.stem}_%d.ts"),
     }
     return LiveOutput(text, str(whole), "hls", playlist=path, connects=True, options=options)

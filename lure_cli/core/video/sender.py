@@ -133,12 +133,13 @@ class Sender:
             self._rtp = _RtpSocket(*self.output.server)
         elif self.output.server is not None:
             _ask(*self.output.server, self.output.target)
+        options = {"flush_packets": "1", **self.output.options}
         if self.output.playlist is not None:
+            options["start_number"] = str(self.output.first_segment())
             self.output.playlist.parent.mkdir(parents=True, exist_ok=True)
             left = self.output.playlist.with_name(f"{self.output.playlist.name}.tmp")
             for path in (left, *self.output.segments()):  # of an earlier run, or links to somewhere else
                 path.unlink(missing_ok=True)
-        options = {"flush_packets": "1", **self.output.options}
         self._container = self._av.open(
             self._rtp or self.output.target, "w", format=self.output.format, container_options=options
         )
