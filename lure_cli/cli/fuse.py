@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +14,9 @@ from lure_cli.cli import options as o
 from lure_cli.cli.jobs import run_job, show_plan, show_prompt
 from lure_cli.cli.output import SIDES, no_progress_bars, note
 from lure_cli.errors import LureError
+
+if TYPE_CHECKING:
+    from lure_cli.tasks.inference.plan import FuseOptions
 
 
 def fuse(
@@ -164,65 +170,29 @@ def fuse(
     Exit codes: 0 done, 1 some pairs failed or a clip was cut short, 2 bad usage or input, 130 interrupted (finished
     files are whole).
     """
+    arguments = dict(locals())
     from lure_cli.tasks.inference import fuse as task
-    from lure_cli.tasks.inference.inputs import ReadOptions
-    from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
-    from lure_cli.tasks.paths.pairing import Pairing
+    from lure_cli.tasks.inference.plan import plan_fuse
     from lure_cli.tasks.video import plan as video
 
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
-    if ir is None:
-        if alpha != "ir":
-            raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
-        ir = vis
+    options = options_of(arguments)
     if quiet:
         no_progress_bars()
-    by = pair or ("regex" if pair_regex is not None else "csv" if pair_file is not None else "stem")
-    options = FuseOptions(
-        ir=Path(ir),
-        vis=Path(vis),
-        output=output,
-        prompt=prompt,
-        prompt_ir=prompt_ir,
-        prompt_vis=prompt_vis,
-        prompt_file=prompt_file,
-        strength=strength,
-        strength_ir=strength_ir,
-        strength_vis=strength_vis,
-        pairing=Pairing(by, pair_regex, pair_file, recursive),  # type: ignore[arg-type]  # checked there
-        read=ReadOptions(
-            ir_range=ir_range,
-            vis_range=vis_range,
-            alpha=alpha,
-            resize_ir=resize_ir,
-            align=align,
-            align_once=align_once,
-            max_pixels=max_pixels,
-            frame=frame,
-        ),
-        bits=bits,
-        weights=weights,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        compiled=compiled,
-        backend=backend,
-        tile=tile,
-        overlap=overlap,
-        overwrite=overwrite,
-        skip_existing=skip_existing,
-        limit=limit,
-        shard=shard,
-        fail_fast=fail_fast,
-        engine=engine,
-        workers=workers,
-    )
-    if video.wants_video(ir, vis, output):
+    if video.wants_video(str(options.ir), vis, output):
         from lure_cli.cli.video import fuse_video
 
         clips = video.VideoOptions(
-            options, ir, vis, fps=fps, sync=sync, length=length, check_every=check_every, codec=codec, crf=crf
+            options,
+            str(options.ir),
+            vis,
+            fps=fps,
+            sync=sync,
+            length=length,
+            check_every=check_every,
+            codec=codec,
+            crf=crf,
         )
         fuse_video(video.plan_video(clips, None if quiet else note), dry_run=dry_run, as_json=as_json, quiet=quiet)
         return
@@ -239,3 +209,30 @@ def fuse(
         show_plan(plan, as_json=as_json)
         return
     run_job(lambda stop: task.fuse(plan, stop), len(plan.items), "pairs", as_json=as_json, quiet=quiet)
+
+
+def options_of(arguments: Mapping[str, Any]) -> FuseOptions:
+    """The options of a job, from arguments by the names of the parameters of `fuse`; what is left out is its default.
+
+    Raises:
+        LureError: no infrared image is given.
+    """
+    from lure_cli.tasks.inference.inputs import ReadOptions
+    from lure_cli.tasks.inference.plan import FuseOptions
+    from lure_cli.tasks.paths.pairing import Pairing
+
+    defaults = {name: parameter.default for name, parameter in signature(fuse).parameters.items()}
+    a = defaults | dict(arguments)
+    if a["ir"] is None and a["alpha"] != "ir":
+        raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
+    by = a["pair"] or ("regex" if a["pair_regex"] is not None else "csv" if a["pair_file"] is not None else "stem")
+    shared = {field.name: a[field.name] for field in fields(FuseOptions) if field.name in a}
+    return FuseOptions(
+        **shared
+        | {
+            "ir": Path(a["ir"] if a["ir"] is not None else a["vis"]),
+            "vis": Path(a["vis"]),
+            "read": ReadOptions(**{field.name: a[field.name] for field in fields(ReadOptions) if field.name in a}),
+            "pairing": Pairing(by, a["pair_regex"], a["pair_file"], a["recursive"]),
+        }
+    )

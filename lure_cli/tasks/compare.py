@@ -1,0 +1,57 @@
+"""One pair as a person compares it: the images as they were read, the plain fusion, and what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lure_cli.errors import LureError
+from lure_cli.tasks.inference.fuse import FuseWorker
+from lure_cli.tasks.inference.job import Result, clean_up
+from lure_cli.tasks.inference.plan import FusePlan
+from lure_cli.tasks.inference.request import FuserLike, Request
+from lure_cli.tasks.paths.pairing import Pair
+
+if TYPE_CHECKING:
+    import numpy as np
+
+INFRARED, VISIBLE, PLAIN, RESULT = "infrared", "visible", "plain fusion", "result"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Pictures of one size by name, float32 (H, W, 1) or (H, W, 3) in [0, 1]; and what became of the pair, whose file
+    is written."""
+
+    layers: Mapping[str, np.ndarray]
+    result: Result[Pair]
+
+
+def compare(plan: FusePlan, fuser: FuserLike, plain: bool = True) -> Comparison:
+    """Fuse the one pair of a plan, as `lure fuse` does it.
+
+    Args:
+        plan: from `plan_fuse`, of one pair.
+        fuser: the model of the plan's weights.
+        plain: fuse it without a prompt as well.
+
+    Raises:
+        LureError: the plan holds several pairs, or the pair cannot be read, fused or written.
+    """
+    if len(plan.items) != 1:
+        raise LureError(f"{len(plan.items)} pairs cannot be compared at a time", "give one pair; folders: `lure fuse`")
+    (job,) = plan.jobs
+    worker = FuseWorker(plan.options, plan.weights, fuser)
+    clean_up(plan.items)
+    inputs = worker.read(job)
+    if isinstance(inputs, Result):
+        raise inputs.error or LureError(f"{job[0].output} exists already", "give another name")
+    computed = worker.compute(job, inputs)
+    result = worker.write(job, computed)
+    if result.error is not None or isinstance(computed, Result):
+        raise result.error or LureError(f"{job[0].output} exists already", "give another name")
+    layers = {INFRARED: inputs.ir, VISIBLE: inputs.vis}
+    if plain:
+        layers[PLAIN] = fuser.fuse_request(inputs.ir, inputs.vis, Request()).picture
+    return Comparison(layers | {RESULT: computed.picture}, result)
