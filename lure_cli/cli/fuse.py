@@ -222,17 +222,14 @@ def options_of(arguments: Mapping[str, Any]) -> FuseOptions:
     from lure_cli.tasks.paths.pairing import Pairing
 
     defaults = {name: parameter.default for name, parameter in signature(fuse).parameters.items()}
-    a = defaults | dict(arguments)
+    a: dict[str, Any] = defaults | dict(arguments)
     if a["ir"] is None and a["alpha"] != "ir":
         raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
-    by = a["pair"] or ("regex" if a["pair_regex"] is not None else "csv" if a["pair_file"] is not None else "stem")
-    shared = {field.name: a[field.name] for field in fields(FuseOptions) if field.name in a}
-    return FuseOptions(
-        **shared
-        | {
-            "ir": Path(a["ir"] if a["ir"] is not None else a["vis"]),
-            "vis": Path(a["vis"]),
-            "read": ReadOptions(**{field.name: a[field.name] for field in fields(ReadOptions) if field.name in a}),
-            "pairing": Pairing(by, a["pair_regex"], a["pair_file"], a["recursive"]),
-        }
-    )
+    by: Any = a["pair"] or ("regex" if a["pair_regex"] is not None else "csv" if a["pair_file"] is not None else "stem")
+    own: dict[str, Any] = {
+        "ir": Path(a["vis"] if a["ir"] is None else a["ir"]),
+        "vis": Path(a["vis"]),
+        "read": ReadOptions(**{f.name: a[f.name] for f in fields(ReadOptions) if f.name in a}),
+        "pairing": Pairing(by, a["pair_regex"], a["pair_file"], a["recursive"]),
+    }
+    return FuseOptions(**{f.name: a[f.name] for f in fields(FuseOptions) if f.name in a} | own)

@@ -31,7 +31,8 @@ def ui(
 
     Nothing leaves this machine. The address is printed on stdout once the page is ready; Ctrl-C ends it.
     """
-    from lure_cli.cli.window.server import Settings, serve
+    from lure_cli.cli.window.server import serve
+    from lure_cli.cli.window.settings import Settings
 
     if not 0 <= port <= 65535:
         raise LureError(f"--port {port} is no port", "give 1 to 65535, or 0 for a free one")

@@ -28,6 +28,13 @@ class Comparison:
     result: Result[Pair]
 
 
+def look(plan: FusePlan) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The images of the one pair of a plan as they are read, and the notes on that; errors as of `compare`."""
+    (item,) = _only(plan)
+    inputs = FuseWorker(plan.options, plan.weights).load(item)
+    return {INFRARED: inputs.ir, VISIBLE: inputs.vis}, tuple(note.text for note in inputs.notes)
+
+
 def compare(plan: FusePlan, fuser: FuserLike, plain: bool = True) -> Comparison:
     """Fuse the one pair of a plan, as `lure fuse` does it.
 
@@ -39,8 +46,7 @@ def compare(plan: FusePlan, fuser: FuserLike, plain: bool = True) -> Comparison:
     Raises:
         LureError: the plan holds several pairs, or the pair cannot be read, fused or written.
     """
-    if len(plan.items) != 1:
-        raise LureError(f"{len(plan.items)} pairs cannot be compared at a time", "give one pair; folders: `lure fuse`")
+    _only(plan)
     (job,) = plan.jobs
     worker = FuseWorker(plan.options, plan.weights, fuser)
     clean_up(plan.items)
@@ -55,3 +61,9 @@ def compare(plan: FusePlan, fuser: FuserLike, plain: bool = True) -> Comparison:
     if plain:
         layers[PLAIN] = fuser.fuse_request(inputs.ir, inputs.vis, Request()).picture
     return Comparison(layers | {RESULT: computed.picture}, result)
+
+
+def _only(plan: FusePlan) -> tuple[Pair, ...]:
+    if len(plan.items) != 1:
+        raise LureError(f"{len(plan.items)} pairs cannot be compared at a time", "give one pair; folders: `lure fuse`")
+    return plan.items

@@ -5,42 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+import time
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from lure_cli.cli.interrupt import interruptible
 from lure_cli.cli.output import emit, note
+from lure_cli.cli.window.settings import Settings, require_gradio
 from lure_cli.errors import LureError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """See `lure ui --help`."""
-
-    port: int = 7860
-    host: str = "127.0.0.1"
-    browser: bool = True
-    auth: str | None = None
-    share: bool = False
-    max_upload: int = 200
-    max_pixels: int = 50_000_000
-    weights: str = "lure-small"
-    device: str = "auto"
-    dtype: str = "auto"
-    threads: int | None = None
-
-
-def require_gradio() -> Any:
-    """The gradio module, its telemetry off; LureError with what to install where it is missing."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    try:
-        import gradio
-    except ImportError as error:
-        raise LureError("the window needs Gradio, which is not installed", 'pip install "lure-cli[ui]"') from error
-    return gradio
 
 
 def serve(settings: Settings) -> None:
@@ -86,8 +59,6 @@ def _launch(page: Any, look: dict[str, Any], settings: Settings, folder: Path) -
         raise LureError(f"port {settings.port} cannot be used ({error})", "give another --port, or 0") from error
     emit(public or local)
     with interruptible() as stop:
-        import time
-
         while not stop():
             time.sleep(0.2)
     page.close(verbose=False)

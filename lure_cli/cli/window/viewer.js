@@ -45,10 +45,10 @@ function choose(select, image, side) {
   image.alt = `${side}: ${layer.name}`;
 }
 
-function fill(select, wanted) {
-  const before = layers.some((layer) => layer.name === select.value) ? select.value : wanted;
+function fill(select, wanted, keep) {
+  const name = keep && select.value ? select.value : wanted;
   select.replaceChildren(...layers.map((layer) => new Option(layer.name, layer.name)));
-  select.value = layers.some((layer) => layer.name === before) ? before : (layers[0] || {}).name;
+  select.value = layers.some((layer) => layer.name === name) ? name : layers[0].name;
 }
 
 function show() {
@@ -56,13 +56,15 @@ function show() {
   const key = JSON.stringify(value);
   if (key === shown) return;
   shown = key;
+  const before = layers.map((layer) => layer.name).join();
   layers = value.layers || [];
+  const same = before === layers.map((layer) => layer.name).join();
   element.firstElementChild.classList.toggle("empty", layers.length === 0);
   if (!layers.length) return;
   const resized = String(size) !== String(value.size);
   size = value.size;
-  fill($("left"), value.left);
-  fill($("right"), value.right);
+  fill($("left"), value.left, same);
+  fill($("right"), value.right, same);
   choose($("left"), over, "left");
   choose($("right"), under, "right");
   resized ? fitAll() : place();
