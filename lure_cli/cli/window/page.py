@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from lure_cli.cli.output import SIDES
-from lure_cli.cli.window.settings import require_gradio
 from lure_cli.cli.window.session import Session, Shown, are_clips, two_lines
+from lure_cli.cli.window.settings import require_gradio
 from lure_cli.errors import LureError
 
 TITLE = "LURE"
