@@ -32,6 +32,7 @@ function zoomTo(next, at) {
 }
 
 function fitAll() {
+  stage.style.height = `min(70vh, ${Math.round((stage.clientWidth * size[1]) / size[0])}px)`;
   const box = stage.getBoundingClientRect();
   fit = scale = Math.min(box.width / size[0], box.height / size[1]);
   x = y = 0;
