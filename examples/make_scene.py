@@ -31,7 +31,7 @@ from scenekit.objects import (
     rect,
     tree,
 )
-from scenekit.render import Blob, Light, Noise, Scene, haze, paint, photograph, thermograph
+from scenekit.render import Blob, Light, Noise, Scene, haze, paint, photograph, radiogram, thermograph
 
 
 def street_night(rng: np.random.Generator) -> Scene:
@@ -224,6 +224,7 @@ def main() -> None:
     hazy = haze(views, noise, 0.035, (0.085, 0.092, 0.105))
     save(thermograph(views, scene.span, rng), args.out / "street/ir.png")
     save(photograph(views, rng, 4.0), args.out / "street/vis.png")
+    radiogram(views, np.random.default_rng([args.seed, 2])).save(args.out / "street/ir_ck.tif", compression="tiff_lzw")
     save(thermograph(views, scene.span, rng, strong=True), args.out / "street/ir_noisy.png")
     save(photograph(hazy, rng, 4.0, bloom=1.8), args.out / "street/vis_hazy.png")
     for name, build, exposure in (("street", street_dusk, 3.2), ("gate", gate_night, 5.0), ("drone", drone_day, 2.6)):

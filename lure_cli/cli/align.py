@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lure_cli.cli import options as o
 from lure_cli.cli.output import emit, emit_json, note, show_error
+from lure_cli.errors import LureError
+
+if TYPE_CHECKING:
+    from lure_cli.tasks.align import AlignPlan
 
 
 def align(
@@ -26,19 +30,28 @@ def align(
         str | None, typer.Option(help="Write the transform here, as JSON; for folders 'out/{stem}.json'.")
     ] = None,
     apply: Annotated[Path | None, typer.Option(help="Warp by the transform in this file; estimate nothing.")] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="Only tell how far off the transform in this file is, pair by pair.")
+    ] = None,
     ir_range: o.IrRange = "full",
     resize_ir: o.ResizeIr = False,
     overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Lay infrared images onto their visible images, and tell how far they moved."""
+    """Lay infrared images onto their visible images, and tell how far they moved.
+
+    Exit codes: 0 done (a rig that has drifted is a warning), 1 some pairs failed, 2 bad usage or input.
+    """
     from lure_cli.tasks import align as task
 
     plan = task.plan_align(
-        task.AlignOptions(ir, vis, output, model, once, transform, apply, ir_range, resize_ir, overwrite), note
+        task.AlignOptions(ir, vis, output, model, once, transform, apply, check, ir_range, resize_ir, overwrite), note
     )
     for path in plan.unmatched:
         note(f"unmatched: {path}")
+    if check is not None:
+        _check(plan, as_json=as_json)
+        return
     failed = []
     for result in task.align(plan):
         pair, alignment = result.pair, result.alignment
@@ -53,7 +66,47 @@ def align(
                 record |= {"error": result.error.message, "hint": result.error.hint}
             emit_json(record)
         elif alignment:
-            emit(f"{pair.name}: {task.describe(alignment)}")
+            known = plan.known
+            emit(f"{pair.name}: {task.describe(alignment) if known is None else task.fit_of(alignment, known)}")
+    _end(plan, failed)
+
+
+def _check(plan: AlignPlan, *, as_json: bool) -> None:
+    """How far off each pair is, and the sum."""
+    from lure_cli.tasks import align as task
+
+    wide = max(len("pair"), *(len(pair.name) for pair in plan.pairs))
+    if not as_json:
+        emit(f"{'pair':<{wide}}     off      dx      dy  confidence")
+    assert plan.known is not None
+    done: list[task.Checked] = []
+    for each in task.check_rig(plan):
+        by = each.alignment
+        if by is not None and by not in (plan.known, *(other.alignment for other in done)):
+            note(f"note: {each.pair.ir}: {task.fit_of(by, plan.known)}")
+        done.append(each)
+        if as_json:
+            emit_json(each.record())
+        elif (r := each.residual) is not None:
+            row = (
+                f"{each.pair.name:<{wide}}  {r.moved:6.1f}  {r.shift[0]:6.1f}  {r.shift[1]:6.1f}  {r.confidence:10.2f}"
+            )
+            emit(row if r.is_sure else f"{row}  shows too little to tell")
+    total = task.sum_up(done)
+    if as_json:
+        emit_json(total.record())
+    elif total.drift is not None:
+        emit(
+            f"{total.sure} of {total.pairs} pairs: off by {total.median:.1f} pixels (median); drift, which they have in"
+            f" common: {total.drift:.1f} pixels"
+        )
+    if total.warning is not None:
+        note(f"warning: {total.warning}")
+    _end(plan, [each.error for each in done if each.error is not None])
+
+
+def _end(plan: AlignPlan, failed: list[LureError]) -> None:
+    """The errors and how many there were; exit code 1 if there were any."""
     for error in failed:
         show_error(error)
     if len(plan.pairs) > 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,13 +19,17 @@ if TYPE_CHECKING:
 
 
 def fuse(
-    vis: Annotated[
-        str, typer.Option(help="Visible image, folder, pattern or -; or clip, camera or URL.", rich_help_panel=o.INPUT)
-    ],
     ir: Annotated[
         str | None,
         typer.Option(
             help="Infrared image, folder, pattern in quotes or - (standard input); or clip, camera or URL.",
+            rich_help_panel=o.INPUT,
+        ),
+    ] = None,
+    vis: Annotated[
+        str | None,
+        typer.Option(
+            help="Visible image, folder, pattern or -; or clip, camera or URL. Radiometric files bring their own.",
             rich_help_panel=o.INPUT,
         ),
     ] = None,
@@ -54,7 +57,7 @@ def fuse(
     strength_vis: Annotated[
         float | None, typer.Option(help="The same for the visible image alone.", rich_help_panel=o.PROMPTS)
     ] = None,
-    output: o.Output = None,
+    outputs: o.Outputs = None,
     bits: Annotated[
         int,
         typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF; clips: .mkv).", rich_help_panel=o.OUTPUT),
@@ -108,6 +111,11 @@ def fuse(
     vis_range: o.VisRange = "auto",
     alpha: o.Alpha = "keep",
     ir_range: o.IrRange = "auto",
+    unit: o.Unit = "auto",
+    emissivity: o.Emissivity = None,
+    reflected: o.Reflected = None,
+    distance: o.Distance = None,
+    temperature: o.Temperature = None,
     resize_ir: o.ResizeIr = False,
     align: Annotated[
         str,
@@ -119,6 +127,41 @@ def fuse(
         bool,
         typer.Option(
             "--align-once", help="One transform for all pairs: cameras fixed to each other.", rich_help_panel=o.THERMAL
+        ),
+    ] = False,
+    rig: Annotated[
+        Path | None,
+        typer.Option(
+            help="The transform of a fixed rig, from `lure align --once --transform`; nothing is estimated.",
+            rich_help_panel=o.THERMAL,
+        ),
+    ] = None,
+    palette: Annotated[
+        str | None,
+        typer.Option(
+            help="Colour by heat what is hot: iron, whitehot, blackhot, hotmetal, lava, arctic, rainbow, inferno, "
+            "magma, plasma, viridis, or a colormap of matplotlib.",
+            rich_help_panel=o.THERMAL,
+        ),
+    ] = None,
+    palette_from: Annotated[
+        str | None,
+        typer.Option(
+            help="What is hot: above so many degrees Celsius (30), or above a percentile (90%, the default).",
+            rich_help_panel=o.THERMAL,
+        ),
+    ] = None,
+    palette_to: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the palette ends, in the same forms; the default is the hottest pixel.",
+            rich_help_panel=o.THERMAL,
+        ),
+    ] = None,
+    legend: Annotated[
+        bool,
+        typer.Option(
+            "--legend", help="Add the palette's scale on the right; the picture gets wider.", rich_help_panel=o.THERMAL
         ),
     ] = False,
     tile: o.Tile = "auto",
@@ -170,22 +213,31 @@ def fuse(
     Exit codes: 0 done, 1 some pairs failed or a clip was cut short, 2 bad usage or input, 130 interrupted (finished
     files are whole).
     """
-    arguments = dict(locals())
+    given = locals()
     from lure_cli.tasks.inference import fuse as task
     from lure_cli.tasks.inference.plan import plan_fuse
     from lure_cli.tasks.video import plan as video
 
+    output, live = video.split_outputs(outputs or ())
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
-    options = options_of(arguments)
+    if ir is None:
+        if vis is None:
+            raise LureError("no image is given", "give --ir and --vis, or a radiometric file to --ir alone")
+        if alpha != "ir":
+            raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
+        given["ir"] = ir = vis
     if quiet:
         no_progress_bars()
-    if video.wants_video(str(options.ir), vis, output):
+    options = fuse_options({**given, "output": output})
+    if video.wants_video(ir, ir if vis is None else vis, output, live):
+        if vis is None:
+            raise LureError(f"{ir}: no visible clip is given", "give it by --vis")
         from lure_cli.cli.video import fuse_video
 
         clips = video.VideoOptions(
             options,
-            str(options.ir),
+            ir,
             vis,
             fps=fps,
             sync=sync,
@@ -193,6 +245,7 @@ def fuse(
             check_every=check_every,
             codec=codec,
             crf=crf,
+            live=live,
         )
         fuse_video(video.plan_video(clips, None if quiet else note), dry_run=dry_run, as_json=as_json, quiet=quiet)
         return
@@ -211,25 +264,23 @@ def fuse(
     run_job(lambda stop: task.fuse(plan, stop), len(plan.items), "pairs", as_json=as_json, quiet=quiet)
 
 
-def options_of(arguments: Mapping[str, Any]) -> FuseOptions:
-    """The options of a job, from arguments by the names of the parameters of `fuse`; what is left out is its default.
-
-    Raises:
-        LureError: no infrared image is given.
-    """
+def fuse_options(given: Mapping[str, Any]) -> FuseOptions:
+    """The options of a job from those of the command line, each by its name; those of clips are left out."""
+    from lure_cli.core.registration.transform_file import read_transform
+    from lure_cli.core.thermal.colouring import HeatColours
+    from lure_cli.core.thermal.radiometry import Radiometry
     from lure_cli.tasks.inference.inputs import ReadOptions
     from lure_cli.tasks.inference.plan import FuseOptions
     from lure_cli.tasks.paths.pairing import Pairing
 
-    defaults = {name: parameter.default for name, parameter in signature(fuse).parameters.items()}
-    a: dict[str, Any] = defaults | dict(arguments)
-    if a["ir"] is None and a["alpha"] != "ir":
-        raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
-    by: Any = a["pair"] or ("regex" if a["pair_regex"] is not None else "csv" if a["pair_file"] is not None else "stem")
-    own: dict[str, Any] = {
-        "ir": Path(a["vis"] if a["ir"] is None else a["ir"]),
-        "vis": Path(a["vis"]),
-        "read": ReadOptions(**{f.name: a[f.name] for f in fields(ReadOptions) if f.name in a}),
-        "pairing": Pairing(by, a["pair_regex"], a["pair_file"], a["recursive"]),
-    }
-    return FuseOptions(**{f.name: a[f.name] for f in fields(FuseOptions) if f.name in a} | own)
+    pattern, table, rig = given.get("pair_regex"), given.get("pair_file"), given.get("rig")
+    by: Any = given["pair"] or ("regex" if pattern is not None else "csv" if table is not None else "stem")
+    read = {field.name: given[field.name] for field in fields(ReadOptions) if field.name in given}
+    read |= {"rig": None if rig is None else read_transform(rig)}
+    read |= {"radiometry": Radiometry(**{k: given[k] for k in ("unit", "emissivity", "reflected", "distance")})}
+    own = {field.name: given[field.name] for field in fields(FuseOptions) if field.name in given}
+    own |= {"ir": Path(given["ir"]), "vis": None if given["vis"] is None else Path(given["vis"])}
+    heat = HeatColours.parse(*(given[k] for k in ("palette", "palette_from", "palette_to", "legend")))
+    return FuseOptions(
+        **own, pairing=Pairing(by, pattern, table, given["recursive"]), read=ReadOptions(**read), heat=heat
+    )

@@ -47,9 +47,11 @@ def show_plan(plan: FusePlan | RestorePlan, *, as_json: bool) -> None:
         status = "skipped" if finished(item, options) else "planned"
         paths = {side: str(path) for side, path in item.sources.items()}
         if as_json:
-            emit_json({"name": item.name, "status": status} | paths | {"output": str(item.output)})
+            heat = {} if item.temperature is None else {"temperature": {"file": str(item.temperature)}}
+            emit_json({"name": item.name, "status": status} | paths | {"output": str(item.output)} | heat)
         else:
-            emit(f"{status}: {' + '.join(paths.values())} -> {item.output}")
+            made = [str(path) for path in (item.output, item.temperature) if path is not None]
+            emit(f"{status}: {' + '.join(paths.values())} -> {' + '.join(made)}")
 
 
 def run_job(
@@ -102,6 +104,8 @@ def _show(
             emit(str(result.item.output))
         elif not quiet and result.status == "skipped":
             note(f"skipped: {result.item.output} exists")
+        if result.temperatures is not None and result.item.temperature is not None and not (as_json or quiet):
+            note(f"{result.item.temperature}: {result.temperatures}")
         if not quiet and total > 1:
             left = _time_left(counts, total, time.perf_counter() - started)
             note(f"{sum(counts.values())}/{total} {result.item.name}: {result.status}{left}")

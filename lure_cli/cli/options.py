@@ -32,13 +32,24 @@ Output = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Outputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="File, folder, template such as 'out/{folder}/{stem}.png', or -. Of clips also live, and again beside the "
+        "file: udp://, rtp://, rtsp://, srt:// or an HLS playlist, out/live.m3u8.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Recursive = Annotated[
     bool, typer.Option("--recursive", "-r", help="Sub-folders too; they are kept.", rich_help_panel=INPUT)
 ]
 IrRange = Annotated[
     str,
     typer.Option(
-        help="What of the infrared's numbers becomes black and white: auto, full (as they are), percentile or MIN,MAX.",
+        help="What of the infrared's numbers becomes black and white: auto, full (as they are), percentile or MIN,MAX "
+        "(degrees Celsius, if they are temperatures).",
         rich_help_panel=THERMAL,
     ),
 ]
@@ -60,6 +71,29 @@ ResizeIr = Annotated[
     typer.Option(
         "--resize-ir",
         help="Bring an infrared of another size to that of the visible first.",
+        rich_help_panel=THERMAL,
+    ),
+]
+Unit = Annotated[
+    str,
+    typer.Option(
+        help="What the infrared's numbers are: ck (centikelvin), k or c; auto: no temperatures, or the file says it.",
+        rich_help_panel=THERMAL,
+    ),
+]
+Emissivity = Annotated[
+    float | None,
+    typer.Option(help="Of radiometric files, instead of what they say: 0 to 1.", rich_help_panel=THERMAL),
+]
+Reflected = Annotated[
+    float | None,
+    typer.Option(help="The same: the reflected temperature, degrees Celsius.", rich_help_panel=THERMAL),
+]
+Distance = Annotated[float | None, typer.Option(help="The same: to the object, metres.", rich_help_panel=THERMAL)]
+Temperature = Annotated[
+    str | None,
+    typer.Option(
+        help="Write the temperatures too, as the result lies: .tif (degrees Celsius), folder or template.",
         rich_help_panel=THERMAL,
     ),
 ]

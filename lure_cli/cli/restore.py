@@ -32,6 +32,11 @@ def restore(
     ] = 8,
     recursive: o.Recursive = False,
     ir_range: o.IrRange = "auto",
+    unit: o.Unit = "auto",
+    emissivity: o.Emissivity = None,
+    reflected: o.Reflected = None,
+    distance: o.Distance = None,
+    temperature: o.Temperature = None,
     vis_range: o.VisRange = "auto",
     alpha: o.Alpha = "keep",
     tile: o.Tile = "auto",
@@ -60,6 +65,7 @@ def restore(
     Without a prompt nothing is taken to be wrong. Exit codes: 0 done, 1 some images failed, 2 bad usage or input, 130
     interrupted (finished files are whole).
     """
+    from lure_cli.core.thermal.radiometry import Radiometry
     from lure_cli.tasks.inference import restore as task
     from lure_cli.tasks.inference.inputs import ReadOptions
     from lure_cli.tasks.inference.plan import RestoreOptions, plan_restore
@@ -76,7 +82,15 @@ def restore(
             prompt=prompt,
             strength=strength,
             recursive=recursive,
-            read=ReadOptions(ir_range=ir_range, vis_range=vis_range, alpha=alpha, max_pixels=max_pixels, frame=frame),
+            read=ReadOptions(
+                ir_range=ir_range,
+                vis_range=vis_range,
+                alpha=alpha,
+                max_pixels=max_pixels,
+                frame=frame,
+                radiometry=Radiometry(unit=unit, emissivity=emissivity, reflected=reflected, distance=distance),
+            ),
+            temperature=temperature,
             bits=bits,
             weights=weights,
             device=device,

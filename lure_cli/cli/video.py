@@ -34,9 +34,10 @@ def fuse_video(plan: ClipPlan, *, dry_run: bool, as_json: bool, quiet: bool, fus
         for pair in plan.items:
             status = "skipped" if finished(pair, plan.options) else "planned"
             if as_json:
-                emit_json({"name": pair.name, "status": status, "ir": pair.ir, "vis": pair.vis, "output": pair.output})
+                record = {"name": pair.name, "status": status, "ir": pair.ir, "vis": pair.vis, "output": pair.output}
+                emit_json(record | ({"live": [{"output": o.name} for o in pair.live]} if pair.live else {}))
             else:
-                emit(f"{status}: {pair.ir} + {pair.vis} -> {pair.output}")
+                emit(f"{status}: {pair.ir} + {pair.vis} -> {', '.join(pair.outputs)}")
         return
     results: list[ClipResult] = []
     line = _ProgressLine()
@@ -68,14 +69,16 @@ def fuse_video(plan: ClipPlan, *, dry_run: bool, as_json: bool, quiet: bool, fus
 
 def _show(result: ClipResult, *, as_json: bool, quiet: bool) -> None:
     if result.interrupted and result.status == "done":
-        note(f"interrupted: {result.pair.output} holds the {result.frames} frames that were fused")
+        holds = "holds" if result.pair.output is not None else "was sent"
+        note(f"interrupted: {result.pair.outputs[0]} {holds} the {result.frames} frames that were fused")
     if as_json:
         emit_json(result.record())
     elif result.status == "skipped":
         if not quiet:
             note(f"skipped: {result.pair.output} exists")
     elif result.status == "done" and not quiet:
-        emit(result.pair.output)
+        for output in result.pair.outputs:
+            emit(output)
         note(f"{result.frames} frames in {result.seconds:.1f} s, {result.frames / result.seconds:.2f} a second")
 
 

@@ -1,16 +1,26 @@
-"""Does fusing make a clip flicker? The mean change of luma from frame to frame, in areas where nothing moves.
+"""Does fusing make a clip flicker, or pump? Not a test: it takes minutes. Of rendered scenes and of a clip:
 
     PYTHONPATH=examples python -m tests.benchmarks.flicker [--size 320x240] [--frames 10] [--sigma 5]
+    PYTHONPATH=examples python -m tests.benchmarks.flicker --ir IR.mp4 --vis VIS.mp4 [--frames 40] [--prompt haze]
 
-The drone's view of examples/make_clip.py (a car and a person move), and the gate at night without any movement; each
-frame of each sensor has fresh Gaussian noise. In levels of 8 bits, as a ratio to the larger of the two sources' in
-brackets; a ratio of at most 1 means that fusing adds no flicker. Not a test: it takes minutes.
+Rendered: the drone's view of examples/make_clip.py (a car and a person move), and the gate at night without any
+movement; each frame of each sensor has fresh Gaussian noise. The mean change of luma from frame to frame in areas where
+nothing moves, in levels of 8 bits, as a ratio to the larger of the two sources' in brackets; a ratio of at most 1 means
+that fusing adds no flicker.
+
+A clip: with each prompt every pair by itself ("alone") and as a stream, whose views of the whole images are smoothed.
+With Y the luma of a frame, and the contrast the mean over the frames of the standard deviation of Y over the pixels,
+    change = mean over neighbouring frames of the mean over the pixels of |Y' - Y|, / contrast
+    pumping = mean over neighbouring frames of |mean of Y' - mean of Y|, / contrast
+so both are those of clips brought to one contrast; in brackets as ratios to the visible and to the infrared source's.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +68,56 @@ def change(pictures: list[np.ndarray], still: np.ndarray) -> float:
     return float(np.abs(np.diff(y, axis=0))[:, still].mean())
 
 
+class Steadiness:
+    """The change and the pumping of a clip, frame by frame; see above."""
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+        self._changes: list[float] = []
+        self._means: list[float] = []
+        self._contrasts: list[float] = []
+
+    @classmethod
+    def of(cls, pictures: Iterable[np.ndarray]) -> Steadiness:
+        steadiness = cls()
+        for x in pictures:
+            steadiness.add(x)
+        return steadiness
+
+    def add(self, picture: np.ndarray) -> None:
+        """The next frame, RGB or grey in [0, 1]."""
+        y = luma(picture)
+        if self._last is not None:
+            self._changes.append(float(np.abs(y - self._last).mean()))
+        self._last = y
+        self._means.append(float(y.mean()))
+        self._contrasts.append(float(y.std()))
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(change, pumping)"""
+        return np.array([np.mean(self._changes), np.abs(np.diff(self._means)).mean()]) / np.mean(self._contrasts)
+
+
+def clip(ir: Path, vis: Path, prompts: list[str], count: int, dtype: str) -> None:
+    """Print the steadiness of a clip's sources and of what is fused with each prompt."""
+    irs, viss = ([x for _, x in islice(read_clip(path), count)] for path in (ir, vis))
+    irs = [x[..., :1] for x in irs]
+    fuser = Fuser.from_pretrained(dtype=dtype)
+    sources = [Steadiness.of(x / 255 for x in side).numbers for side in (viss, irs)]
+    for name, (change, pumping) in zip(("visible", "infrared"), sources, strict=True):
+        print(f"{name}: change {change:.4f}, pumping {pumping:.4f}", flush=True)
+    for prompt in prompts:
+        pictures: dict[str, Iterable[np.ndarray]] = {
+            "alone": (fuser(i, v, prompt) for i, v in zip(irs, viss, strict=False)),
+            "stream": fuser.stream(irs, viss, prompt),
+        }
+        for how, fused in pictures.items():
+            a = Steadiness.of(fused).numbers
+            change, pumping = (f"{x:.4f} ({x / v:.2f}, {x / i:.2f})" for x, v, i in zip(a, *sources, strict=True))
+            print(f"{prompt}, {how}: change {change}, pumping {pumping}", flush=True)
+
+
 def scenes(size: tuple[int, int], count: int) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """Noiseless infrared (H, W) and visible (H, W, 3) frames in [0, 1]."""
     quiet: Any = Quiet()
@@ -75,12 +135,19 @@ def scenes(size: tuple[int, int], count: int) -> dict[str, list[tuple[np.ndarray
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="320x240")
-    parser.add_argument("--frames", type=int, default=10)
+    parser.add_argument("--frames", type=int, help="default: 10 rendered ones, 40 of a clip")
     parser.add_argument("--sigma", type=float, default=5.0, help="of the noise, in levels of 8 bits")
+    parser.add_argument("--ir", type=Path)
+    parser.add_argument("--vis", type=Path)
+    parser.add_argument("--prompt", nargs="+", default=["haze", "low light", "low contrast"])
+    parser.add_argument("--dtype", default="fp32", help="of the network; see `lure fuse`")
     args = parser.parse_args()
+    if args.vis is not None:
+        clip(args.ir, args.vis, args.prompt, args.frames or 40, args.dtype)
+        return
     width, height = map(int, args.size.split("x"))
     fuser = Fuser.from_pretrained()
-    for name, clean in scenes((width, height), args.frames).items():
+    for name, clean in scenes((width, height), args.frames or 10).items():
         rng = np.random.default_rng(1)
         moving = [np.ptp(np.stack([luma(x) for x in side]), axis=0) > 0.5 for side in zip(*clean, strict=True)]
         still = ~binary_dilation(moving[0] | moving[1], iterations=8)

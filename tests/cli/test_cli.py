@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.files import ROOT, Outcome, save_png
+from tests.helpers.flir import segment, with_segments, write_flir
 
 Run = Callable[..., Outcome]
 
@@ -31,7 +32,10 @@ PAIR = ["fuse", "--ir", IR, "--vis", VIS]
         ([], 2, "Usage: lure"),
         (["train"], 2, "stage1"),
         (["bogus"], 2, "No such command"),
-        (["fuse"], 2, "Missing option"),
+        (["fuse"], 2, "no image is given"),
+        (["fuse", "--ir", IR], 2, "not a radiometric one"),
+        (["fuse", "--ir", "examples/pairs/ir"], 2, "no file there is a radiometric one"),
+        (["fuse", "--ir", "examples/clip/ir.mp4"], 2, "no visible clip"),
         ([*PAIR, "--bogus"], 2, "No such option"),
         (["fuse", "--ir", "nope.png", "--vis", VIS], 2, "nope.png"),
         (["fuse", "--ir", IR, "--vis", "examples"], 2, "is a folder"),
@@ -125,6 +129,36 @@ def test_folders_go_on_after_a_bad_file(lure: Run, examples: Path) -> None:
     assert "unmatched: examples/pairs/vis/lonely.png" in done.err
     assert [p.name for p in Path("out").iterdir()] == ["street.png"]
     assert lure("fuse", "--ir", "examples/pairs/ir", "--vis", "examples/pairs/vis", "-o", "out").code == 2
+
+
+def test_info_of_files(lure: Run, examples: Path) -> None:
+    tower = "examples/thermal/Aqua_Tower_thermal_image.jpg"
+    plain = lure("info", tower)
+    for line in (
+        "camera           FLIR Systems AB Flir b60",
+        "date             2010-12-18 14:44:09",
+        "infrared         180x180",
+        "temperatures     -68.1 to -0.2 degrees Celsius, mean -9.9",
+        "emissivity       1",
+        "reflected        20 degrees Celsius",
+        "humidity         50%",
+        "photo            480x480",
+        "alignment        ratio 1.719, offset 2, -10 px of the photo",
+    ):
+        assert f"  {line}\n" in plain.out
+    done = lure("info", tower, "gone.png", IR, "--json")
+    first, second, third = map(json.loads, done.out.splitlines())
+    assert done.code == 1 and "gone.png: no such file" in done.err and "no such file" in second["error"]
+    assert first["radiometric"]["photo"] == [480, 480] and first["unit"] == "degrees Celsius"
+    assert (third["type"], third["size"], third["bits"], third["radiometric"]) == ("PNG", [320, 240], 8, None)
+    pixels = np.asarray(Image.open(IR))
+    assert (third["least"], third["most"]) == (pixels.min(), pixels.max())
+    assert third["mean"] == pytest.approx(pixels.mean())
+    Path("dji.jpg").write_bytes(with_segments(segment(3, bytes(500)), make="DJI"))
+    assert "maker            DJI\n" in lure("info", "dji.jpg").out
+    write_flir(Path("alone.jpg"), photo=None, raw=np.zeros((24, 32), np.uint16))
+    alone = lure("info", "alone.jpg")
+    assert "photo            none inside" in alone.out and "temperatures     none" in alone.out
 
 
 def test_info(lure: Run) -> None:

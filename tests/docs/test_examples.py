@@ -35,10 +35,10 @@ def test_scene_script_renders_the_committed_pictures(tmp_path: Path) -> None:
 
     command = [sys.executable, str(EXAMPLES / "make_scene.py"), "--out", str(tmp_path)]
     subprocess.run(command, capture_output=True, check=True)
-    pictures = [p.relative_to(tmp_path) for p in tmp_path.rglob("*.png")]
-    assert len(pictures) == 10
+    pictures = [p.relative_to(tmp_path) for p in (*tmp_path.rglob("*.png"), *tmp_path.rglob("*.tif"))]
+    assert len(pictures) == 11
     for name in pictures:
-        a, b = (np.asarray(Image.open(root / name), np.int16) for root in (tmp_path, EXAMPLES))
+        a, b = (np.asarray(Image.open(root / name), np.int32) for root in (tmp_path, EXAMPLES))
         assert np.abs(a - b).max() <= 1, name
 
 

@@ -23,9 +23,36 @@ FILES: dict[str, tuple[str, ...]] = {
     "README": ("fused.png", "dehazed.png", "out/drone.png", "dehazed_alone.png"),
     "fusing": ("out/drone.png", "jpg/gate_fused.jpg", "ir_denoised.png", "restored/gate.png"),
     "prompts": ("clear.png", "denoised.png", "each/gate.png", "auto.png", "auto/gate.png", "half.png", "more.png"),
-    "files": ("gate_fused.png", "thermal.tif", "registered.png", "rig/gate.png", "ir_aligned.png", "ir_aligned.json"),
+    "files": (
+        "gate_fused.png",
+        "thermal.tif",
+        "registered.png",
+        "rig/gate.png",
+        "ir_aligned.json",
+        "rig.json",
+        "by_rig/gate.png",
+    ),
+    "thermal": (
+        "tower.png",
+        "tower_cold.png",
+        "towers/Aqua_Tower_thermal_image.png",
+        "celsius.tif",
+        "warm.png",
+        "ir_celsius.tif",
+        "hot.png",
+        "hot.mp4",
+    ),
     "large-jobs": ("job/gate.png", "tiled.png", "one.png"),
-    "clips": ("fused.mp4", "auto.mkv", "frames/0002.png", "lossless.mkv"),
+    "clips": (
+        "fused.mp4",
+        "auto.mkv",
+        "frames/0002.png",
+        "lossless.mkv",
+        "clear.mp4",
+        "lit.mp4",
+        "kept.mkv",
+        "web/live.m3u8",
+    ),
     "evaluation": ("table.csv", "table.tex", "report.html", "sheet.png", "bench.csv", "adherence.md", "restored.csv"),
     "training": ("runs/stage1/weights.safetensors", "mine.png"),
     "weights": (),
@@ -35,9 +62,12 @@ FILES: dict[str, tuple[str, ...]] = {
 PYTHON: dict[str, Callable[[dict[str, Any]], bool]] = {
     "python": lambda names: (
         names["fused"].shape == (480, 640, 3)
+        and names["tower"].shape == (480, 480, 3)
         and names["batch"].shape == (4, 3, 96, 128)
         and len(names["pictures"]) == 3
+        and names["warm"].shape[1] > 640
     ),
+    "thermal": lambda names: names["celsius"].shape == (240, 320) and names["restored"].shape == (240, 320, 1),
     "evaluation": lambda names: 0 < names["of_ir"] < 1,
 }
 """What holds for the variables of a page after its Python has run."""

@@ -16,8 +16,8 @@ from scipy.ndimage import map_coordinates
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.registration.alignment import Alignment, describe, warp
 from lure_cli.core.registration.estimate import estimate, estimate_once, judge, search
+from lure_cli.core.registration.transform_file import read_transform, write_transform
 from lure_cli.errors import LureError
-from lure_cli.tasks.align import read_transform, write_transform
 from tests.benchmarks.align import error, matrix, run, similarity
 from tests.helpers.files import EXAMPLES, ROOT, SHARED, Outcome, save_png
 
@@ -163,8 +163,8 @@ def test_implausible_results_are_refused(move: tuple[float, float, float, float]
 
 def test_sizes_that_differ_are_refused() -> None:
     ir, vis = pair("gate")
-    with pytest.raises(LureError, match="differ in size: 318x240, 320x240"):
-        estimate(ir[:, :-2], vis)
+    with pytest.raises(LureError, match="infrared images to align differ in size: 318x240, 320x240"):
+        estimate_once([(ir[:, :-2], vis), (ir, vis)])
     with pytest.raises(LureError, match="estimated for 10x10"):
         warp(ir, Alignment((1, 0, 0, 0, 1, 0), (10, 10)))
 
@@ -183,7 +183,8 @@ def test_transform_file_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "new" / "t.json"
     write_transform(path, written)
     assert read_transform(path) == written
-    keys = {"matrix", "size", "moved", "shift", "rotation", "scale", "confidence"}
+    keys = {"kind", "version", "matrix", "size", "source", "distortion", "moved", "shift", "rotation", "scale"}
+    keys |= {"confidence"}
     assert json.loads(path.read_text()).keys() == keys
     assert [p.name for p in path.parent.iterdir()] == ["t.json"]
     path.write_text('{"matrix": [[1, 0, 2], [0, 1, 3]], "size": [320, 240]}')
@@ -273,12 +274,54 @@ def test_command_with_one_transform_for_the_folder(small: Path, lure: Run) -> No
         assert Path(f"applied/{name}.png").read_bytes() == Path(f"aligned/{name}.png").read_bytes()
 
 
+def test_command_tells_how_far_off_a_rig_is(small: Path, lure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160), np.uint8)
+    save_png(Path("examples/pairs/ir/gate.png"), noise)
+    write_transform(Path("rig.json"), Alignment((1, 0, 0, 0, 1, 0), (160, 120)))
+    write_transform(Path("knocked.json"), Alignment((1, 0, 4, 0, 1, 0), (160, 120)))
+    good = lure("align", *FOLDERS, "--check", "rig.json")
+    assert good.code == 0
+    assert "warning" not in good.err
+    rows = {line.split()[0]: line for line in good.out.splitlines()}
+    assert rows["gate"].endswith("shows too little to tell")
+    assert float(rows["street"].split()[1]) < 1
+    assert "2 of 3 pairs: off by " in good.out
+    assert not Path("aligned").exists()
+    bad = lure("align", *FOLDERS, "--check", "knocked.json", "--json")
+    assert bad.code == 0
+    *pairs, total = map(json.loads, bad.out.splitlines())
+    assert [p["sure"] for p in pairs] == [True, False, True]
+    assert pairs[2]["shift"] == pytest.approx([-4, 0], abs=0.7)
+    assert total["drift"] == pytest.approx(4, abs=0.7)
+    assert total["median"] == pytest.approx(4, abs=0.7)
+    assert f"warning: {total['warning']}" in bad.err
+    assert "the rig is off by" in total["warning"]
+
+
+def test_command_checks_a_pair_that_shows_nothing_and_one_that_fails(small: Path, lure: Run) -> None:
+    write_transform(Path("rig.json"), Alignment((1, 0, 0, 0, 1, 0), (160, 120)))
+    save_png(Path(IR), np.full((120, 160), 128, np.uint8))
+    done = lure("align", *PAIR, "--check", "rig.json", "--json")
+    assert done.code == 0
+    assert json.loads(done.out.splitlines()[-1])["drift"] is None
+    assert "warning: no pair shows enough to tell" in done.err
+    save_png(Path(IR), np.full((60, 160), 128, np.uint8))
+    failed = lure("align", *PAIR, "--check", "rig.json", "--json")
+    assert failed.code == 1
+    assert json.loads(failed.out.splitlines()[0])["status"] == "failed"
+
+
 PAIR = ["--ir", IR, "--vis", VIS]
 FOLDERS = ["--ir", "examples/pairs/ir", "--vis", "examples/pairs/vis"]
 MISUSE = {
     "model": ([*PAIR, "--model", "elastic"], "elastic"),
     "once for files": ([*PAIR, "--once"], "--once"),
     "apply and estimate": ([*PAIR, "--apply", "t.json", "--transform", "u.json"], "--apply"),
+    "check and write": ([*PAIR, "--check", "t.json", "-o", "x.png"], "--check"),
+    "check and estimate": ([*PAIR, "--check", "t.json", "--once"], "--check"),
+    "check and apply": ([*PAIR, "--check", "t.json", "--apply", "t.json"], "--check"),
+    "apply and resize": ([*PAIR, "--apply", "t.json", "--resize-ir"], "--resize-ir"),
     "no transform file": ([*PAIR, "--apply", "missing.json"], "missing.json"),
     "transform suffix": ([*PAIR, "--transform", "t.txt"], "t.txt"),
     "one file for several": ([*FOLDERS, "--transform", "t.json"], "several pairs"),
@@ -301,18 +344,21 @@ def test_misuse(examples: Path, lure: Run, args: list[str], text: str) -> None:
     assert not Path("gate_aligned.png").exists()
 
 
-def test_sizes_that_differ_name_the_files(examples: Path, lure: Run) -> None:
-    save_png(Path(IR), np.zeros((240, 300), np.uint8))
-    done = lure("align", *PAIR)
-    assert done.code == 1
-    assert f"error: {IR} is 300x240 but {VIS} is 320x240" in done.err
+def test_apply_for_the_same_cameras_at_half_the_size(small: Path, lure: Run) -> None:
+    write_transform(Path("t.json"), Alignment((1, 0, 4, 0, 1, 0), (320, 240)))
+    applied = lure("align", *PAIR, "--apply", "t.json")
+    assert "gate: moved 2.0 px" in applied.out
+    assert "estimated for 320x240 on 320x240 and scaled" in applied.out
+    checked = lure("align", *PAIR, "--check", "t.json")
+    assert checked.err.count("and scaled") == 1
 
 
 def test_apply_for_another_size(examples: Path, lure: Run) -> None:
-    write_transform(Path("t.json"), Alignment((1, 0, 2, 0, 1, 3), (640, 480)))
+    write_transform(Path("t.json"), Alignment((1, 0, 2, 0, 1, 3), (640, 400)))
     done = lure("align", *PAIR, "--apply", "t.json")
     assert done.code == 1
-    assert "estimated for 640x480" in done.err
+    assert f"error: {IR} and {VIS}: the infrared image is 320x240, but" in done.err
+    assert "estimated for 640x400" in done.err
 
 
 def test_overwrite(small: Path, lure: Run) -> None:

@@ -45,8 +45,10 @@ def as_stored(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
     return nodata if nodata == int(nodata) and limits.min <= nodata <= limits.max else None
 
 
-def find_valid(pixels: Sequence[np.ndarray], modality: Modality, nodata: float | None) -> ValidNumbers:
-    """Which numbers of some images of one source and type, (H, W, C) each, are measurements."""
+def find_valid(
+    pixels: Sequence[np.ndarray], modality: Modality, nodata: float | None, temperatures: bool = False
+) -> ValidNumbers:
+    """Which numbers of some images of one source and type, (H, W, C) each, are measurements; see `_isolated`."""
     import numpy as np
 
     size = sum(each.size for each in pixels)
@@ -60,24 +62,29 @@ def find_valid(pixels: Sequence[np.ndarray], modality: Modality, nodata: float |
     if sane.size and sane.size < sample.size:
         least, most = -_ABSURD, _ABSURD
     if sane.size:
-        below, above = _isolated(np.sort(sane), pixels, modality)
+        below, above = _isolated(np.sort(sane), pixels, modality, temperatures)
         least, most = max(least, below), min(most, above)
     return ValidNumbers(least, most, nodata)
 
 
-def _isolated(values: np.ndarray, pixels: Sequence[np.ndarray], modality: Modality) -> tuple[float, float]:
+def _isolated(
+    values: np.ndarray, pixels: Sequence[np.ndarray], modality: Modality, temperatures: bool
+) -> tuple[float, float]:
     """Bounds that leave out what no scene holds: extremes far from all the rest, by the rest's own spread.
 
     The spread is 1.3 times what lies between the percentiles 10 and 90. At the lower end these are left out: a number
     that stands for "no data" (also 0) more than the spread below, with what interpolation at the edge of such an area
     has mixed; up to 2 % of dead pixels with a gap of twice the spread. At the upper end, where a fire saturates: a
     number that stands for "no data" three spreads above with next to nothing in between; up to 2 % of single pixels,
-    hardly one beside another, with a gap of twice the spread.
+    hardly one beside another, with a gap of twice the spread. A bound lies in the middle of its gap, as the numbers may
+    be a sample, or those of some frames.
 
     Args:
         values: finite, sorted, float64.
         pixels: the images they are from.
         modality: of visible images only numbers for "no data" are looked for; 0 is black anyway.
+        temperatures: something cold may stand before an even background: dead are only single pixels, and mixed only
+            those at the edge of an area of "no data".
     """
     import numpy as np
 
@@ -101,7 +108,10 @@ def _isolated(values: np.ndarray, pixels: Sequence[np.ndarray], modality: Modali
                 fence = bottom - spread
                 between = int(np.searchsorted(rest, fence))
                 cut = between if between <= count else 0
-                least, values, changed = float(rest[cut]), rest[cut:], True
+                if cut and temperatures:
+                    cut = int(np.searchsorted(rest, _coldest_apart(pixels, low, fence)))
+                least = float((rest[cut - 1] if cut else low) + rest[cut]) / 2
+                values, changed = rest[cut:], True
         elif modality == "ir":
             few = max(2, values.size // 50)
             gaps = np.diff(values[: few + 1])
@@ -109,7 +119,9 @@ def _isolated(values: np.ndarray, pixels: Sequence[np.ndarray], modality: Modali
             rest = values[at:]
             bottom, spread = _spread(rest)
             if at and spread > 0 and gaps[at - 1] > 2 * spread:
-                least, values, changed = float(rest[0]), rest, True
+                bound = float(values[at - 1] + rest[0]) / 2
+                if not temperatures or _are_apart([each[..., 0] < bound for each in pixels]):
+                    least, values, changed = bound, rest, True
         high = values[-1]
         rest = values[: int(np.searchsorted(values, high, "left"))]
         bottom, spread = _spread(rest)
@@ -117,18 +129,33 @@ def _isolated(values: np.ndarray, pixels: Sequence[np.ndarray], modality: Modali
         if high in codes_high and spread > 0 and high - top > 3 * spread:
             between = rest.size - int(np.searchsorted(rest, (top + high) / 2))
             if between <= count // 10:
-                most, values, changed = float(rest[-1]), rest, True
+                most, values, changed = float(rest[-1] + high) / 2, rest, True
                 continue
         if modality == "ir":
             few = max(2, values.size // 50)
             gaps = np.diff(values[-few - 1 :])
             rest = values[: values.size - few + int(np.argmax(gaps))] if gaps.size else values
             spread = _spread(rest)[1]
-            if spread > 0 and gaps.max() > 2 * spread and _are_single(pixels, rest[-1]):
-                most, values, changed = float(rest[-1]), rest, True
+            if spread > 0 and gaps.max() > 2 * spread:
+                bound = float(rest[-1] + values[rest.size]) / 2
+                if _are_single([each[..., 0] > bound for each in pixels]):
+                    most, values, changed = bound, rest, True
         if not changed:
             break
     return least, most
+
+
+def _coldest_apart(pixels: Sequence[np.ndarray], low: float, fence: float) -> float:
+    """The smallest number above `low` of pixels which lie further than two pixels from those of `low`, so that no
+    interpolation has mixed it; at most `fence`."""
+    from scipy.ndimage import binary_dilation
+
+    for each in pixels:
+        plane = each[..., 0]
+        mixed = (plane > low) & (plane < fence)
+        if (apart := mixed & ~binary_dilation(plane == low, iterations=2)).any():
+            fence = float(plane[apart].min())
+    return fence
 
 
 def _spread(values: np.ndarray) -> tuple[float, float]:
@@ -139,20 +166,24 @@ def _spread(values: np.ndarray) -> tuple[float, float]:
     return float(low), 1.3 * float(high - low)
 
 
-def _are_single(pixels: Sequence[np.ndarray], above: float) -> bool:
-    """Whether the pixels above a number are many (a thousandth), and hardly one has another of them beside it."""
+def _are_single(masks: Sequence[np.ndarray]) -> bool:
+    """Whether the pixels of some masks (H, W) are many (a thousandth), and apart."""
+    return sum(int(mask.sum()) for mask in masks) >= 0.001 * sum(mask.size for mask in masks) and _are_apart(masks)
+
+
+def _are_apart(masks: Sequence[np.ndarray]) -> bool:
+    """Whether hardly one of the pixels of some masks (H, W) has another of them beside it."""
     import numpy as np
 
-    count = beside = total = 0
-    for each in pixels:
-        mask = each[..., 0] > above
+    count = beside = 0
+    for mask in masks:
         touches = np.zeros_like(mask)
         for a, b in ((mask[1:], touches[:-1]), (mask[:-1], touches[1:])):
             b |= a
         for a, b in ((mask[:, 1:], touches[:, :-1]), (mask[:, :-1], touches[:, 1:])):
             b |= a
-        count, beside, total = count + int(mask.sum()), beside + int((mask & touches).sum()), total + mask.size
-    return count >= 0.001 * total and beside <= 0.1 * count
+        count, beside = count + int(mask.sum()), beside + int((mask & touches).sum())
+    return beside <= 0.1 * count
 
 
 def invalid_pixels(pixels: np.ndarray, valid: ValidNumbers) -> np.ndarray | None:

@@ -7,21 +7,35 @@ of suffixes, stays free of them.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from lure_cli.core.files import write_file
-from lure_cli.core.images.decode import Decoded, decode
+from lure_cli.core.images.decode import Decoded, decode, of_thermogram
 from lure_cli.core.images.encode import encode
 from lure_cli.core.images.formats import check_output
-from lure_cli.core.images.guards import CONVERT, FLATTEN, MAX_PIXELS, name_errors, open_image
+from lure_cli.core.images.guards import CONVERT, FLATTEN, MAX_PIXELS, name_errors, open_image, refuse_damage
+from lure_cli.core.images.pillow import exif_of
+from lure_cli.core.images.radiometric import DAMAGED
 from lure_cli.core.images.stored import Georeference
-from lure_cli.core.images.value_range import ValueRange, apply_range, fills, full_range, resolve_range, to_unit
+from lure_cli.core.images.value_range import (
+    ValueRange,
+    apply_range,
+    fills,
+    full_range,
+    resolve_range,
+    temperatures,
+)
+from lure_cli.core.thermal.flir import Thermogram, unpack
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from lure_cli.core.pixels import Modality
+    from lure_cli.core.registration.alignment import Alignment
+    from lure_cli.core.thermal.radiometry import Radiometry
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,7 @@ class Picture:
             "7100..9230 of 16 bits -> 0..1 (percentiles 0.5 and 99.5)", and which pixels are invalid.
         invalid: how many pixels hold no measurement; they are black.
         celsius: of infrared images whose numbers are temperatures: degrees Celsius, float32 (H, W); NaN where invalid.
+        remark: what is to be known of how a radiometric file was taken.
     """
 
     x: np.ndarray
@@ -64,6 +79,7 @@ class Picture:
     mapping: str | None
     invalid: int = 0
     celsius: np.ndarray | None = None
+    remark: str | None = None
 
 
 def read_picture(
@@ -73,6 +89,7 @@ def read_picture(
     value_range: ValueRange | None = None,
     max_pixels: int = MAX_PIXELS,
     first_frame: bool = False,
+    radiometry: Radiometry | None = None,
     name: str | None = None,
 ) -> Picture:
     """Read one still image for fusing; its content, not its suffix, says which type it is.
@@ -81,10 +98,13 @@ def read_picture(
         source: a file of one of `FORMATS`, or the content of one. TIFFs may also hold signed and 32-bit integers and
             floats.
         channels: 1 gives luma (0.299 R + 0.587 G + 0.114 B; equal channels keep their value), 3 gives RGB (grey is
-            replicated, CMYK converted by its profile if it has one).
+            replicated, CMYK converted by its profile if it has one). Of a radiometric file 1 gives its temperatures,
+            whose range is in degrees Celsius, and 3 the photo inside.
         value_range: which numbers become 0 and 1; None as `full`.
         max_pixels: the largest width x height, taken from the header before any pixel is decoded.
         first_frame: of an animated GIF, PNG, WebP or AVIF take the first frame, instead of refusing it.
+        radiometry: of an infrared image: how its numbers become temperatures, if they do; the range is one in degrees
+            Celsius then.
         name: what errors call the source, if not by its path.
 
     Returns:
@@ -93,22 +113,78 @@ def read_picture(
 
     Raises:
         LureError: the file is missing, unreadable, damaged, too large, no such image, holds several frames, no finite
-            number, or floats outside [0, 1] without a range that says what they are.
+            number, floats outside [0, 1] without a range that says what they are, or numbers that cannot be
+            temperatures as the radiometry says.
     """
+    with name_errors(name or ("standard input" if isinstance(source, bytes) else source)):
+        stored = _decode(source, max_pixels, first_frame, "ir" if channels == 1 else "vis", radiometry)
+        return _picture(stored, channels, value_range or ValueRange("full"), radiometry)
+
+
+def _picture(
+    stored: Decoded, channels: Literal[1, 3], value_range: ValueRange, radiometry: Radiometry | None = None
+) -> Picture:
     import numpy as np
 
-    with name_errors(name or ("standard input" if isinstance(source, bytes) else source)):
-        stored = _decode(source, max_pixels, first_frame)
-        alpha = stored.alpha
-        pixels, wanted = _by_depth(stored, value_range or ValueRange("full"))
-        x, mapping, invalid = to_unit(pixels, wanted, stored.nodata)
-        opacity = None if alpha is None else full_range(alpha)
+    pixels, wanted = _by_depth(stored, _in_degrees(stored, value_range, radiometry if channels == 1 else None))
+    resolved, mapping, invalid = resolve_range([pixels], wanted, stored.nodata, trusted=stored.celsius)
+    x = apply_range(pixels, resolved)
+    opacity = None if stored.alpha is None else full_range(stored.alpha)
     bits = 32 if pixels.dtype.kind == "f" else 8 * pixels.dtype.itemsize
     colour = pixels.shape[2] == 3 and bool(
         np.any(pixels[..., 0] != pixels[..., 1]) or np.any(pixels[..., 1] != pixels[..., 2])
     )
-    metadata = Metadata(stored.icc, stored.exif, stored.georeference)
-    return Picture(to_channels(x, channels), opacity, metadata, colour, bits, mapping, invalid)
+    return Picture(
+        to_channels(x, channels),
+        opacity,
+        Metadata(stored.icc, stored.exif, stored.georeference),
+        colour,
+        bits,
+        mapping,
+        invalid,
+        temperatures(pixels, resolved) if resolved.of_temperatures else None,
+        stored.remark,
+    )
+
+
+@dataclass(frozen=True)
+class PicturePair:
+    """Both images of one radiometric file, each in its own size, and what else it says."""
+
+    ir: Picture
+    vis: Picture
+    thermogram: Thermogram
+    alignment: Alignment
+
+
+def read_both(
+    source: str | Path | bytes,
+    ir_range: ValueRange,
+    vis_range: ValueRange,
+    *,
+    radiometry: Radiometry | None = None,
+    max_pixels: int = MAX_PIXELS,
+    name: str | None = None,
+) -> PicturePair:
+    """Read a radiometric file as a pair: its temperatures and the photo inside.
+
+    Raises:
+        LureError: as `read_picture`; also an ordinary file, and one without a photo or without its placement.
+    """
+    hint = "give the visible image by --vis"
+    with name_errors(name or ("standard input" if isinstance(source, bytes) else source)):
+        with _opened(source) as file, refuse_damage(DAMAGED):
+            thermogram = unpack(file, radiometry, max_pixels)
+            exif = exif_of(file)
+        if thermogram is None:
+            raise LureError("no visible image is given, and none is inside: it is no radiometric file", hint)
+        if thermogram.photo is None:
+            raise LureError("no visible image is given, and this radiometric file holds no photo", hint)
+        if thermogram.alignment is None:
+            raise LureError("the file does not say where in its photo the infrared image lies", hint)
+        ir = _picture(of_thermogram(thermogram, "ir", exif), 1, ir_range)
+        vis = _picture(of_thermogram(thermogram, "vis", exif), 3, vis_range)
+    return PicturePair(ir, vis, thermogram, thermogram.alignment)
 
 
 def read_image(path: str | Path, *, channels: Literal[1, 3], max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -155,26 +231,39 @@ def read_levels(path: Path, value_range: ValueRange, *, max_pixels: int = MAX_PI
     Raises:
         LureError: as `read_picture`; also transparent images.
     """
-    stored = _read_opaque(path, max_pixels)
+    stored = _read_opaque(path, max_pixels, value_range.modality)
     with name_errors(path):
-        pixels, wanted = _by_depth(stored, value_range)
-        resolved, mapping, _ = resolve_range([pixels], wanted, stored.nodata)
+        pixels, wanted = _by_depth(stored, _in_degrees(stored, value_range))
+        resolved, mapping, _ = resolve_range([pixels], wanted, stored.nodata, trusted=stored.celsius)
     if mapping is None and pixels.dtype in ("uint8", "uint16"):
         return pixels, None
     return quantised(apply_range(pixels, resolved), 16), mapping
 
 
-def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS, drop_alpha: bool = False) -> np.ndarray:
-    """Read one still image as it is stored, of any type of number: (H, W, 1) if grey, (H, W, 3) if colour.
+def read_raw(
+    path: Path, *, modality: Modality | None = None, max_pixels: int = MAX_PIXELS, drop_alpha: bool = False
+) -> np.ndarray:
+    """Read one still image as it is stored, of any type of number: (H, W, 1) if grey, (H, W, 3) if colour; of a
+    radiometric file the temperatures in degrees Celsius if it is infrared, the photo if it is visible; else refused.
 
     Raises:
         LureError: as `read_picture`; also transparent images, unless their alpha is dropped.
     """
     with name_errors(path):
-        stored = _decode(path, max_pixels)
+        stored = _decode(path, max_pixels, modality=modality)
         if stored.alpha is not None and not drop_alpha:
             raise LureError("has transparent pixels", FLATTEN)
     return stored.pixels
+
+
+def _in_degrees(stored: Decoded, wanted: ValueRange, radiometry: Radiometry | None = None) -> ValueRange:
+    """The range, of temperatures if the file's numbers are some; LureError of what only a radiometric file is told."""
+    if stored.celsius:
+        return replace(wanted, unit="c")
+    if radiometry is None:
+        return wanted
+    radiometry.refuse_overrides()
+    return replace(wanted, unit=radiometry.unit)
 
 
 def _by_depth(stored: Decoded, wanted: ValueRange) -> tuple[np.ndarray, ValueRange]:
@@ -184,17 +273,27 @@ def _by_depth(stored: Decoded, wanted: ValueRange) -> tuple[np.ndarray, ValueRan
     return stored.pixels, wanted
 
 
-def _read_opaque(path: Path, max_pixels: int) -> Decoded:
+def _read_opaque(path: Path, max_pixels: int, modality: Modality | None = None) -> Decoded:
     with name_errors(path):
-        stored = _decode(path, max_pixels)
+        stored = _decode(path, max_pixels, modality=modality)
         if stored.alpha is not None:
             raise LureError("has transparent pixels", FLATTEN)
     return stored
 
 
-def _decode(source: str | Path | bytes, max_pixels: int, first_frame: bool = False) -> Decoded:
-    with io.BytesIO(source) if isinstance(source, bytes) else open_image(Path(source)) as file:
-        return decode(file, max_pixels, first_frame)
+def _decode(
+    source: str | Path | bytes,
+    max_pixels: int,
+    first_frame: bool = False,
+    modality: Modality | None = None,
+    radiometry: Radiometry | None = None,
+) -> Decoded:
+    with _opened(source) as file:
+        return decode(file, max_pixels, first_frame, modality, radiometry)
+
+
+def _opened(source: str | Path | bytes) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else open_image(Path(source))
 
 
 def to_channels(x: np.ndarray, channels: Literal[1, 3]) -> np.ndarray:

@@ -64,6 +64,16 @@ def decode_pillow(file: BinaryIO, file_format: Format, max_pixels: int, first_fr
     return RawPicture(upright(pixels, orientation), icc, notes, white=white)
 
 
+def exif_of(file: BinaryIO) -> bytes | None:
+    """What is worth keeping of the notes of a JPEG, for pixels that are upright; see `exif_to_keep`."""
+    from PIL import Image
+
+    file.seek(0)
+    with quiet_pillow(), suppress(Exception):  # a damaged note does not spoil the pixels
+        return exif_to_keep(Image.open(file, formats=(JPEG.pillow,)).getexif())
+    return None
+
+
 def pillow_header(file: BinaryIO, file_format: Format, max_pixels: int) -> Header:
     """The header of a file of a type that Pillow opens; nothing is decoded. Raises as `decode_pillow`."""
     if file_format is BMP:

@@ -40,6 +40,8 @@ _CODECS |= {34887: "LERC", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL"}
 _GEOREFERENCE = {33550: 12, 33922: 12, 34264: 12, 34735: 3, 34736: 12, 34737: 2}
 """Pixel scale, tie points, transformation, keys, and the numbers and texts of the keys; with their types."""
 _MOST_VALUES = 100_000
+_NODATA = 42113
+"""GDAL's tag."""
 
 
 def decode_tiff(file: BinaryIO, max_pixels: int) -> RawPicture:
@@ -187,9 +189,9 @@ def _is_lossless(data: bytes) -> bool:
 
 
 def _read_nodata(page: Any) -> float | None:
-    """The number that means "no data", as GDAL writes it (tag 42113)."""
+    """The number that means "no data", as GDAL writes it."""
     with suppress(ValueError, TypeError):
-        return float(str(page.tags.valueof(42113)).strip("\0 "))
+        return float(str(page.tags.valueof(_NODATA)).strip("\0 "))
     return None
 
 
@@ -244,9 +246,7 @@ def encode_tiff(
         notes.load(exif)
     texts = {tag: str(notes[tag]).encode("latin-1", "replace") for tag in TEXTS if tag in notes}
     extra: list[tuple[Any, ...]] = [(tag, 2, len(text) + 1, text + b"\0", True) for tag, text in texts.items()]
-    for tag, value in (georeference or {}).items():
-        values = value.encode("latin-1", "replace") + b"\0" if isinstance(value, str) else value
-        extra.append((tag, _GEOREFERENCE[tag], len(values), values, True))
+    extra += _georeference_tags(georeference)
     channels = pixels.shape[2]
     buffer = io.BytesIO()
     tifffile.imwrite(
@@ -261,3 +261,29 @@ def encode_tiff(
         extratags=extra,
     )
     return buffer.getvalue()
+
+
+def encode_temperatures(celsius: np.ndarray, georeference: Georeference | None = None) -> bytes:
+    """Encode float32 (H, W), degrees Celsius, uncompressed; NaN is declared as what GDAL calls "no data"."""
+    import tifffile
+
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        celsius,
+        photometric="minisblack",
+        description="temperature in degrees Celsius",
+        metadata=None,
+        software=False,
+        extratags=[(_NODATA, 2, 4, b"nan\0", True), *_georeference_tags(georeference)],
+    )
+    return buffer.getvalue()
+
+
+def _georeference_tags(georeference: Georeference | None) -> list[tuple[Any, ...]]:
+    """As tifffile takes tags: number, type, count, value, once."""
+    tags: list[tuple[Any, ...]] = []
+    for tag, value in (georeference or {}).items():
+        values = value.encode("latin-1", "replace") + b"\0" if isinstance(value, str) else value
+        tags.append((tag, _GEOREFERENCE[tag], len(values), values, True))
+    return tags

@@ -16,6 +16,7 @@ from lure_cli.core.images.invalid import (
     find_valid,
     invalid_pixels,
 )
+from lure_cli.core.thermal.temperature import check_type, check_unit, coldest_number, from_celsius, to_celsius
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -51,10 +52,14 @@ class ValueRange:
     says means "no data", of `auto` and `percentile` over more than 8 bits also isolated extremes; see
     `lure_cli.core.images.invalid`.
 
+    With a unit the numbers are temperatures: `values` are degrees Celsius, `auto` is `percentile`, there is no `full`,
+    and invalid pixels (also those below absolute zero) are left out of every kind.
+
     Attributes:
         kind, low, high: see above.
         modality: `ir` or `vis`.
         valid: of a range that was resolved: the numbers that are measurements.
+        unit: of the file's numbers, see `lure_cli.core.thermal.radiometry.UNITS`; `auto`: they are no temperatures.
     """
 
     kind: Literal["full", "auto", "percentile", "values"] = "auto"
@@ -62,6 +67,20 @@ class ValueRange:
     high: float = _PERCENTILES[1]
     modality: Modality = "ir"
     valid: ValidNumbers = ANY_NUMBER
+    unit: str = "auto"
+
+    @property
+    def of_temperatures(self) -> bool:
+        """Whether the numbers are temperatures."""
+        return self.unit != "auto"
+
+    def in_numbers(self) -> ValueRange:
+        """A range of temperatures -> that of the numbers which stand for them in the file."""
+        if self.kind == "full":
+            raise LureError("temperatures have no full range", "give --ir-range MIN,MAX in degrees Celsius, or auto")
+        if self.kind == "values":
+            return replace(self, low=from_celsius(self.low, self.unit), high=from_celsius(self.high, self.unit))
+        return replace(self, kind="percentile")
 
 
 def parse_range(text: str, modality: Modality = "ir") -> ValueRange:
@@ -93,6 +112,8 @@ def fills(pixels: np.ndarray, wanted: ValueRange, white: int) -> bool:
     by `full`, and by `auto` as `ValueRange` says of 16 bits."""
     import numpy as np
 
+    if wanted.of_temperatures:
+        return False
     if wanted.kind == "auto" and wanted.modality == "ir" and pixels.dtype == "uint16":
         checked = pixels[pixels > 0] if (pixels == 0).any() else pixels  # a black border is no part of the scene
         low, high = np.percentile(checked, _PERCENTILES) if checked.size else np.array([0, white])
@@ -100,15 +121,8 @@ def fills(pixels: np.ndarray, wanted: ValueRange, white: int) -> bool:
     return wanted.kind in ("full", "auto")
 
 
-def to_unit(pixels: np.ndarray, wanted: ValueRange, nodata: float | None = None) -> tuple[np.ndarray, str | None, int]:
-    """The file's numbers -> float32 in [0, 1]; where that is not their full range, how; and how many pixels are
-    invalid."""
-    resolved, mapping, invalid = resolve_range([pixels], wanted, nodata)
-    return apply_range(pixels, resolved), mapping, invalid
-
-
 def resolve_range(
-    pixels: Sequence[np.ndarray], wanted: ValueRange, nodata: float | None = None
+    pixels: Sequence[np.ndarray], wanted: ValueRange, nodata: float | None = None, trusted: bool = False
 ) -> tuple[ValueRange, str | None, int]:
     """Decide for some images of one source, all at once, which numbers become 0 and 1.
 
@@ -116,20 +130,30 @@ def resolve_range(
         pixels: (H, W, C) as files hold them, of one type; usually one image, for a clip some of its frames.
         wanted: any kind.
         nodata: the number that means "no data", if the file names one.
+        trusted: all finite numbers are measurements, be they isolated or not.
 
     Returns:
-        A range of kind `full` or `values`, which holds for every image of that source; where that is not the full
-        range, or pixels are invalid, how the numbers are mapped, in words; how many pixels are invalid.
+        A range of kind `full` or `values` in the file's numbers, which holds for every image of that source; where that
+        is not the full range, or pixels are invalid, how the numbers are mapped, in words; how many pixels are invalid.
 
     Raises:
-        LureError: no number is valid, or they lie too far apart; floats outside [0, 1] where they have to lie within.
+        LureError: no number is valid, or they lie too far apart; floats outside [0, 1] where they have to lie within;
+            numbers that cannot be temperatures in the range's unit.
     """
     first = pixels[0]
+    if wanted.of_temperatures:
+        wanted = wanted.in_numbers()
+        for each in pixels:
+            check_type(each)
     if first.dtype == "uint8" and nodata is None and wanted.kind in ("full", "auto"):
         return ValueRange("full", modality=wanted.modality), None, 0
     nodata = as_stored(nodata, first.dtype)
-    measured = wanted.kind in ("auto", "percentile") and first.dtype != "uint8"
-    numbers = find_valid(pixels, wanted.modality, nodata) if measured else ValidNumbers(nodata=nodata)
+    measured = wanted.of_temperatures or (wanted.kind in ("auto", "percentile") and first.dtype != "uint8")
+    numbers = ValidNumbers(nodata=nodata)
+    if measured and not trusted:
+        numbers = find_valid(pixels, wanted.modality, nodata, wanted.of_temperatures)
+    if wanted.of_temperatures:
+        numbers = numbers._replace(least=max(numbers.least, coldest_number(wanted.unit)))
     masks = [invalid_pixels(each, numbers) for each in pixels]
     valid = [each if mask is None else each[~mask] for each, mask in zip(pixels, masks, strict=True)]
     valid = [each for each in valid if each.size]
@@ -138,8 +162,10 @@ def resolve_range(
         raise LureError(
             "all of its pixels are NaN, infinite or no data", "check that the file is the one that is meant"
         )
+    if wanted.of_temperatures:
+        check_unit(_middle(valid), wanted.unit)
     resolved, mapping = _map(valid, wanted)
-    resolved = replace(resolved, valid=numbers)
+    resolved = replace(resolved, valid=numbers, unit=wanted.unit)
     if not invalid or (resolved.kind == "full" and are_black(pixels, masks)):
         return resolved, mapping, 0
     total = sum(each.shape[0] * each.shape[1] for each in pixels)
@@ -158,10 +184,17 @@ def _map(pixels: Sequence[np.ndarray], wanted: ValueRange) -> tuple[ValueRange, 
     plain = (low >= 0 and high <= 1) if floats else first.dtype in ("uint8", "uint16")
     if floats and wanted.kind == "full" and not plain:
         raise LureError(f"floats of unknown range ({low:.7g} to {high:.7g})", give_range(wanted.modality))
+    plain = plain and not wanted.of_temperatures
     if wanted.kind == "full" or (wanted.kind == "auto" and plain and first.dtype != "uint16"):
         return full, None
     least, most = float(low), float(high)
     kind = "floats" if floats else f"{8 * first.dtype.itemsize} {'signed ' * (first.dtype.kind == 'i')}bits"
+
+    def named(*ends: float) -> str:
+        if not wanted.of_temperatures:
+            return f"{'..'.join(f'{v:.7g}' for v in ends)} of {kind}"
+        return f"{'..'.join(f'{t:.2f}' for t in to_celsius(np.array(ends), wanted.unit))} °C"
+
     if wanted.kind == "auto" and wanted.modality == "vis":
         top = _white(least, most, first.dtype)
         if top is not None and (most > 0 or not plain):
@@ -185,10 +218,17 @@ def _map(pixels: Sequence[np.ndarray], wanted: ValueRange) -> tuple[ValueRange, 
     if low == high:
         if plain:
             return full, None
-        return ValueRange("values", low, high), f"{low:.7g} of {kind} -> 0.5 (all pixels are equal)"
+        return ValueRange("values", low, high), f"{named(low)} -> 0.5 (all pixels are equal)"
     if not math.isfinite(high - low):
         raise LureError(f"numbers from {low:g} to {high:g} lie too far apart", give_range(wanted.modality))
-    return ValueRange("values", low, high), f"{low:.7g}..{high:.7g} of {kind} -> 0..1 ({how})"
+    return ValueRange("values", low, high), f"{named(low, high)} -> 0..1 ({how})"
+
+
+def _middle(pixels: Sequence[np.ndarray]) -> float:
+    """The median of about a thousand numbers of each image."""
+    import numpy as np
+
+    return float(np.median(np.concatenate([each.ravel()[:: each.size // 1000 + 1] for each in pixels])))
 
 
 def _white(least: float, most: float, dtype: np.dtype[Any]) -> float | None:
@@ -226,6 +266,22 @@ def apply_range(pixels: np.ndarray, resolved: ValueRange) -> np.ndarray:
     if mask is not None:
         x[mask] = 0
     return x
+
+
+def temperatures(pixels: np.ndarray, resolved: ValueRange) -> np.ndarray:
+    """The numbers of an image (H, W, C) -> degrees Celsius, float32 (H, W), NaN where they are invalid.
+
+    Args:
+        pixels: as a file holds them, its channels alike.
+        resolved: from `resolve_range` of a range with a unit.
+    """
+    import numpy as np
+
+    celsius = to_celsius(pixels[..., 0], resolved.unit)
+    mask = invalid_pixels(pixels, resolved.valid)
+    if mask is not None:
+        celsius[mask] = np.nan
+    return celsius
 
 
 def _apply(pixels: np.ndarray, resolved: ValueRange) -> np.ndarray:

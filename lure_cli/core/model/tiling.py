@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lure_cli.core.model.lure import grey_as
+from lure_cli.core.model.steady import Views
 from lure_cli.core.pixels import Modality
 
 AUTO_PIXELS = 1_600_000
@@ -38,8 +39,12 @@ class TileableModel(Protocol):
     def halo(self) -> int:
         """How many pixels away a pixel of the result can still see."""
 
-    def condition(self, x: Tensor, t: Tensor, modality: Modality) -> Any:
-        """What the model needs to know of the whole image x (B, C, H, W) and its text t (B, D) to compute a part."""
+    def context_view(self, x: Tensor) -> Tensor:
+        """What the model sees of the whole image x (B, C, H, W)."""
+
+    def condition_from(self, view: Tensor, t: Tensor, modality: Modality) -> Any:
+        """What the model needs to know of the whole image, by its `context_view`, and its text t (B, D) to compute a
+        part."""
 
     def __call__(
         self,
@@ -51,10 +56,10 @@ class TileableModel(Protocol):
         strength_vis: float = 1.0,
         conditions: tuple[Any, Any] | None = None,
     ) -> Tensor:
-        """See `Lure.forward`; `conditions` are from `condition`."""
+        """See `Lure.forward`; `conditions` are from `condition_from`."""
 
     def restore(self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, condition: Any = None) -> Tensor:
-        """See `Lure.restore`; `condition` is from `condition`."""
+        """See `Lure.restore`; `condition` is from `condition_from`."""
 
 
 def tile_side(height: int, width: int, tile: TileSize) -> int:
@@ -76,6 +81,21 @@ def spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int
     return [(max(0, a - halo), min(length, b + halo), a, b) for a, b in pairwise(cuts) if a < b]
 
 
+def conditions_of(
+    model: TileableModel,
+    ir: Tensor,
+    vis: Tensor,
+    t_ir: Tensor,
+    t_vis: Tensor,
+    steady: Callable[[Views], Views] | None = None,
+) -> tuple[Any, Any]:
+    """What the model needs to know of a whole pair to compute a part; arguments as of `fuse_tiled`."""
+    views = model.context_view(ir), model.context_view(vis)
+    if steady is not None:
+        views = steady(views)
+    return model.condition_from(views[0], t_ir, "ir"), model.condition_from(views[1], t_vis, "vis")
+
+
 def fuse_tiled(
     model: TileableModel,
     ir: Tensor,
@@ -87,6 +107,7 @@ def fuse_tiled(
     *,
     tile: int,
     overlap: int | None = None,
+    steady: Callable[[Views], Views] | None = None,
 ) -> Tensor:
     """As calling the model, tile by tile.
 
@@ -96,13 +117,16 @@ def fuse_tiled(
         tile: side of a tile in pixels, without the overlap; 0 is one piece.
         overlap: pixels that each tile sees beyond its edges; None: the model's halo, which leaves no seam. Less is
             faster, and seams may show.
+        steady: puts other views of the whole images in the place of their own; see `core/model/steady.py`.
 
     Returns:
         (B, 3, H, W) in [0, 1].
     """
-    if not tile:
+    if not tile and steady is None:
         return model(ir, vis, t_ir, t_vis, strength_ir, strength_vis)
-    conditions = model.condition(ir, t_ir, "ir"), model.condition(vis, t_vis, "vis")
+    conditions = conditions_of(model, ir, vis, t_ir, t_vis, steady)
+    if not tile:
+        return model(ir, vis, t_ir, t_vis, strength_ir, strength_vis, conditions)
 
     def fuse(region: Region) -> Tensor:
         return model(ir[region], vis[region], t_ir, t_vis, strength_ir, strength_vis, conditions)
@@ -133,7 +157,7 @@ def restore_tiled(
     """
     if not tile:
         return model.restore(x, t, modality, strength)
-    condition = model.condition(x, t, modality)
+    condition = model.condition_from(model.context_view(x), t, modality)
 
     def restore(region: Region) -> Tensor:
         return model.restore(x[region], t, modality, strength, condition)

@@ -47,10 +47,13 @@ class OnnxLure(nn.Module):
         """What runs it: `CPUExecutionProvider`, `CUDAExecutionProvider` .."""
         return str(self.session.get_providers()[0])
 
-    def condition(self, x: Tensor, t: Tensor, modality: Modality) -> Tensor:
-        """What a part of the whole image x (B, C, H, W) needs to know of it: its `context_view`, from which the graph
-        itself makes the `Condition`."""
+    def context_view(self, x: Tensor) -> Tensor:
+        """The `context_view` of an image x (B, C, H, W), any size."""
         return context_view(pad_to_multiple(x, self.multiple), self.extremes)
+
+    def condition_from(self, view: Tensor, t: Tensor, modality: Modality) -> Tensor:
+        """The view itself, from which the graph makes the `Condition`."""
+        return view
 
     def forward(
         self,

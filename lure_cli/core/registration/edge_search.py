@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-_TILE_REACH = 12
+TILE_REACH = 12
 _TILE_NEAR = 2.5
 """Pixels of the finest level, see `PyramidLevel.agreement`."""
 
@@ -82,24 +82,45 @@ class PyramidLevel:
 
     def agreement(self, centred: np.ndarray) -> float:
         """The share of the frame, by what there is to see, where edges fit nowhere better than where a transform puts
-        them: 4 x 3 tiles each look for their best shift of up to `_TILE_REACH` pixels, and vote if it is near zero."""
+        them: 4 x 3 tiles each look for their best shift of up to `TILE_REACH` pixels, and vote if it is near zero."""
         import numpy as np
 
-        rows, columns, reach = 3, 4, _TILE_REACH
+        tiles = self.tiles(centred, rows=3, columns=4)
+        near = np.hypot(tiles[:, 2], tiles[:, 3]) <= _TILE_NEAR
+        total = tiles[:, 4].sum()
+        return float(tiles[near, 4].sum() / total) if total else 0.0
+
+    def tiles(self, centred: np.ndarray, rows: int, columns: int) -> np.ndarray:
+        """How each tile of the frame would rather be shifted than where a transform puts it, all pairs voting.
+
+        Args:
+            centred: the transform (2, 3) about the centres, in pixels of the full image.
+            rows, columns: of tiles.
+
+        Returns:
+            (rows * columns, 5), in pixels of this level: the centre (x, y) of what there is to see in the tile; the
+            shift (x, y) of the infrared, up to `TILE_REACH`; how much there is to see.
+        """
+        import numpy as np
+
+        reach = TILE_REACH
         height, width = (n // k for n, k in zip(self.shape, (rows, columns), strict=True))
         warped = [(_warp_directions(ir, centred / (1, 1, self.factor)), vis) for ir, vis in self.directions]
-        agreed = total = 0.0
+        y, x = np.mgrid[:height, :width]
+        found = []
         for top in range(0, rows * height, height):
             for left in range(0, columns * width, width):
-                surfaces, weight = [], 0.0
+                surfaces, weights = [], np.zeros((height, width))
                 for (ir, inside), vis in warped:
-                    a, b, m = (np.pad(z[top : top + height, left : left + width], reach) for z in (ir, vis, inside))
+                    cut = np.s_[top : top + height, left : left + width]
+                    a, b, m = (np.pad(z[cut], reach) for z in (ir, vis, inside))
                     surfaces.append(_Correlator(b, reach)(a, m))
-                    weight += float((np.abs(a) * np.abs(b)).sum())
-                _, x, y = _peak(np.mean(surfaces, 0), reach)
-                total += weight
-                agreed += weight * (math.hypot(x, y) <= _TILE_NEAR)
-        return agreed / total if total else 0.0
+                    weights += np.abs(ir[cut]) * np.abs(vis[cut])
+                _, dx, dy = _peak(np.mean(surfaces, 0), reach)
+                total = float(weights.sum())
+                share = weights / total if total else np.full_like(weights, 1 / weights.size)
+                found.append((left + (x * share).sum(), top + (y * share).sum(), dx, dy, total))
+        return np.array(found)
 
 
 class _Correlator:

@@ -14,8 +14,16 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from lure_cli.core.registration.alignment import Alignment, Model, describe, require_simpleitk
+from lure_cli.core.registration.alignment import (
+    Alignment,
+    Model,
+    Size,
+    describe,
+    require_simpleitk,
+    warp,
+)
 from lure_cli.core.registration.edge_search import Candidate, PyramidLevel, with_neighbours
+from lure_cli.core.registration.lens import fit_lens
 from lure_cli.core.registration.refine import FEATURES, refine
 from lure_cli.errors import LureError
 
@@ -39,50 +47,97 @@ _LONG_SIDES = (128, 256, 384)
 """Pixels along the longer side at each level of the search."""
 _OTHERWISE = "give --align none, let all pairs of a fixed rig share one transform (once), or register the pair by hand"
 
+_OTHER_VIEW = (
+    f"the search reaches views that differ by a factor of {WIDEST_SCALE:g}, counted from the infrared at the width or "
+    "the height of the visible image: crop the wider view to about the other's"
+)
 
-def estimate(ir: np.ndarray, vis: np.ndarray, *, model: Model = "auto") -> Alignment:
+
+def estimate(ir: np.ndarray, vis: np.ndarray, *, model: Model = "auto", same_view: bool = False) -> Alignment:
     """The transform that lays the infrared image onto the visible one.
 
     Args:
-        ir, vis: float32 (H, W, 1) in [0, 1], of one size.
+        ir, vis: float32 (H, W, 1) in [0, 1]. Of images of different size the search starts from the infrared at the
+            width, and at the height, of the visible image.
         model: `auto` is a shift, rotation and uniform scale, and no movement at all where the estimate is no further
             from it than its own error (0.15 % of the width); `affine` is any affine transform.
+        same_view: images of different size show the same view: the search starts from the infrared resized to the
+            visible's size.
 
     Returns:
-        With its confidence: the share of the frame, by what there is to see, where edges fit nowhere within 3 % of
-        the width better than where the transform puts them.
+        From the visible grid to the pixels of the infrared image, with its confidence: the share of the frame, by what
+        there is to see, where edges fit nowhere within 3 % of the width better than where the transform puts them.
 
     Raises:
-        LureError: SimpleITK is missing, the sizes differ or are below `LEAST_SIDE`, or the result is implausible:
-            scale, rotation or shift beyond `WIDEST_SCALE`, `WIDEST_ROTATION`, `WIDEST_SHIFT`, or confidence below
-            `LEAST_CONFIDENCE`.
+        LureError: SimpleITK is missing, an image is below `LEAST_SIDE`, or the result is implausible: scale, rotation
+            or shift, from where the search starts, beyond `WIDEST_SCALE`, `WIDEST_ROTATION`, `WIDEST_SHIFT`, or
+            confidence below `LEAST_CONFIDENCE`.
     """
-    return estimate_once([(ir, vis)], model=model)
+    return estimate_once([(ir, vis)], model=model, same_view=same_view)
 
 
-def estimate_once(pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, model: Model = "auto") -> Alignment:
-    """As `estimate`, one transform for several pairs of a fixed rig: all pairs vote in the search, and the median of
-    their refined transforms is taken. Of more than `MOST_PAIRS` pairs, that many are used, evenly spread."""
+def estimate_once(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, model: Model = "auto", same_view: bool = False
+) -> Alignment:
+    """As `estimate`, one transform for several pairs of a fixed rig, all of one size a camera: all pairs vote in the
+    search, and the median of their refined transforms is taken. Of more than `MOST_PAIRS` pairs, that many are used,
+    evenly spread."""
     require_simpleitk()
     if not pairs:
         raise ValueError("no pairs")
     pairs = spread(pairs)
-    sizes = {x.shape[1::-1] for pair in pairs for x in pair}
-    if len(sizes) > 1:
-        listed = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
-        raise LureError(f"the images to align differ in size: {listed}", "resize them so that the views coincide")
-    (size,) = sizes
-    if min(size) < LEAST_SIDE:
-        raise LureError(f"{size[0]}x{size[1]} is too small to align", f"at least {LEAST_SIDE} pixels a side are needed")
-    alignment = search(pairs, model)
-    refusal = judge(alignment)
+    sizes = [{pair[i].shape[1::-1] for pair in pairs} for i in (0, 1)]
+    for kind, each in zip(("infrared", "visible"), sizes, strict=True):
+        if len(each) > 1:
+            listed = ", ".join(f"{w}x{h}" for w, h in sorted(each))
+            raise LureError(
+                f"the {kind} images to align differ in size: {listed}", "take pairs of one size: those of one rig"
+            )
+        ((w, h),) = each
+        if min(w, h) < LEAST_SIDE:
+            raise LureError(f"{w}x{h} is too small to align", f"at least {LEAST_SIDE} pixels a side are needed")
+    (source,), (size,) = sizes
+    found = [_estimate_from(start, pairs, model) for start in _starts(source, size, same_view)]
+    alignment, refusal = max(found, key=lambda each: (each[1] is None, each[0].confidence))
     if refusal is not None:
-        raise refusal
-    return alignment.as_identity() if model == "auto" and alignment.is_still else alignment
+        raise refusal if source == size else LureError(refusal.message, _OTHER_VIEW)
+    return alignment
+
+
+def _starts(source: Size, size: Size, same_view: bool) -> list[tuple[Alignment, tuple[int, int]]]:
+    """Where the search may start: the infrared image, brought to a part of the visible grid, and where that begins."""
+    (ws, hs), (w, h) = source, size
+    across, down = w / ws, h / hs
+    if source == size or same_view or abs(across - down) < 0.02 * down:
+        return [(Alignment.stretched(source, size), (0, 0))]
+    starts = []
+    for factor in (across, down):  # as wide as the visible image, as high
+        part = min(w, round(factor * ws)), min(h, round(factor * hs))
+        x, y = ((n - m / factor) / 2 + 0.5 / factor - 0.5 for n, m in zip(source, part, strict=True))
+        start = Alignment((1 / factor, 0.0, x, 0.0, 1 / factor, y), part, source=source)
+        starts.append((start, ((w - part[0]) // 2, (h - part[1]) // 2)))
+    return starts
+
+
+def _estimate_from(
+    start: tuple[Alignment, tuple[int, int]], pairs: Sequence[tuple[np.ndarray, np.ndarray]], model: Model
+) -> tuple[Alignment, LureError | None]:
+    """What is found from one of `_starts`, and why it is not to be used."""
+    placed, (left, top) = start
+    w, h = placed.size
+    parts = [(warp(ir, placed), vis[top : top + h, left : left + w]) for ir, vis in pairs]
+    moved = search(parts, model)
+    refusal = judge(moved)
+    if refusal is None and model == "auto" and moved.is_still:
+        moved = moved.as_identity()
+    size = pairs[0][1].shape[1::-1]
+    whole = Alignment((1.0, 0.0, -float(left), 0.0, 1.0, -float(top)), size, moved.confidence)
+    found = placed.after(moved.after(whole))
+    return found if refusal else fit_lens(pairs, found, model), refusal
 
 
 def search(pairs: Sequence[tuple[np.ndarray, np.ndarray]], model: Model) -> Alignment:
-    """As `estimate_once` on at least one pair of one size, without its judgement of the result."""
+    """As `estimate_once`, for images that are all of one size, without its judgement of the result."""
     import numpy as np
 
     height, width = pairs[0][0].shape[:2]

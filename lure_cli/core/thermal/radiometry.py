@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lure_cli.errors import LureError
+
+if TYPE_CHECKING:
+    pass
 
 UNITS = {"auto": "", "c": "degrees Celsius", "k": "kelvin", "ck": "centikelvin (hundredths of a kelvin)"}
 """Units of the numbers of a file that is not radiometric by itself; `auto`: they are no temperatures."""
@@ -36,3 +40,12 @@ class Radiometry:
             raise LureError(f"--reflected {self.reflected:g} is no temperature", "give degrees Celsius, as 20")
         if self.distance is not None and not 0 <= self.distance < 1e6:
             raise LureError(f"--distance {self.distance:g} is no distance", "give metres, from 0 on")
+
+    def refuse_overrides(self, why: str = "it is not radiometric: it holds no raw thermal data") -> None:
+        """LureError, of what is not radiometric, if it is told what only a radiometric file can be told."""
+        for name in ("emissivity", "reflected", "distance"):
+            if getattr(self, name) is not None:
+                raise LureError(
+                    f"{why} that --{name} could apply to",
+                    f"leave --{name} out; plain numbers with a --unit are taken as they are",
+                )

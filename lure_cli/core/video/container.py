@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from lure_cli.core.video.clip import ClipInfo
 from lure_cli.core.video.pyav import describe_fault, require_av
-from lure_cli.core.video.source import DEVICE, is_live
+from lure_cli.core.video.source import DEVICE, is_live, is_realtime
 from lure_cli.errors import LureError
 
 
@@ -105,7 +105,7 @@ def _limit_size(video: Any, source: str, max_pixels: int) -> None:
             f"{source}: {context.width}x{context.height} has more than {max_pixels:,} pixels",
             "shrink it, or raise --max-pixels if you trust the file",
         )
-    video.thread_type = "AUTO"
+    video.thread_type = "SLICE" if is_realtime(source) else "AUTO"  # threads of frames hold some frames back
     context.options = {"max_pixels": str(max_pixels)}  # the stream may say another size than the header
 
 

@@ -64,7 +64,8 @@ class PictureFolder:
 
     Args:
         source: the folder.
-        grey: unused; pictures are handed over as they are stored.
+        grey: whether they are infrared: then of radiometric files the temperatures are taken. Other pictures are handed
+            over as they are stored.
         max_pixels: larger pictures are refused from their headers.
         rate: pictures a second.
 
@@ -86,12 +87,17 @@ class PictureFolder:
         self.coloured = grey and first.shape[2] == 3 and _in_colour(first)
 
     @property
+    def as_recorded(self) -> bool:
+        """Whether its numbers are handed over as they were recorded."""
+        return True
+
+    @property
     def first_number(self) -> int:
         """The number of the first picture."""
         return self._files[0][0]
 
     def _read(self, path: Path) -> np.ndarray:
-        return read_raw(path, max_pixels=self._max_pixels)
+        return read_raw(path, modality="ir" if self.grey else "vis", max_pixels=self._max_pixels)
 
     def frames(self) -> Iterator[Frame]:
         """The pictures in the order of their numbers."""

@@ -1,10 +1,12 @@
-"""Decoded frames of PyAV -> arrays: the right matrix and range, full precision, upright."""
+"""Frames of PyAV -> arrays and back: the right matrix and range, full precision, upright."""
 
 from __future__ import annotations
 
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lure_cli.core.images.picture import quantised
+from lure_cli.core.video.clip import ClipInfo
 from lure_cli.core.video.pyav import SPACES, colour_matrix, require_av, smooth_scaling
 
 if TYPE_CHECKING:
@@ -98,3 +100,34 @@ def is_coloured(rgb: np.ndarray) -> bool:
 
     spread = rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2)
     return bool((spread >= 16).mean() > 0.01)
+
+
+class PictureFrames:
+    """Converts pictures to the frames of one clip, as encoders take them.
+
+    Args:
+        info: of the clip: its size, and the colour matrix.
+        format: the pixel format, as FFmpeg calls it.
+        bits: 8 or 16 a channel.
+
+    Attributes:
+        format: as given.
+        matrix: the colour matrix, a number of ITU-T H.273.
+    """
+
+    def __init__(self, info: ClipInfo, format: str, *, bits: int) -> None:
+        self._av, self.format, self._bits = require_av(), format, bits
+        self.matrix = colour_matrix(info.matrix, info.size)
+        self._reformat = self._av.video.reformatter.VideoReformatter().reformat
+
+    def __call__(self, x: np.ndarray) -> Any:
+        """A frame of PyAV from float (H, W, 3) in [0, 1]."""
+        frame = self._av.VideoFrame.from_ndarray(quantised(x, self._bits), "rgb24" if self._bits == 8 else "rgb48le")
+        # From RGB, whose range is full, to the limited range that players expect of video.
+        return self._reformat(
+            frame,
+            format=self.format,
+            dst_colorspace=SPACES[self.matrix],
+            dst_color_range=1 if self.format.startswith("yuv") else 2,
+            interpolation=smooth_scaling(self._av),
+        )

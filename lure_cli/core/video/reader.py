@@ -83,6 +83,12 @@ class VideoFile:
         return self._clock.zero
 
     @property
+    def as_recorded(self) -> bool:
+        """Whether its numbers are handed over as they were recorded: grey of 16 bits over the full range."""
+        context = self._video.codec_context
+        return context.pix_fmt in ("gray16le", "gray16be") and int(context.color_range) != 1
+
+    @property
     def mended(self) -> int:
         """How many time stamps ran backwards and were set to follow the one before."""
         return self._clock.mended

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.files import cannot_be_written
-from lure_cli.core.images.picture import quantised
 from lure_cli.core.video.clip import ClipInfo
-from lure_cli.core.video.pyav import SPACES, colour_matrix, require_av, smooth_scaling
+from lure_cli.core.video.pixels import PictureFrames
+from lure_cli.core.video.pyav import require_av
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -132,20 +132,20 @@ class VideoWriter:
         name: str | None = None,
     ) -> None:
         self._av = av = require_av()
-        self._name, self._bits, self._zero = name or str(path), encoding.bits, zero
+        self._name, self._zero = name or str(path), zero
         codec, suffix = encoding.codec, path.suffix.lower()
         even = not (info.size[0] % 2 or info.size[1] % 2)
         self.full_chroma = codec in ("h264", "h265") and not even
         self.unsquare = info.aspect != 1 and codec in ("vp9", "ffv1")
-        self._format = "yuv444p" if self.full_chroma else "yuv420p"
+        kind = "yuv444p" if self.full_chroma else "yuv420p"
         if codec == "ffv1":
-            self._format = "bgr0" if encoding.bits == 8 else "gbrp16le"
+            kind = "bgr0" if encoding.bits == 8 else "gbrp16le"
+        self._frames = PictureFrames(info, kind, bits=encoding.bits)
         # An .avi counts frames and has no time stamps.
         self._steady = suffix == ".avi"
         rate = info.rate or Fraction(25)
         self._unit = 1 / rate if self._steady else info.time_base or 1 / rate
         self._last = -1
-        self._matrix = colour_matrix(info.matrix, info.size)
         options = {"movflags": "+faststart"} if suffix in (".mp4", ".m4v", ".mov") else {}
         try:
             self._container = av.open(f"file:{path}", "w", options=options)
@@ -157,17 +157,16 @@ class VideoWriter:
         except (av.FFmpegError, OSError, ValueError) as error:
             self._container.close()
             raise cannot_be_written(self._name, error) from error
-        self._reformat = av.video.reformatter.VideoReformatter().reformat
 
     def _add_stream(self, info: ClipInfo, rate: Fraction, encoding: Encoding) -> Any:
         """The stream of pictures, its encoder set up."""
         codec = CODECS[encoding.codec]
         stream = self._container.add_stream(codec.encoder, rate=rate)
-        stream.width, stream.height, stream.pix_fmt = *info.size, self._format
+        stream.width, stream.height, stream.pix_fmt = *info.size, self._frames.format
         context = stream.codec_context
         context.time_base, context.sample_aspect_ratio = self._unit, info.aspect
-        if self._format.startswith("yuv"):
-            context.colorspace, context.color_range = self._matrix, 1
+        if self._frames.format.startswith("yuv"):
+            context.colorspace, context.color_range = self._frames.matrix, 1
             context.color_primaries, context.color_trc = info.primaries, info.transfer
         quality = codec.quality if encoding.quality is None else encoding.quality
         if codec.option == "crf":
@@ -198,15 +197,7 @@ class VideoWriter:
         Raises:
             LureError: the disk is full, or the container cannot hold such time stamps.
         """
-        frame = self._av.VideoFrame.from_ndarray(quantised(x, self._bits), "rgb24" if self._bits == 8 else "rgb48le")
-        # From RGB, whose range is full, to the limited range that players expect of video.
-        frame = self._reformat(
-            frame,
-            format=self._format,
-            dst_colorspace=SPACES[self._matrix],
-            dst_color_range=1 if self._format.startswith("yuv") else 2,
-            interpolation=smooth_scaling(self._av),
-        )
+        frame = self._frames(x)
         stamp = round(time / self._unit)
         if stamp <= self._last:
             if self._steady:

@@ -192,14 +192,16 @@ def _fuse_case(fuser: Fuser, case: Case, runs: Mapping[str, Prompt], root: Path)
 
 def _fuse_baseline(name: str, case: Case, root: Path) -> list[LureError]:
     """As `_fuse_case`, with a baseline; the images go to `<root>/<case>`."""
-    from lure_cli.core.images.picture import read_pixels, write_image
+    from lure_cli.core.images.picture import read_levels, write_image
+    from lure_cli.core.images.value_range import ValueRange
     from lure_cli.core.metrics import to_grey
     from lure_cli.core.metrics.baselines import BASELINES
 
     failed = []
     for pair in find_pairs(case.ir, case.vis, f"{root / case.name}{os.sep}")[0]:
         try:
-            ir, vis = (to_grey(read_pixels(path)) for path in (pair.ir, pair.vis))
+            ir = to_grey(read_levels(pair.ir, ValueRange())[0])
+            vis = to_grey(read_levels(pair.vis, ValueRange(modality="vis"))[0])
             write_image(pair.output, BASELINES[name](ir, vis) / 255)
         except LureError as error:
             failed.append(error)

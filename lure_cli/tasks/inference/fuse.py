@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lure_cli.tasks.inference.heat import heat_of, with_painter
 from lure_cli.tasks.inference.inputs import PairInputs, common_alignment, read_pair
-from lure_cli.tasks.inference.job import ImageWorker, Result, Stop, clean_up, run_locally, until_failed
+from lure_cli.tasks.inference.job import Computed, ImageWorker, Result, Stop, clean_up, run_locally, until_failed
 from lure_cli.tasks.inference.plan import FuseOptions, FusePlan, finished
 from lure_cli.tasks.inference.ray_engine import run_on_ray
-from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request
+from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request, as_they_are
 from lure_cli.tasks.paths.pairing import Pair
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 class FuseWorker(ImageWorker[Pair, PairInputs]):
     """Fuses the pairs of a job; see `ImageWorker`. `alignment` is the transform that all pairs share, if they do."""
+
+    options: FuseOptions
 
     def __init__(
         self,
@@ -32,11 +36,23 @@ class FuseWorker(ImageWorker[Pair, PairInputs]):
 
     def load(self, item: Pair) -> PairInputs:
         """See `ImageWorker`."""
-        return read_pair(item, self.options.read, self.alignment)
+        inputs = read_pair(item, self.options.read, self.alignment)
+        heat = self.options.heat
+        return inputs if heat is None else with_painter(inputs, heat, item)
 
     def apply(self, inputs: PairInputs, request: Request) -> ModelOutput:
         """See `ImageWorker`."""
-        return self.fuser.fuse_request(inputs.ir, inputs.vis, request)
+        return self.fuser.fuse_request(inputs.ir, inputs.vis, as_they_are(request))
+
+    def finish(self, computed: Computed[Pair]) -> Computed[Pair]:
+        """See `ImageWorker`; where colours by heat are wanted, they are laid over the picture."""
+        inputs = computed.inputs
+        if not isinstance(inputs, PairInputs) or inputs.painter is None:
+            return computed
+        picture = inputs.painter.paint(computed.picture, heat_of(inputs)[0])
+        size = (picture.shape[1], picture.shape[0])
+        result = replace(computed.result, size=size, palette=inputs.painter.record())
+        return replace(computed, picture=picture, result=result)
 
 
 def fuse(plan: FusePlan, stop: Stop = lambda: False, fuser: FuserLike | None = None) -> Iterator[Result[Pair]]:

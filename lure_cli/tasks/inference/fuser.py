@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lure_cli.core.images.picture import to_channels
 from lure_cli.core.images.value_range import ValueRange, parse_range
+from lure_cli.core.registration.alignment import lay
+from lure_cli.core.registration.transform_file import read_transform
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
+from lure_cli.tasks.inference.inputs import read_one_file
 from lure_cli.tasks.inference.loading import load
 from lure_cli.tasks.inference.request import (
     ModelOutput,
     Request,
+    as_they_are,
     request_of,
     request_of_one,
     with_findings,
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
     from lure_cli.core.model.tiling import TileSize
     from lure_cli.core.onnx.runtime import OnnxLure
     from lure_cli.core.pixels import Modality
+    from lure_cli.core.registration.alignment import Alignment
     from lure_cli.core.text.encoders import TextEncoder
     from lure_cli.core.text.vocabulary import Finding
     from lure_cli.tasks.inference.request import Findings, Source
@@ -55,6 +62,7 @@ class Fuser:
         dtype: torch.dtype,
         tile: TileSize = "auto",
         overlap: int | None = None,
+        rig: Alignment | str | Path | None = None,
     ) -> None:
         from lure_cli.core.devices import keep_buffers, place
 
@@ -63,6 +71,7 @@ class Fuser:
         self.model = place(model, device).eval()
         self.text, self.provenance, self.device, self.dtype = text, provenance, device, dtype
         self.tile, self.overlap = tile, overlap
+        self.rig = read_transform(Path(rig)) if isinstance(rig, (str, Path)) else rig
 
     @classmethod
     def from_pretrained(
@@ -75,6 +84,7 @@ class Fuser:
         threads: int | None = None,
         compiled: bool = False,
         backend: str = "auto",
+        rig: Alignment | str | Path | None = None,
     ) -> Fuser:
         """Load weights.
 
@@ -92,18 +102,22 @@ class Fuser:
             compiled: compile the network with `torch.compile` at the first picture, and again for another kind of size;
                 takes a minute and needs a C++ compiler on the CPU.
             backend: `torch`, `onnx` (onnxruntime, for .onnx files), or `auto`: as the file wants it.
+            rig: of cameras that are fixed to each other, the file that `lure align --once --transform` wrote, or its
+                `Alignment`: infrared images, of their own size, are laid onto the visible ones by it.
 
         Raises:
             LureError: unknown or damaged weights, a hub that cannot be reached, a device that is not there, no
-                compiler, a backend that cannot run the file.
+                compiler, a backend that cannot run the file; a file that holds no transform.
         """
+        if isinstance(rig, (str, Path)):
+            rig = read_transform(Path(rig))  # a wrong one shows before anything is loaded
         loaded = load(weights, device=device, dtype=dtype, threads=threads, compiled=compiled, backend=backend)
-        return cls(*loaded, tile, overlap)
+        return cls(*loaded, tile, overlap, rig)
 
     def __call__(
         self,
         ir: Source,
-        vis: Source,
+        vis: Source | None = None,
         prompt: str | None = None,
         prompt_ir: str | None = None,
         prompt_vis: str | None = None,
@@ -113,13 +127,15 @@ class Fuser:
         ir_range: str = "auto",
         vis_range: str = "auto",
     ) -> np.ndarray:
-        """Fuse one registered pair.
+        """Fuse one pair: a registered one, or one of the fuser's `rig`.
 
         Args:
             ir: infrared image: a file, or an array (H, W), (H, W, 1) or (H, W, 3) of integers or floats, which is
                 treated as a file of the same numbers; also a masked array (what is masked is invalid, and black), a
-                nested list, a tensor of such a shape or a PIL image. Colour is reduced to luma.
-            vis: visible image of the same size, in the same forms, colour or grey.
+                nested list, a tensor of such a shape or a PIL image. Colour is reduced to luma. Of a radiometric file
+                the temperatures are taken.
+            vis: visible image of the same size (with a rig: of the rig's), in the same forms, colour or grey. None:
+                `ir` is a radiometric file; the photo inside is taken, with the alignment that stands in the file.
             prompt: what is wrong with the pair ("haze in the visible image and stripes in the infrared image"); None
                 means nothing is: plain fusion. "auto": both images are examined, see `detect`.
             prompt_ir, prompt_vis: what is wrong with that image; each replaces what `prompt` says about it.
@@ -162,8 +178,10 @@ class Fuser:
             float32 (B, 3, H, W) in [0, 1], on the fuser's device; grey where the visible image is.
 
         Raises:
-            LureError: shapes or types that do not fit, or a prompt that is not understood.
+            LureError: shapes or types that do not fit, a prompt that is not understood, or a fuser with a rig.
         """
+        if self.rig is not None:
+            raise LureError("batches are of registered pairs, but the fuser has a rig", "call it, or use its stream")
         x_ir = to_batch(ir, 1, "infrared", self.device)
         x_vis = to_batch(vis, 3, "visible", self.device)
         if x_ir.shape[0] != x_vis.shape[0] or x_ir.shape[2:] != x_vis.shape[2:]:
@@ -196,6 +214,9 @@ class Fuser:
     ) -> Iterator[np.ndarray]:
         """Fuse a stream of registered pairs, one by one and lazily; the next pair is read while one is computed.
 
+        As in clips, what is drawn from the images as a whole (how dark, hazy or flat they are) is smoothed over the
+        pairs, so that the pictures do not pump; a scene cut begins anew. See `lure_cli/core/model/steady.py`.
+
         Args:
             irs, viss: anything that gives one image after another (a camera loop, a list of files), in the forms of
                 `__call__`; it ends with the shorter one. They are asked in another thread. The range of the infrared
@@ -222,10 +243,23 @@ class Fuser:
         """As calling it, for a prompt that is already understood."""
         return self.fuse_request(ir, vis, Request(prompt, vis_range=ValueRange(modality="vis"))).picture
 
-    def fuse_request(self, ir: Source, vis: Source, request: Request) -> ModelOutput:
+    def fuse_request(self, ir: Source, vis: Source | None, request: Request) -> ModelOutput:
         """As calling it, for a request that is already understood; also gives the prompt that was used, and what was
         found in each image that was examined."""
+        if vis is None:
+            if not isinstance(ir, (str, Path)):
+                raise LureError("no visible image is given", "give it as vis; only radiometric files hold both")
+            auto = ValueRange(), ValueRange(modality="vis")
+            ranges = request.ir_range or auto[0], request.vis_range or auto[1]
+            both = read_one_file(Path(ir), *ranges, name=str(ir))
+            if both.invalid:
+                warnings.warn(both.notes[-1].text, stacklevel=3)
+            return self.fuse_request(both.ir, both.vis, as_they_are(request))
         x_ir, x_vis = self.tensor(ir, 1, request.ir_range), self.tensor(vis, 3, request.vis_range)
+        if self.rig is not None:
+            by = self.rig.fitted((x_ir.shape[3], x_ir.shape[2]), (x_vis.shape[3], x_vis.shape[2]))
+            laid = lay(to_array(x_ir), to_channels(to_array(x_vis), 1), by)
+            x_ir = to_tensor(laid, 1, self.device, ValueRange("full"))
         if x_ir.shape[2:] != x_vis.shape[2:]:
             (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
             raise LureError(
@@ -245,7 +279,7 @@ class Fuser:
         Args:
             ir, vis: from `tensor`, joined to batches (B, 1, H, W) and (B, 3, H, W).
             prompts: one for each pair; that of the request is not looked at.
-            request: whose strengths count.
+            request: whose strengths and `steady` count.
             name: what errors are about, if that is a file.
         """
         from lure_cli.core.model.tiling import fuse_tiled, tile_side
@@ -258,7 +292,11 @@ class Fuser:
         side = tile_side(vis.shape[2], vis.shape[3], self.tile)
         with self._inference(name):
             return fuse_tiled(
-                self.model, ir, vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0, tile=side, overlap=self.overlap
+                self.model,
+                *(ir, vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0),
+                tile=side,
+                overlap=self.overlap,
+                steady=request.steady,
             ).float()
 
     def detect(self, image: Source, modality: Modality) -> tuple[Finding, ...]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from lure_cli.core.images.picture import read_picture, to_channels
+from lure_cli.core.images.guards import MAX_PIXELS
+from lure_cli.core.images.picture import read_both, read_picture, to_channels
 from lure_cli.core.images.value_range import ValueRange, parse_range
-from lure_cli.core.registration.alignment import MODELS, Model
+from lure_cli.core.registration.alignment import MODELS, Model, beyond, lay
 from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import STANDARD
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lure_cli.core.images.picture import Metadata, Picture
     from lure_cli.core.pixels import Modality
     from lure_cli.core.registration.alignment import Alignment
+    from lure_cli.core.thermal.painter import HeatPainter
 
 STANDARD_BYTES = 1 << 30
 """Most that is read from standard input."""
@@ -37,6 +39,7 @@ class ReadOptions:
     resize_ir: bring an infrared of another size to that of the visible, instead of refusing it.
     align: register the infrared to the visible: `auto` (shift, rotation, scale), `affine`, or `none`.
     align_once: one transform for all pairs, estimated on some of them: for cameras that are fixed to each other.
+    rig: the transform of such cameras, known beforehand; it excludes the three before.
     max_pixels: larger images are refused from their headers.
     frame: of an animated file: `only` (it is refused), or `first`.
     radiometry: how the infrared's numbers become temperatures.
@@ -48,6 +51,7 @@ class ReadOptions:
     resize_ir: bool = False
     align: str = "none"
     align_once: bool = False
+    rig: Alignment | None = None
     max_pixels: int = 200_000_000
     frame: str = "only"
     radiometry: Radiometry = field(default_factory=Radiometry)
@@ -60,26 +64,49 @@ class ReadOptions:
             raise LureError(f"--align {self.align} is not known", "use auto, affine or none")
         if self.align_once and self.align == "none":
             raise LureError("--align-once needs --align", "give --align auto or --align affine as well")
+        if self.rig is not None and (self.align != "none" or self.resize_ir):
+            raise LureError(
+                "--rig excludes --align, --align-once and --resize-ir", "a known rig is neither estimated nor resized"
+            )
         if self.max_pixels < 1:
             raise LureError(f"--max-pixels {self.max_pixels} leaves no image", "give the largest width x height")
         if self.frame not in ("only", "first"):
             raise LureError(f"--frame {self.frame} is not known", "use only or first")
         self.radiometry.check()
-        return parse_range(self.ir_range), parse_range(self.vis_range, "vis")
+        if self.alpha == "ir" and self.radiometry != Radiometry():
+            raise LureError("an alpha channel holds no temperatures", "leave --alpha ir or the options of them out")
+        ir_range = replace(parse_range(self.ir_range), unit=self.radiometry.unit)
+        if ir_range.of_temperatures:
+            ir_range.in_numbers()
+        return ir_range, parse_range(self.vis_range, "vis")
 
 
 @dataclass(frozen=True)
 class Note:
     """Something about a pair that its owner may want to know; notes of one kind say the same of several pairs."""
 
-    kind: Literal["swapped", "colour", "range", "alpha", "resized", "aligned", "rig", "georeference"]
+    kind: Literal[
+        "swapped",
+        "colour",
+        "range",
+        "alpha",
+        "resized",
+        "aligned",
+        "rig",
+        "georeference",
+        "radiometric",
+        "one file",
+        "palette",
+    ]
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     """What is read beside the pixels. Transparency and metadata, of a pair those of the visible image, go into the
-    result; `invalid` counts the pixels without a measurement, by modality; `seconds` is how long it took."""
+    result; `invalid` counts the pixels without a measurement, by modality; `seconds` is how long it took. `celsius`
+    (H, W), float32: the temperatures on the grid of the result, NaN where none was measured; None if the infrared holds
+    none."""
 
     alpha: np.ndarray | None
     metadata: Metadata
@@ -87,17 +114,18 @@ class Inputs:
     alignment: Alignment | None = None
     invalid: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    celsius: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class PairInputs(Inputs):
-    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]; `celsius` (H, W), float32: the
-    temperatures on the visible grid, NaN where none was measured; None if the infrared holds none."""
+    """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]; `painter`: what colours the
+    picture by heat, if that is wanted."""
 
     ir: np.ndarray
     vis: np.ndarray
     ir_bits: int = 8
-    celsius: np.ndarray | None = None
+    painter: HeatPainter | None = None
 
 
 @dataclass(frozen=True)
@@ -126,12 +154,54 @@ def read_single(path: Path, modality: Modality, options: ReadOptions) -> SingleI
     alpha = picture.alpha if options.alpha == "keep" else None
     notes = _notes(picture, path, "ir" if infrared else "vis", options)
     invalid: dict[str, int] = {modality: picture.invalid} if picture.invalid else {}
-    return SingleInput(picture.x, alpha=alpha, metadata=picture.metadata, notes=tuple(notes), invalid=invalid)
+    return SingleInput(
+        picture.x,
+        alpha=alpha,
+        metadata=picture.metadata,
+        notes=tuple(notes),
+        invalid=invalid,
+        celsius=picture.celsius,
+    )
+
+
+def read_temperature(
+    path: str | Path,
+    unit: str = "auto",
+    emissivity: float | None = None,
+    reflected: float | None = None,
+    distance: float | None = None,
+) -> np.ndarray:
+    """Read the temperatures of a thermal file.
+
+    Args:
+        path: the file.
+        unit: of plain numbers: `ck` (hundredths of a kelvin), `k` or `c`.
+        emissivity, reflected, distance: of radiometric files; see `Radiometry`.
+
+    Returns:
+        float32 (H, W), degrees Celsius; NaN where nothing was measured.
+
+    Raises:
+        LureError: a file that cannot be read, or holds no temperatures.
+    """
+    radiometry = Radiometry(unit=unit, emissivity=emissivity, reflected=reflected, distance=distance)
+    options = ReadOptions(radiometry=radiometry)
+    picture = _read(Path(path), 1, options, options.check()[0])
+    if picture.celsius is None:
+        raise no_temperatures(path)
+    return picture.celsius
+
+
+def no_temperatures(path: str | Path) -> LureError:
+    """Of an infrared file whose temperatures are wanted."""
+    return LureError(f"{path}: holds no temperatures", "say what its numbers are: --unit ck (centikelvin), k or c")
 
 
 def _notes(picture: Picture, path: Path, modality: Modality, options: ReadOptions) -> list[Note]:
     """What was done to an image when it was read, and what is odd about it."""
     notes = []
+    if picture.remark is not None:
+        notes.append(Note("radiometric", f"{path}: {picture.remark}"))
     if picture.colour and modality == "ir":
         notes.append(Note("colour", f"{path} is in colour: its luma is taken for the infrared image"))
     if picture.mapping is not None:
@@ -159,17 +229,104 @@ def _of_alpha(picture: Picture, path: Path) -> Picture:
     return replace(picture, x=picture.alpha, alpha=None, colour=False, mapping=None, invalid=0)
 
 
-def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = None) -> PairInputs:
-    """Read, map, resize and align one pair.
+def read_pair(
+    pair: Pair, options: ReadOptions, common: Alignment | None = None, *, surrounded: bool = True
+) -> PairInputs:
+    """Read and map one pair, and lay the infrared onto the visible grid: resized, aligned, by a rig or as a radiometric
+    file says, in one step.
 
     Args:
-        pair: the files; `-` is standard input.
+        pair: the files; `-` is standard input. One file for both is radiometric (or, with the option, its alpha channel
+            is the infrared image).
         options: see there.
-        alignment: the transform that holds for all pairs, instead of one of this pair's own.
+        common: the transform that was estimated for all pairs, instead of one of this pair's own.
+        surrounded: beyond the infrared's edge the visible image stands in it, see `lay`; else its edge is repeated.
 
     Raises:
         LureError: a file that cannot be read, sizes that differ, or an alignment that is not plausible.
     """
+    from lure_cli.core.registration.alignment import warp, warp_values
+
+    if pair.ir == pair.vis and options.alpha != "ir":
+        return _read_one_file(pair.ir, options)
+    ir, vis, notes = _read_both(pair, options)
+    placed, note = _place(ir.x, vis.x, pair, options, options.rig or common)
+    if note is not None:
+        notes.append(replace(note, text=note.text + _what_is_beyond(placed)) if surrounded else note)
+    return PairInputs(
+        lay(ir.x, to_channels(vis.x, 1), placed) if surrounded else warp(ir.x, placed),
+        vis.x,
+        ir.bits,
+        celsius=None if ir.celsius is None else warp_values(ir.celsius, placed),
+        alpha=vis.alpha if options.alpha == "keep" else None,
+        metadata=vis.metadata,
+        notes=tuple(notes),
+        alignment=None if note is None else placed,
+        invalid={m: p.invalid for m, p in (("ir", ir), ("vis", vis)) if p.invalid},
+    )
+
+
+def _what_is_beyond(placed: Alignment) -> str:
+    """Where the visible image stands alone, for a person; empty if nowhere."""
+    share = beyond(placed)
+    return f"; {share:.0%} of the picture, beyond the infrared's edge, is the visible image alone" if share else ""
+
+
+def _read_one_file(path: Path, options: ReadOptions) -> PairInputs:
+    """A radiometric file as a pair: its temperatures, laid into its photo as the file says."""
+    both = read_one_file(_source(path), *options.check(), options.radiometry, options.max_pixels, name=_name(path))
+    if options.align != "none" or options.rig is not None:
+        other = "--align" if options.rig is None else "--rig"
+        both = replace(both, notes=(*both.notes, Note("aligned", f"{path}: its own alignment is taken, not {other}")))
+    return both
+
+
+def read_one_file(
+    source: Path | bytes,
+    ir_range: ValueRange,
+    vis_range: ValueRange,
+    radiometry: Radiometry | None = None,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    name: str,
+) -> PairInputs:
+    """Read a radiometric file as a pair: the infrared, resampled once, on the grid of the photo.
+
+    The photo sees more than the infrared does; beyond the infrared's edge nothing is measured: `celsius` is NaN, and
+    the result is the photo, see `lay`.
+
+    Raises:
+        LureError: as `read_both`.
+    """
+    from lure_cli.core.registration.alignment import warp_values
+
+    both = read_both(source, ir_range, vis_range, radiometry=radiometry, max_pixels=max_pixels, name=name)
+    ir, vis, placed = both.ir, both.vis, both.alignment
+    assert ir.celsius is not None
+    (w, h), (wv, hv), placement = placed.source_size, placed.size, both.thermogram.placement
+    assert placement is not None
+    text = (
+        f"{name}: {both.thermogram.camera or 'radiometric'}; infrared of {w}x{h} laid into the photo of {wv}x{hv}"
+        f" inside, by the file's own alignment (ratio {placement.ratio:.3f}, offset {placement.x}, {placement.y})"
+    )
+    notes = [Note("one file", text + _what_is_beyond(placed))]
+    if ir.mapping is not None:
+        notes.append(Note("range", f"{name}: {ir.mapping}"))
+    return PairInputs(
+        lay(ir.x, to_channels(vis.x, 1), placed),
+        vis.x,
+        ir.bits,
+        celsius=warp_values(ir.celsius, placed),
+        alpha=None,
+        metadata=vis.metadata,
+        notes=tuple(notes),
+        alignment=placed,
+        invalid={"ir": ir.invalid} if ir.invalid else {},
+    )
+
+
+def _read_both(pair: Pair, options: ReadOptions) -> tuple[Picture, Picture, list[Note]]:
+    """Infrared and visible image as they are filed, mapped; and what is to be said of them."""
     ir_range, vis_range = options.check()
     vis = _read(pair.vis, 3, options, vis_range)
     if options.alpha == "ir":
@@ -178,97 +335,133 @@ def read_pair(pair: Pair, options: ReadOptions, alignment: Alignment | None = No
         ir = _read(pair.ir, 1, options, ir_range)
     notes = _notes(ir, pair.ir, "ir", options)
     if ir.colour and not vis.colour:
-        notes[0] = Note("swapped", f"{pair.ir} is in colour and {pair.vis} is grey: were infrared and visible swapped?")
-    notes += _notes(vis, pair.vis, "vis", options)
-    x = ir.x
-    (h, w), (hv, wv) = x.shape[:2], vis.x.shape[:2]
-    if (h, w) != (hv, wv):
-        if not options.resize_ir:
-            raise LureError(
-                f"{pair.ir} is {w}x{h} but {pair.vis} is {wv}x{hv}",
-                "give --resize-ir if both show the same view, or crop one of them so that they do",
-            )
-        from lure_cli.core.registration.alignment import resize
-
-        x = resize(x, wv, hv)
-        notes.append(Note("resized", f"{pair.ir}: {w}x{h} resized to {wv}x{hv}"))
-    if options.align != "none":
-        x, alignment, note = _align(x, vis.x, pair, options, alignment)
-        notes.append(note)
-    return PairInputs(
-        x,
-        vis.x,
-        ir.bits,
-        alpha=vis.alpha if options.alpha == "keep" else None,
-        metadata=vis.metadata,
-        notes=tuple(notes),
-        alignment=alignment,
-        invalid={m: p.invalid for m, p in (("ir", ir), ("vis", vis)) if p.invalid},
-    )
+        notes = [note for note in notes if note.kind != "colour"]
+        notes.insert(
+            0, Note("swapped", f"{pair.ir} is in colour and {pair.vis} is grey: were infrared and visible swapped?")
+        )
+    return ir, vis, notes + _notes(vis, pair.vis, "vis", options)
 
 
-def _align(
-    x: np.ndarray, vis: np.ndarray, pair: Pair, options: ReadOptions, common: Alignment | None
-) -> tuple[np.ndarray, Alignment, Note]:
-    """The infrared (H, W, 1) laid onto the visible image (H, W, 3), by the common transform or one of its own."""
-    from lure_cli.core.registration.alignment import describe, warp
-    from lure_cli.core.registration.estimate import estimate
+def _place(
+    ir: np.ndarray, vis: np.ndarray, pair: Pair, options: ReadOptions, known: Alignment | None
+) -> tuple[Alignment, Note | None]:
+    """Where the infrared (H, W, 1) goes on the grid of the visible image (H, W, 3), and what is to be said of that."""
+    from lure_cli.core.registration.alignment import describe
 
-    if common is None:
+    if known is None and options.align != "none":
+        from lure_cli.core.registration.estimate import estimate
+
         try:
-            own = estimate(x, to_channels(vis, 1), model=cast(Model, options.align))
+            own = estimate(ir, to_channels(vis, 1), model=cast(Model, options.align), same_view=options.resize_ir)
         except LureError as error:
             raise LureError(f"{pair.ir}: {error.message}", error.hint) from error
-        return warp(x, own), own, Note("aligned", f"{pair.ir}: {describe(own)}")
-    (h, w), (width, height) = vis.shape[:2], common.size
-    if (width, height) != (w, h):
+        return own, Note("aligned", f"{pair.ir}: {describe(own)}")
+    placed = place(ir.shape[1::-1], vis.shape[1::-1], options, known, (str(pair.ir), str(pair.vis)))
+    if known is not None:
+        scaled = placed != known
+        text = f"{pair.ir if scaled else 'all pairs'}: {fit_of(placed, known)}"
+        return placed, Note("resized" if scaled else "rig", text)
+    (w, h), (wv, hv) = placed.source_size, placed.size
+    if placed.is_identity:
+        return placed, None
+    return placed, Note("resized", f"{pair.ir}: {w}x{h} resized to {wv}x{hv}")
+
+
+def place(
+    source: tuple[int, ...],
+    size: tuple[int, ...],
+    options: ReadOptions,
+    known: Alignment | None,
+    names: tuple[str, str],
+) -> Alignment:
+    """Where an infrared image goes on the visible grid, if nothing is estimated.
+
+    Args:
+        source, size: (width, height) of the infrared and of the visible image.
+        options: whether the infrared may be resized.
+        known: the transform, if there is one.
+        names: what errors call the two images.
+
+    Raises:
+        LureError: the sizes do not fit each other, or the transform.
+    """
+    from lure_cli.core.registration.alignment import Alignment
+
+    (w, h), (wv, hv) = source, size
+    if known is not None:
+        try:
+            return known.fitted((w, h), (wv, hv))
+        except LureError as error:
+            raise LureError(f"{names[0]} and {names[1]}: {error.message}", error.hint) from error
+    if source != size and not options.resize_ir:
         raise LureError(
-            f"{pair.vis} is {w}x{h}, but the alignment was estimated for {width}x{height}",
-            "align folders with one size of images, or each pair on its own (without --align-once)",
+            f"{names[0]} is {w}x{h} but {names[1]} is {wv}x{hv}",
+            "give --resize-ir if both show the same view, --rig or --align if not, or crop one of them",
         )
-    return warp(x, common), common, Note("rig", f"all pairs: {describe(common)}")
+    return Alignment.stretched((w, h), (wv, hv))
+
+
+def fit_of(placed: Alignment, known: Alignment) -> str:
+    """For a person: a known transform as it was used, and whether it was made to fit other sizes."""
+    from lure_cli.core.registration.alignment import describe
+
+    if placed == known:
+        return describe(placed)
+    (w, h), (wv, hv) = known.source_size, known.size
+    return f"{describe(placed)}; estimated for {w}x{h} on {wv}x{hv} and scaled"
 
 
 def common_alignment(
     pairs: tuple[Pair, ...], options: ReadOptions, stop: Callable[[], bool] = lambda: False
 ) -> Alignment | None:
     """One transform for all pairs, estimated on those that `spread` picks; what cannot be read is left out.
-    None: `stop` said yes before.
+    None: `stop` said yes before, or no pair needs one.
 
     Raises:
         LureError: none of them can be read, or they do not agree on a plausible transform.
     """
     from lure_cli.core.registration.estimate import estimate_once, spread
 
-    plain = replace(options, align="none", align_once=False)
+    pairs = tuple(pair for pair in pairs if pair.ir != pair.vis or options.alpha == "ir")
+    if not pairs:  # files that bring their own
+        return None
     greys, last = [], None
     for pair in spread(pairs):
         if stop():
             return None
         try:
-            inputs = read_pair(pair, plain)
+            ir, vis, _ = _read_both(pair, options)
         except LureError as error:
             last = error
             continue
-        greys.append((inputs.ir, to_channels(inputs.vis, 1)))
+        greys.append((ir.x, to_channels(vis.x, 1)))
     if not greys:
         assert last is not None
         raise last
-    return estimate_once(greys, model=cast(Model, options.align))
+    return estimate_once(greys, model=cast(Model, options.align), same_view=options.resize_ir)
 
 
 def _read(path: Path, channels: Literal[1, 3], options: ReadOptions, value_range: ValueRange) -> Picture:
-    source: Path | bytes = path
-    if path == STANDARD:
-        source = sys.stdin.buffer.read(STANDARD_BYTES + 1)
-        if len(source) > STANDARD_BYTES:
-            raise LureError(f"standard input holds more than {STANDARD_BYTES >> 30} GiB", "give a file instead")
-    name = "standard input" if path == STANDARD else str(path)
     return read_picture(
-        source,
+        _source(path),
         channels=channels,
         value_range=value_range,
         max_pixels=options.max_pixels,
         first_frame=options.frame == "first",
-        name=name,
+        radiometry=options.radiometry,
+        name=_name(path),
     )
+
+
+def _source(path: Path) -> Path | bytes:
+    """The file, or the content of standard input."""
+    if path != STANDARD:
+        return path
+    data = sys.stdin.buffer.read(STANDARD_BYTES + 1)
+    if len(data) > STANDARD_BYTES:
+        raise LureError(f"standard input holds more than {STANDARD_BYTES >> 30} GiB", "give a file instead")
+    return data
+
+
+def _name(path: Path) -> str:
+    return "standard input" if path == STANDARD else str(path)

@@ -6,24 +6,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from lure_cli.core.files import sweep
+from lure_cli.core.files import sweep, whole_file
 from lure_cli.core.images.formats import TIFF, check_output, format_of_suffix
 from lure_cli.core.images.picture import Metadata, encode_image, write_image
+from lure_cli.core.images.tiff import encode_temperatures
 from lure_cli.core.text.vocabulary import Prompt
+from lure_cli.core.thermal.temperature import Temperatures
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuser import Fuser
-from lure_cli.tasks.inference.inputs import Note
+from lure_cli.tasks.inference.inputs import Note, no_temperatures
 from lure_cli.tasks.inference.pipeline import run_pipeline
 from lure_cli.tasks.inference.plan import JobOptions, finished
 from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request
 from lure_cli.tasks.paths.find import STANDARD
-from lure_cli.tasks.paths.outputs import Item
+from lure_cli.tasks.paths.outputs import Item, files_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +43,9 @@ Stop = Callable[[], bool]
 class Result(Generic[AnyItem]):
     """What became of one item. `seconds` is the work of reading, computing and writing; size is (width, height) in
     pixels; `prompt` is the one that was used, `findings` what was found in the images that were examined; `invalid`
-    counts the pixels without a measurement, by modality; `data` is the file's content where it goes to standard output.
+    counts the pixels without a measurement, by modality; `temperatures` are those of the infrared on the result's grid,
+    if it holds any; `data` is the file's content where it goes to standard output; `palette` is the record of the
+    colours by heat.
     """
 
     item: AnyItem
@@ -55,7 +59,9 @@ class Result(Generic[AnyItem]):
     notes: tuple[Note, ...] = ()
     alignment: Alignment | None = None
     invalid: Mapping[str, int] = field(default_factory=dict)
+    temperatures: Temperatures | None = None
     data: bytes | None = field(default=None, repr=False)
+    palette: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """What a script may want to know, ready for JSON."""
@@ -72,8 +78,13 @@ class Result(Generic[AnyItem]):
             record |= {"notes": [note.text for note in self.notes]}
         if self.invalid:
             record |= {"invalid": dict(self.invalid)}
+        if self.temperatures is not None:
+            file = None if item.temperature is None else str(item.temperature)
+            record |= {"temperature": self.temperatures.record() | {"file": file}}
         if self.alignment is not None:
             record |= {"alignment": self.alignment.record()}
+        if self.palette:
+            record |= {"palette": dict(self.palette)}
         if self.error:
             record |= {"error": self.error.message, "hint": self.error.hint}
         return record
@@ -122,6 +133,10 @@ class ImageWorker(Generic[AnyItem, Read]):
         """Arrays -> the picture; LureError if that cannot be done."""
         raise NotImplementedError
 
+    def finish(self, computed: Computed[AnyItem]) -> Computed[AnyItem]:
+        """The picture of the model -> that which is written."""
+        return computed
+
     @cached_property
     def fuser(self) -> FuserLike:
         """The model; LureError if the weights or the device cannot be used."""
@@ -139,6 +154,8 @@ class ImageWorker(Generic[AnyItem, Read]):
         started = time.perf_counter()
         try:
             inputs = self.load(item)
+            if item.temperature is not None and inputs.celsius is None:
+                raise no_temperatures(item.sources["ir"])
             if inputs.alpha is not None and item.output != STANDARD:
                 _check_alpha(item, self.options.bits)
             return replace(
@@ -167,17 +184,20 @@ class ImageWorker(Generic[AnyItem, Read]):
             request,
             output.prompt,
             "done",
-            inputs.seconds + time.perf_counter() - started,
-            (output.picture.shape[1], output.picture.shape[0]),
+            size=(output.picture.shape[1], output.picture.shape[0]),
             findings=output.findings,
             notes=inputs.notes,
             alignment=inputs.alignment,
             invalid=inputs.invalid,
+            temperatures=None if inputs.celsius is None else Temperatures.of(inputs.celsius),
         )
-        return Computed(output.picture, inputs, result)
+        computed = self.finish(Computed(output.picture, inputs, result))
+        seconds = inputs.seconds + time.perf_counter() - started
+        return replace(computed, result=replace(computed.result, seconds=seconds))
 
     def write(self, job: tuple[AnyItem, Request], computed: Computed[AnyItem] | Result[AnyItem]) -> Result[AnyItem]:
-        """Last step: the picture -> its file."""
+        """Last step: the picture -> its file, the temperatures -> theirs; both or none. With `skip_existing`, what
+        is there stays and what is missing is added."""
         if isinstance(computed, Result):
             return computed
         item, result, started = job[0], computed.result, time.perf_counter()
@@ -186,16 +206,22 @@ class ImageWorker(Generic[AnyItem, Read]):
             "metadata": computed.inputs.metadata,
             "bits": self.options.bits,
         }
-        data = None
+        data, files = None, files_of(item)
+        there = [] if self.options.overwrite else list(filter(os.path.lexists, files))
         try:
-            if item.output == STANDARD:
-                data = encode_image(computed.picture, ".png", **how)
-            elif not self.options.overwrite and os.path.lexists(item.output):  # made by another process meanwhile
-                if self.options.skip_existing:
-                    return replace(result, status="skipped")
-                raise LureError(f"{item.output} has come into being meanwhile", "give --overwrite to replace it")
-            else:
-                write_image(item.output, computed.picture, **how)
+            if there and not self.options.skip_existing:  # made by another process meanwhile
+                raise LureError(f"{there[0]} has come into being meanwhile", "give --overwrite to replace it")
+            if there == files and item.output != STANDARD:
+                return replace(result, status="skipped")
+            with ExitStack() as kept:
+                if item.temperature is not None and item.temperature not in there:
+                    assert computed.inputs.celsius is not None
+                    content = encode_temperatures(computed.inputs.celsius, computed.inputs.metadata.georeference)
+                    kept.enter_context(whole_file(item.temperature)).write_bytes(content)
+                if item.output == STANDARD:
+                    data = encode_image(computed.picture, ".png", **how)
+                elif item.output not in there:
+                    write_image(item.output, computed.picture, **how)
         except LureError as error:
             return replace(result, status="failed", error=error)
         return replace(result, seconds=result.seconds + time.perf_counter() - started, data=data)
@@ -238,7 +264,7 @@ def _failed(
 
 def clean_up(items: Iterable[Item]) -> None:
     """Remove what killed processes left where a job writes."""
-    for folder in {item.output.parent for item in items if item.output != STANDARD}:
+    for folder in {path.parent for item in items for path in files_of(item)}:
         sweep(folder)
 
 

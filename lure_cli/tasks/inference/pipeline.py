@@ -22,12 +22,14 @@ def run_pipeline(
     compute: Callable[[Job, Read], Computed],
     write: Callable[[Job, Computed], Written],
     stop: Callable[[], bool] = lambda: False,
+    ahead: int = AHEAD,
 ) -> Generator[Written, None, None]:
     """Put every job through read (one thread), compute (this thread) and write (one thread); results keep their order.
 
     `jobs` (none of them None) are asked for one by one, in the thread that reads. When `stop` says so, no further job
     is computed; what was computed is still written and yielded. The same happens when the caller gives up the iterator.
-    An exception in any step ends the job and reaches the caller.
+    An exception in any step ends the job and reaches the caller. `ahead`: how many jobs are read or waited for, with
+    the one that is computed next, and how many written; 1: none is asked for before the one before it is computed.
     """
     waiting = iter(jobs)
 
@@ -41,14 +43,14 @@ def run_pipeline(
     with ThreadPoolExecutor(1, "lure-write") as writer, ThreadPoolExecutor(1, "lure-read") as reader:
         try:
             while not stop():
-                while len(reading) < AHEAD:
+                while len(reading) < ahead:
                     reading.append(reader.submit(read_next))
                 ready = reading.popleft().result()
                 if ready is None:
                     break
                 job, inputs = ready
                 writing.append(writer.submit(write, job, compute(job, inputs)))
-                while writing and (len(writing) > AHEAD or writing[0].done()):
+                while writing and (len(writing) > ahead or writing[0].done()):
                     yield writing.popleft().result()
             while writing:
                 yield writing.popleft().result()

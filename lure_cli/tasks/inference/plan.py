@@ -16,13 +16,25 @@ from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 from lure_cli.config import nearest
 from lure_cli.core.images.formats import check_output
+from lure_cli.core.images.radiometric import radiometric_sizes
 from lure_cli.core.text.vocabulary import Prompt
+from lure_cli.core.thermal.colouring import HeatColours
+from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
 from lure_cli.tasks.inference.loading import pick_backend
 from lure_cli.tasks.inference.request import Request, request_of, request_of_one
-from lure_cli.tasks.paths.find import IMAGES, STANDARD, is_many, search
-from lure_cli.tasks.paths.outputs import Item, Names, Naming, check_outputs, folder_of_outputs, output_of
+from lure_cli.tasks.paths.find import IMAGES, STANDARD, File, is_many, search
+from lure_cli.tasks.paths.outputs import (
+    Item,
+    Names,
+    Naming,
+    check_outputs,
+    files_of,
+    folders_of_outputs,
+    output_of,
+    temperature_of,
+)
 from lure_cli.tasks.paths.pairing import FUSED, Pair, Pairing, find_pairs
 from lure_cli.tasks.prompt import read_prompt_file
 from lure_cli.tasks.weights.find import DEFAULT, detector_path, resolve_weights
@@ -53,6 +65,7 @@ class JobOptions:
     """How a job is read, computed and written; see the commands' help."""
 
     read: ReadOptions = field(default_factory=ReadOptions)
+    temperature: str | None = None
     bits: int = 8
     weights: str = DEFAULT
     device: str = "auto"
@@ -100,10 +113,10 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class FuseOptions(JobOptions):
-    """What `lure fuse` was asked to do; see the command's help."""
+    """What `lure fuse` was asked to do; see the command's help. Without `vis`, files of `ir` hold both images."""
 
     ir: Path
-    vis: Path
+    vis: Path | None = None
     output: str | None = None
     _: KW_ONLY
     prompt: str | None = None
@@ -114,6 +127,7 @@ class FuseOptions(JobOptions):
     strength_ir: float | None = None
     strength_vis: float | None = None
     pairing: Pairing = field(default_factory=Pairing)
+    heat: HeatColours | None = None
     engine: str = "local"
     workers: int | None = None
 
@@ -174,6 +188,8 @@ class RestoreOptions(JobOptions):
             raise LureError("--ir-range is for infrared images", "give --vis-range, or give the image to --ir")
         if self.read.alpha == "ir":
             raise LureError("--alpha ir is for infrared images", "give the image to --ir")
+        if self.read.radiometry != Radiometry() or self.temperature is not None:
+            raise LureError("temperatures are those of infrared images", "give the image to --ir")
         return "vis", self.vis
 
     def requests(self, names: Sequence[str]) -> Sequence[Request]:
@@ -208,12 +224,14 @@ class Plan(Generic[AnyOptions, AnyItem]):
 
 @dataclass(frozen=True)
 class RestoreItem:
-    """One image, its name (that of the file without suffix, with the sub-folder) and the file to write."""
+    """One image, its name (that of the file without suffix, with the sub-folder), the file to write, and that of the
+    temperatures, if they are wanted."""
 
     name: str
     modality: Modality
     image: Path
     output: Path
+    temperature: Path | None = None
 
     @property
     def sources(self) -> Mapping[str, Path]:
@@ -280,26 +298,82 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
         raise LureError(f"engine '{o.engine}' is not known", f"use one of {', '.join(ENGINES)}")
     if o.workers is not None and (o.engine != "ray" or o.workers < 1):
         raise LureError("--workers needs --engine ray and a number from 1 on", "leave it out, or add --engine ray")
-    in_one = o.read.alpha == "ir" and o.ir == o.vis
-    pairs, unmatched = (_pairs_in_one(o), []) if in_one else find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify)
+    pairs, unmatched = _pairs(o, notify)
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
     _check_types(pairs, o.bits)
     return Plan(o, *plan_job(o, pairs, existing=_existing, limit=o.limit, notify=notify), tuple(unmatched))
 
 
-def _pairs_in_one(o: FuseOptions) -> list[Pair]:
-    """Files that are both images of a pair, the infrared one in their alpha channel."""
-    many = is_many(o.vis)
+def _pairs(o: FuseOptions, notify: Notify | None) -> tuple[list[Pair], list[Path]]:
+    """What is fused with what, and the files that have no partner."""
+    if o.vis is None or (o.read.alpha == "ir" and o.ir == o.vis):
+        return _pairs_in_one(o, notify), []
+    pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify, temperature=o.temperature)
+    alone = {path for path in unmatched if _holds_both(path, damaged=False)} if o.read.alpha != "ir" else set()
+    if alone:
+        files = search(o.ir, o.pairing.recursive, folders_of_outputs(o.output, o.temperature, FUSED), IMAGES)
+        own = _in_one([file for file in files if file.path in alone], o)
+        pairs = sorted([*pairs, *own], key=lambda pair: pair.name)
+        taken = {pair.ir for pair in own}
+        unmatched = [path for path in unmatched if path not in taken]
+        check_outputs(pairs, unmatched, FUSED)
+        if own and notify is not None:
+            notify(f"{o.ir}: {len(own)} without a partner, but with a photo inside, such as {own[0].ir}")
+    return pairs, unmatched
+
+
+def _pairs_in_one(o: FuseOptions, notify: Notify | None) -> list[Pair]:
+    """Files that are both images of a pair: radiometric ones with a photo, or the infrared one in an alpha channel."""
+    many = is_many(o.ir)
     if o.pairing != Pairing(recursive=o.pairing.recursive and many):
         raise LureError("files that hold both images need no pairing", "leave the options of pairing out")
-    files = [(o.vis, Names(o.vis.stem))]
-    if many:
-        inside = search(o.vis, o.pairing.recursive, folder_of_outputs(o.output, FUSED), IMAGES)
-        files = [(file.path, Names(file.below.stem, file.below.parent.parts)) for file in inside]
-    pairs = [Pair(names.name, path, path, output_of(o.output, names, many, FUSED)) for path, names in files]
+    if o.read.alpha == "ir" and o.temperature is not None:
+        raise LureError("an alpha channel holds no temperatures", "leave --temperature out")
+    if not many:
+        if o.vis is None and o.ir != STANDARD and not _holds_both(o.ir, damaged=True):
+            raise _needs_visible(o.ir)
+        names = Names("image" if o.ir == STANDARD else o.ir.stem)
+        pairs = [_pair_in_one(o.ir, names, False, o)]
+    else:
+        files = search(o.ir, o.pairing.recursive, folders_of_outputs(o.output, o.temperature, FUSED), IMAGES, notify)
+        both = [file for file in files if _holds_both(file.path, damaged=True)] if o.vis is None else files
+        if not both:
+            raise _needs_visible(o.ir)
+        if len(both) < len(files) and notify is not None:
+            other = min(file.below for file in set(files) - set(both))
+            notify(f"{o.ir}: {len(files) - len(both)} without a photo inside left out, such as {other}")
+        pairs = sorted(_in_one(both, o), key=lambda pair: pair.name)
     check_outputs(pairs, (), FUSED)
-    return sorted(pairs, key=lambda pair: pair.name)
+    return pairs
+
+
+def _in_one(files: Sequence[File], o: FuseOptions) -> list[Pair]:
+    return [_pair_in_one(file.path, Names(file.below.stem, file.below.parent.parts), True, o) for file in files]
+
+
+def _pair_in_one(path: Path, names: Names, many: bool, o: FuseOptions) -> Pair:
+    outputs = output_of(o.output, names, many, FUSED), temperature_of(o.temperature, names, many, FUSED)
+    return Pair(names.name, path, path, *outputs)
+
+
+def _holds_both(path: Path, *, damaged: bool) -> bool:
+    """Whether a file is radiometric and has a photo inside; `damaged` is the answer where that cannot be told."""
+    try:
+        sizes = radiometric_sizes(path)
+    except LureError:
+        return damaged
+    return sizes is not None and sizes.photo is not None
+
+
+def _needs_visible(ir: Path) -> LureError:
+    if not ir.is_file():
+        what = "no file there is a radiometric one with a photo inside"
+    elif radiometric_sizes(ir) is None:
+        what = "the infrared file is not a radiometric one, with a photo inside"
+    else:
+        what = "this radiometric file holds no photo"
+    return LureError(f"{ir}: no visible image is given, and {what}", "give it by --vis")
 
 
 def plan_restore(options: RestoreOptions, notify: Notify | None = None) -> RestorePlan:
@@ -325,11 +399,21 @@ def _restore_items(
     """The images that are meant, sorted by name. What lies in the output's folder is no input."""
     if not many:
         names = Names("image" if source == STANDARD else source.stem)
-        return [RestoreItem(names.name, modality, source, output_of(o.output, names, False, RESTORED))]
-    items = []
-    for file in search(source, o.recursive, folder_of_outputs(o.output, RESTORED), IMAGES, notify):
-        names = Names(file.below.stem, file.below.parent.parts)
-        items.append(RestoreItem(names.name, modality, file.path, output_of(o.output, names, True, RESTORED)))
+        files = [(source, names)]
+    else:
+        skip = folders_of_outputs(o.output, o.temperature, RESTORED)
+        found = search(source, o.recursive, skip, IMAGES, notify)
+        files = [(file.path, Names(file.below.stem, file.below.parent.parts)) for file in found]
+    items = [
+        RestoreItem(
+            names.name,
+            modality,
+            path,
+            output_of(o.output, names, many, RESTORED),
+            temperature_of(o.temperature, names, many, RESTORED),
+        )
+        for path, names in files
+    ]
     return sorted(items, key=lambda item: item.name)
 
 
@@ -350,9 +434,9 @@ def _check_types(items: Sequence[Item], bits: int) -> None:
 
 
 def _existing(item: Item) -> Path | None:
-    return item.output if item.output != STANDARD and os.path.lexists(item.output) else None
+    return next(filter(os.path.lexists, files_of(item)), None)
 
 
 def finished(item: Item, options: JobOptions) -> bool:
-    """Whether an item is left out since its output is there; files are written whole or not at all."""
-    return options.skip_existing and item.output != STANDARD and os.path.exists(item.output)
+    """Whether an item is left out since all of its files are there; files are written whole or not at all."""
+    return options.skip_existing and item.output != STANDARD and all(map(os.path.exists, files_of(item)))

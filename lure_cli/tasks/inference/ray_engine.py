@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from lure_cli.core.text.vocabulary import Prompt
+from lure_cli.core.thermal.temperature import Temperatures
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import Note
 from lure_cli.tasks.inference.job import ImageWorker, Result
 from lure_cli.tasks.inference.request import Request
+from lure_cli.tasks.paths.outputs import files_of
 from lure_cli.tasks.paths.pairing import Pair
 
 Job = tuple[Pair, Request]
@@ -115,10 +117,13 @@ def _absolute(worker: PairWorker, jobs: Sequence[Job]) -> tuple[PairWorker, list
     """Both with paths that hold in any working directory."""
     worker = copy(worker)
     worker.weights = Path(os.path.abspath(worker.weights))
-    return worker, [
-        (Pair(p.name, *(Path(os.path.abspath(path)) for path in (p.ir, p.vis, p.output))), request)
-        for p, request in jobs
-    ]
+    return worker, [(_made_absolute(pair), request) for pair, request in jobs]
+
+
+def _made_absolute(pair: Pair) -> Pair:
+    ir, vis, output = (Path(os.path.abspath(path)) for path in (pair.ir, pair.vis, pair.output))
+    temperature = None if pair.temperature is None else Path(os.path.abspath(pair.temperature))
+    return Pair(pair.name, ir, vis, output, temperature)
 
 
 def to_json(result: Result[Pair]) -> dict[str, Any]:
@@ -131,6 +136,9 @@ def to_json(result: Result[Pair]) -> dict[str, Any]:
         "findings": {m: [asdict(f) for f in each] for m, each in result.findings.items()},
         "notes": [asdict(note) for note in result.notes],
         "alignment": None if result.alignment is None else result.alignment.record(),
+        "invalid": dict(result.invalid),
+        "temperatures": None if result.temperatures is None else asdict(result.temperatures),
+        "palette": dict(result.palette),
         "error": None if result.error is None else [result.error.message, result.error.hint],
     }
 
@@ -141,7 +149,7 @@ def from_json(record: dict[str, Any], job: Job) -> Result[Pair]:
     from lure_cli.core.text.vocabulary import Finding
 
     def given(text: str) -> str:
-        for path in (job[0].ir, job[0].vis, job[0].output):
+        for path in (job[0].ir, job[0].vis, *files_of(job[0])):
             text = text.replace(os.path.abspath(path), str(path))
         return text
 
@@ -155,4 +163,7 @@ def from_json(record: dict[str, Any], job: Job) -> Result[Pair]:
         {m: tuple(Finding(**f) for f in each) for m, each in record["findings"].items()},
         tuple(Note(note["kind"], given(note["text"])) for note in record["notes"]),
         None if record["alignment"] is None else Alignment.from_record(record["alignment"]),
+        record["invalid"],
+        None if record["temperatures"] is None else Temperatures.from_record(record["temperatures"]),
+        palette=record["palette"],
     )

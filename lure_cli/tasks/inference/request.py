@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.pixels import Modality
 from lure_cli.core.text.vocabulary import NONE, Prompt
 from lure_cli.errors import LureError
@@ -15,7 +16,7 @@ from lure_cli.tasks.prompt import parse_prompt
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.images.value_range import ValueRange
+    from lure_cli.core.model.steady import Views
     from lure_cli.core.pixels import Modality
     from lure_cli.core.text.vocabulary import Finding
 
@@ -34,7 +35,8 @@ STRONGEST = 2.0
 @dataclass(frozen=True)
 class Request:
     """What is wanted of a pair: the prompt, the modalities (`vis`, `ir`) to be examined instead, the strengths,
-    and which numbers of either image are black and white (see `to_tensor` for None)."""
+    and which numbers of either image are black and white (see `to_tensor` for None). In streams `steady` gives the
+    views of the whole images that the model goes by, from their own; see `core/model/steady.py`."""
 
     prompt: Prompt = field(default_factory=Prompt)
     auto: tuple[Modality, ...] = ()
@@ -42,6 +44,7 @@ class Request:
     strength_vis: float = 1.0
     ir_range: ValueRange | None = None
     vis_range: ValueRange | None = None
+    steady: Callable[[Views], Views] | None = None
 
 
 class ModelOutput(NamedTuple):
@@ -91,6 +94,11 @@ def request_of(
 def request_of_one(modality: Modality, prompt: str | None = None, strength: float = 1.0) -> Request:
     """What is wanted of one image alone; as `request_of`, for a prompt that is about this image."""
     return request_of(**{f"prompt_{modality}": prompt}, strength=strength)  # type: ignore[arg-type]
+
+
+def as_they_are(request: Request) -> Request:
+    """The request, for arrays that are mapped to [0, 1] already."""
+    return replace(request, ir_range=ValueRange("full"), vis_range=ValueRange("full", modality="vis"))
 
 
 def with_findings(prompt: Prompt, findings: Findings) -> Prompt:

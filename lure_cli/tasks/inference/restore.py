@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lure_cli.tasks.inference.inputs import SingleInput, read_single
 from lure_cli.tasks.inference.job import ImageWorker, Result, Stop, clean_up, run_locally, until_failed
 from lure_cli.tasks.inference.plan import RestoreItem, RestorePlan
-from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request
+from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request, as_they_are
 
 
 class RestoreWorker(ImageWorker[RestoreItem, SingleInput]):
@@ -19,7 +19,7 @@ class RestoreWorker(ImageWorker[RestoreItem, SingleInput]):
 
     def apply(self, inputs: SingleInput, request: Request) -> ModelOutput:
         """See `ImageWorker`."""
-        return self.fuser.restore_request(inputs.x, "ir" if inputs.x.shape[2] == 1 else "vis", request)
+        return self.fuser.restore_request(inputs.x, "ir" if inputs.x.shape[2] == 1 else "vis", as_they_are(request))
 
 
 def restore(

@@ -13,12 +13,15 @@ from lure_cli.core.images.guards import name_errors
 from lure_cli.core.images.picture import read_raw, to_channels
 from lure_cli.core.images.value_range import ValueRange
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
-from lure_cli.tasks.inference.pipeline import run_pipeline
+from lure_cli.tasks.inference.pipeline import AHEAD, run_pipeline
+from lure_cli.tasks.inference.request import as_they_are
 from lure_cli.tasks.inference.tensors import StoredArray
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from lure_cli.core.model.steady import Views
+    from lure_cli.core.pixels import Modality
     from lure_cli.tasks.inference.request import Findings, FuserLike, Request, Source
 
 CHECK_EVERY = 25
@@ -115,19 +118,22 @@ def _turns(pairs: Iterable[tuple[Source, Source, Any]], examined: bool, every: i
 
 
 class _StreamFuser:
-    """Fuses the pairs in turn; under `auto` it also looks, and goes over smoothly where the prompt changes."""
+    """Fuses the pairs in turn, what is drawn from the whole images kept steady; under `auto` it also looks, and goes
+    over smoothly where the prompt changes."""
 
     def __init__(self, fuser: FuserLike, request: Request) -> None:
-        self.fuser, self.request = fuser, request
+        from lure_cli.core.model.steady import SteadyViews
+
+        self.fuser, self.request, self.steady = fuser, request, SteadyViews()
         self.watch = Watch(request.prompt, request.auto)
         self._old, self._left = request.prompt, 0  # the prompt before, and how many steps away from it are left
 
     def fuse(self, turn: _Turn) -> Fused:
         findings, changed = self._look(turn)
-        picture = self._fuse(turn, self.watch.prompt)
+        picture = self._fuse(turn, self.watch.prompt, self.steady.step)
         if self._left:
             part = self._left / (FADE + 1)
-            picture = picture + (self._fuse(turn, self._old) - picture) * picture.dtype.type(part)
+            picture = picture + (self._fuse(turn, self._old, self.steady.again) - picture) * picture.dtype.type(part)
             self._left -= 1
         return Fused(picture, turn.index, self.watch.prompt, changed, findings, turn.extra)
 
@@ -147,8 +153,9 @@ class _StreamFuser:
         sources: dict[str, Source] = {"ir": ir, "vis": vis}
         return {m: self.fuser.detect(sources[m], m) for m in self.request.auto}
 
-    def _fuse(self, turn: _Turn, prompt: Prompt) -> np.ndarray:
-        return self.fuser.fuse_request(turn.ir, turn.vis, replace(self.request, prompt=prompt, auto=())).picture
+    def _fuse(self, turn: _Turn, prompt: Prompt, steady: Callable[[Views], Views]) -> np.ndarray:
+        request = as_they_are(replace(self.request, prompt=prompt, auto=(), steady=steady))
+        return self.fuser.fuse_request(turn.ir, turn.vis, request).picture
 
 
 def fuse_stream(
@@ -158,6 +165,7 @@ def fuse_stream(
     check_every: int = CHECK_EVERY,
     write: Callable[[Fused], Written] = lambda fused: fused,  # type: ignore[assignment,return-value]
     stop: Callable[[], bool] = lambda: False,
+    ahead: int = AHEAD,
 ) -> Generator[Written, None, None]:
     """Fuse pairs in their order, lazily; getting the next pairs, computing and writing go on side by side.
 
@@ -169,6 +177,7 @@ def fuse_stream(
         check_every: see `request`.
         write: what to do with each picture, in a thread of its own; its results are what is yielded.
         stop: asked before each pair; once it says yes, what was computed is still written and yielded.
+        ahead: see `run_pipeline`.
 
     Raises:
         LureError: a pair that cannot be fused; whatever `pairs` and `write` raise.
@@ -180,6 +189,7 @@ def fuse_stream(
         compute=lambda _, turn: stream.fuse(turn),
         write=lambda _, fused: write(fused),
         stop=stop,
+        ahead=ahead,
     )
 
 
@@ -194,7 +204,7 @@ def load_pairs(
     of_ir: ValueRange | None = None
     of_vis: ValueRange | None = None
     for ir, vis in zip(irs, viss, strict=False):
-        x, y = _stored(ir), _stored(vis)
+        x, y = _stored(ir, "ir"), _stored(vis, "vis")
         with name_errors(ir if isinstance(ir, (str, Path)) else "the infrared image"):
             of_ir = of_ir or x.resolve(ir_range)[0]
             x_ir = to_channels(x.apply(of_ir), 1)
@@ -205,9 +215,9 @@ def load_pairs(
         yield x_ir, x_vis, None
 
 
-def _stored(source: Source) -> StoredArray:
+def _stored(source: Source, modality: Modality) -> StoredArray:
     if isinstance(source, (str, Path)):
-        return StoredArray(read_raw(Path(source), drop_alpha=True))
+        return StoredArray(read_raw(Path(source), modality=modality, drop_alpha=True))
     return StoredArray.of(source)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -30,6 +30,7 @@ class Kind:
 
 
 IMAGES = Kind(READ_SUFFIXES, SUFFIXES, ".png", "image", is_surely_image)
+TEMPERATURES = Kind((".tif", ".tiff"), (".tif", ".tiff"), ".tif", "temperature")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         LureError: the folder cannot be read.
     """
-    return sorted(file.path for file in _take(_walk(folder, 1, None), IMAGES)[0])
+    return sorted(file.path for file in _take(_walk(folder, 1, ()), IMAGES)[0])
 
 
 def is_glob(path: Path) -> bool:
@@ -66,9 +67,10 @@ def is_many(path: Path) -> bool:
 
 
 def search(
-    source: Path, recursive: bool, skip: str | None, kind: Kind, notify: Callable[[str], None] | None = None
+    source: Path, recursive: bool, skip: Collection[str], kind: Kind, notify: Callable[[str], None] | None = None
 ) -> list[File]:
-    """The files of that kind of a folder or of a glob pattern, sorted by path; `notify` is told of those left out."""
+    """The files of that kind of a folder or of a glob pattern, sorted by path, but for what lies in folders to skip
+    (real paths); `notify` is told of those left out."""
     if not is_glob(source):
         candidates = list(_walk(source, 99 if recursive else 1, skip))
     else:
@@ -117,9 +119,9 @@ def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
 
 
-def _walk(root: Path, depth: int, skip: str | None) -> Iterator[File]:
+def _walk(root: Path, depth: int, skip: Collection[str]) -> Iterator[File]:
     """Files down to a depth (1: the folder itself), hidden ones left out; a folder is entered once,
-    whatever links lead to it, and `skip` (a real path) never."""
+    whatever links lead to it, and those to skip never."""
     seen: set[tuple[int, int]] = set()
     waiting = [(root, Path(), 1)]
     while waiting:
@@ -140,7 +142,7 @@ def _walk(root: Path, depth: int, skip: str | None) -> Iterator[File]:
                 continue
             path = folder / entry.name
             if _is(entry.is_dir):
-                if level < depth and (skip is None or os.path.realpath(path) != skip):
+                if level < depth and not (skip and os.path.realpath(path) in skip):
                     waiting.append((path, below / entry.name, level + 1))
             elif _is(entry.is_file):
                 yield File(path, below / entry.name)

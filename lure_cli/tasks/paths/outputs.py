@@ -11,7 +11,7 @@ from string import Formatter
 from typing import Protocol
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.paths.find import IMAGES, STANDARD, Kind
+from lure_cli.tasks.paths.find import IMAGES, STANDARD, TEMPERATURES, Kind
 
 
 def existing_form(path: Path) -> Path:
@@ -29,7 +29,8 @@ def existing_form(path: Path) -> Path:
 
 
 class Item(Protocol):
-    """One piece of a job: its name (with the sub-folder), the files that it is made from, and the file to write.
+    """One piece of a job: its name (with the sub-folder), the files that it is made from, the file to write, and that
+    of the temperatures, if they are wanted.
 
     `sources` has the keys `ir` and `vis`, or one of them.
     """
@@ -40,6 +41,13 @@ class Item(Protocol):
     def output(self) -> Path: ...
     @property
     def sources(self) -> Mapping[str, Path]: ...
+    @property
+    def temperature(self) -> Path | None: ...
+
+
+def files_of(item: Item) -> list[Path]:
+    """The files that an item writes, the picture first; none for standard output."""
+    return [path for path in (item.output, item.temperature) if path is not None and path != STANDARD]
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,16 @@ class Names:
         return "/".join((*self.folder, self.stem))
 
 
-def folder_of_outputs(output: str | Path | None, naming: Naming) -> str | None:
-    """The real path of the folder that all outputs go to, or None where a template has none of its own."""
+def folders_of_outputs(output: str | Path | None, temperature: str | None, naming: Naming) -> set[str]:
+    """The real paths of the folders that all pictures and temperatures go to."""
+    folders = {_folder_of_outputs(output, naming)}
+    if temperature is not None:
+        folders.add(_folder_of_outputs(temperature, naming))
+    return {folder for folder in folders if folder is not None}
+
+
+def _folder_of_outputs(output: str | Path | None, naming: Naming) -> str | None:
+    """None where a template has no folder of its own."""
     if output is None or _is_folder(output):
         return os.path.realpath(naming.word if output is None else output)
     fixed = os.path.dirname(str(output).partition("{")[0])
@@ -129,21 +145,25 @@ def check_outputs(items: Sequence[Item], others: Sequence[Path], naming: Naming)
     inputs = {os.path.realpath(path) for item in items for path in item.sources.values() if path != STANDARD}
     inputs.update(map(os.path.realpath, others))
     taken: dict[str, str] = {}
-    for item in items:
-        if item.output == STANDARD:
-            continue
-        target = os.path.realpath(item.output)
+    for item, path in [(each, path) for each in items for path in files_of(each)]:
+        target = os.path.realpath(path)
         if target in inputs:
-            raise LureError(f"the output {item.output} is also an input", "write to another folder or name")
+            raise LureError(f"the output {path} is also an input", "write to another folder or name")
         target = unicodedata.normalize("NFC", target)  # two names that look the same are one file on a Mac
+        name = f"'{item.name}'" if path is not item.temperature else f"the temperatures of '{item.name}'"
         if target in taken:
             raise LureError(
-                f"'{taken[target]}' and '{item.name}' would both be written to {item.output}",
-                f"tell them apart with a field in the template; {naming.fields}",
+                f"{taken[target]} and {name} would both be written to {path}",
+                f"tell them apart with another folder, or a field in the template; {naming.fields}",
             )
-        taken[target] = item.name
-    for folder in {item.output.parent for item in items if item.output != STANDARD}:
+        taken[target] = name
+    for folder in {path.parent for item in items for path in files_of(item)}:
         check_folder(folder)
+
+
+def temperature_of(template: str | None, names: Names, many: bool, naming: Naming) -> Path | None:
+    """The file of the temperatures, as `output_of`; None if they are not wanted."""
+    return None if template is None else output_of(template, names, many, naming, TEMPERATURES)
 
 
 def check_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,15 @@ from typing import Literal, get_args
 
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, File, Kind, is_glob, is_many, search
-from lure_cli.tasks.paths.outputs import Names, Naming, check_outputs, existing_form, folder_of_outputs, output_of
+from lure_cli.tasks.paths.outputs import (
+    Names,
+    Naming,
+    check_outputs,
+    existing_form,
+    folders_of_outputs,
+    output_of,
+    temperature_of,
+)
 from lure_cli.tasks.paths.table import read_table
 
 _MARKERS = "ir|infrared|thermal|tir|lwir|nir|vis|vi|visible|rgb|color|colour"
@@ -37,12 +45,14 @@ FUSED = Naming(
 
 @dataclass(frozen=True)
 class Pair:
-    """One infrared file, its visible file, the name that they share (with the sub-folder) and the file to write."""
+    """One infrared file, its visible file, the name that they share (with the sub-folder), the file to write, and that
+    of the temperatures, if they are wanted."""
 
     name: str
     ir: Path
     vis: Path
     output: Path
+    temperature: Path | None = None
 
     @property
     def sources(self) -> Mapping[str, Path]:
@@ -111,6 +121,7 @@ def find_pairs(
     pairing: Pairing = Pairing(),
     kind: Kind = IMAGES,
     notify: Callable[[str], None] | None = None,
+    temperature: str | None = None,
 ) -> tuple[list[Pair], list[Path]]:
     """Pair two files, or the files of two folders (never by position), and name the outputs.
 
@@ -124,12 +135,13 @@ def find_pairs(
         pairing: how the files of two folders find each other.
         kind: what is paired; for another than images, its suffixes stand for those above.
         notify: told of files that are left out, and of pairs whose time stamps differ.
+        temperature: as `output`, for the temperatures; None: there are none to write.
 
     Returns:
         The pairs, sorted by name, and the files of either side that have no partner, infrared ones first.
         Under `stem`, the stems of two given files need not match: the visible one names the pair, or the infrared one
         if the visible one is only a marker; if both are (ir.png, vis.png), the folder that holds both does, or else
-        the name is 'pair'. What lies in the output's folder is no input, if that folder lies in a searched one.
+        the name is 'pair'. What lies in an output's folder is no input, if that folder lies in a searched one.
 
     Raises:
         LureError: a path is missing (one in the table, too), a file meets a folder, both inputs are the same, nothing
@@ -149,8 +161,17 @@ def find_pairs(
     elif pairing.by == "csv":
         matched = _from_table(ir, vis, pairing)
     else:
-        matched, unmatched = _match(ir, vis, pairing, folder_of_outputs(output, FUSED), kind, notify)
-    pairs = [Pair(m.names.name, m.ir, m.vis, output_of(output, m.names, many[0], FUSED, kind)) for m in matched]
+        matched, unmatched = _match(ir, vis, pairing, folders_of_outputs(output, temperature, FUSED), kind, notify)
+    pairs = [
+        Pair(
+            m.names.name,
+            m.ir,
+            m.vis,
+            output_of(output, m.names, many[0], FUSED, kind),
+            temperature_of(temperature, m.names, many[0], FUSED),
+        )
+        for m in matched
+    ]
     check_outputs(pairs, unmatched, FUSED)
     return pairs, unmatched
 
@@ -173,7 +194,7 @@ def _check_pairing(pairing: Pairing, many: bool) -> None:
 
 
 def _match(
-    ir: Path, vis: Path, pairing: Pairing, skip: str | None, kind: Kind, notify: Callable[[str], None] | None
+    ir: Path, vis: Path, pairing: Pairing, skip: Collection[str], kind: Kind, notify: Callable[[str], None] | None
 ) -> tuple[list[_Match], list[Path]]:
     files = [search(source, pairing.recursive, skip, kind, notify) for source in (ir, vis)]
     irs, viss = (_by_key(each, pairing, side) for each, side in zip(files, ("ir", "vis"), strict=True))

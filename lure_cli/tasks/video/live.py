@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,8 @@ from lure_cli.core.video.clip import Frame
 
 KEEP = 8
 """Frames that wait; further ones push the oldest out."""
+LAGS = 50
+"""Frames by which it is told how the clock of a source runs against that of this machine."""
 
 
 class LiveFrames:
@@ -22,11 +25,13 @@ class LiveFrames:
 
     Attributes:
         dropped: how many were skipped.
+        ended: no frame is left, and none will come.
     """
 
     def __init__(self, frames: Iterator[Frame], keep: int = KEEP) -> None:
         self._frames, self._keep, self.dropped = frames, keep, 0
         self._waiting: deque[Frame] = deque()
+        self._lags: deque[float] = deque(maxlen=LAGS)
         self._news = threading.Condition()
         self._ended = self._closed = False
         self._error: BaseException | None = None
@@ -36,16 +41,33 @@ class LiveFrames:
         return self
 
     def __next__(self) -> Frame:
+        frame = self.newer(None)
+        if frame is None:
+            raise StopIteration
+        return frame
+
+    def newer(self, patience: float | None) -> Frame | None:
+        """The next frame, if it comes within so many seconds; without end, if None."""
         with self._news:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._take, name="lure-live", daemon=True)
                 self._thread.start()
-            self._news.wait_for(lambda: self._waiting or self._ended)
+            self._news.wait_for(lambda: self._waiting or self._ended, patience)
             if self._waiting:
                 return self._waiting.popleft()
-        if self._error is not None:
-            raise self._error
-        raise StopIteration
+            if self._ended and self._error is not None:
+                raise self._error
+            return None
+
+    @property
+    def ended(self) -> bool:
+        with self._news:
+            return self._ended and not self._waiting
+
+    def arrival(self, frame: Frame) -> float:
+        """When a frame came, by this machine's clock, as if none had been held up: comparable between sources."""
+        with self._news:
+            return float(frame.time) + min(self._lags, default=0.0)
 
     def _take(self) -> None:
         try:
@@ -54,6 +76,7 @@ class LiveFrames:
                     if self._closed:
                         return
                     self._waiting.append(frame)
+                    self._lags.append(time.monotonic() - float(frame.time))
                     if len(self._waiting) > self._keep:
                         old = self._waiting.popleft()
                         self._waiting[0] = replace(self._waiting[0], packets=old.packets + self._waiting[0].packets)

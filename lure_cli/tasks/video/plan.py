@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from string import Formatter
 
 from lure_cli.core.images.formats import check_output, has_image_suffix
+from lure_cli.core.video.live_output import LiveOutput, hidden, is_live_output
 from lure_cli.core.video.picture_folder import list_numbered
 from lure_cli.core.video.source import SUFFIXES as READ
-from lure_cli.core.video.source import is_live, is_video
+from lure_cli.core.video.source import is_live, is_realtime, is_video
 from lure_cli.core.video.writer import SUFFIXES as WRITTEN
 from lure_cli.core.video.writer import check_clip
 from lure_cli.errors import LureError
@@ -41,6 +42,8 @@ class VideoOptions:
     length: `shortest`, or `equal`: clips of unequal lengths are refused.
     check_every: frames from one look for degradations to the next, for prompts that say `auto`.
     codec, crf: see `lure_cli.core.video.writer.check_clip`.
+    live: addresses and playlists that the pictures are sent to as they come, see `LiveOutput`; without `shared.output`
+        nothing else is written.
     """
 
     shared: FuseOptions
@@ -53,6 +56,12 @@ class VideoOptions:
     check_every: int = CHECK_EVERY
     codec: str = "auto"
     crf: int | None = None
+    live: tuple[str, ...] = ()
+
+    @property
+    def newest(self) -> bool:
+        """Whether the newest frames are wanted, since somebody watches and the sources do not wait."""
+        return bool(self.live) and any(map(is_realtime, (self.ir, self.vis)))
 
     @property
     def rate(self) -> Fraction | None:
@@ -95,27 +104,51 @@ class ClipOutput:
 
 @dataclass(frozen=True)
 class ClipPair:
-    """Two sources, the name that they share, and what to write: a clip or, if `pictures`, files by a template."""
+    """Two sources, the name that they share, and what to write: a clip or, if `pictures`, files by a template; None: no
+    file. `live`: what the pictures are sent to besides."""
 
     name: str
     ir: str
     vis: str
-    output: str
+    output: str | None
     pictures: bool = False
+    live: tuple[LiveOutput, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of all outputs, without passwords."""
+        return (*((self.output,) if self.output is not None else ()), *(o.name for o in self.live))
 
     def picture(self, number: int) -> Path:
         """The file of one frame."""
         names = {"stem": self.name, "ir": Path(self.ir).stem, "vis": Path(self.vis).stem}
-        return Path(self.output.format(frame=number, **names))
+        return Path((self.output or "").format(frame=number, **names))
 
 
 ClipPlan = Plan[VideoOptions, ClipPair]
 
 
-def wants_video(ir: str, vis: str, output: str | None) -> bool:
+def split_outputs(outputs: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """All that `-o` was given -> the file, folder or template, if there is one, and the live outputs.
+
+    Raises:
+        LureError: there are several files.
+    """
+    live = tuple(o for o in outputs if is_live_output(o))
+    files = [o for o in outputs if not is_live_output(o)]
+    if len(files) > 1:
+        raise LureError(
+            f"-o is given {len(files)} files", "give one; beside it only live outputs, such as udp://127.0.0.1:5000"
+        )
+    return (files[0] if files else None), live
+
+
+def wants_video(ir: str, vis: str, output: str | None, live: Sequence[str] = ()) -> bool:
     """Whether `lure fuse` was given clips, not images."""
-    return ClipOutput.parse(output).file or any(
-        is_video(source) or _holds(source) == (True, False) for source in (ir, vis)
+    return (
+        bool(live)
+        or ClipOutput.parse(output).file
+        or any(is_video(source) or _holds(source) == (True, False) for source in (ir, vis))
     )
 
 
@@ -138,7 +171,10 @@ def plan_video(options: VideoOptions, notify: Notify | None = None) -> ClipPlan:
     """
     o = options
     _check(o)
+    live = tuple(map(LiveOutput.parse, o.live))
     pairs, unmatched = _find_clips(o, notify)
+    if live:
+        pairs = [_sent(pairs[0], live, o)]
     for pair in pairs:
         _check_target(pair, o)
     return Plan(o, *plan_job(o.shared, pairs, existing=_existing, notify=notify), tuple(unmatched))
@@ -152,6 +188,8 @@ def _find_clips(o: VideoOptions, notify: Notify | None) -> tuple[Sequence[ClipPa
     folders = [not is_live(source) and Path(source).is_dir() for source in (o.ir, o.vis)]
     unmatched: list[Path] = []
     if many and not (output.file and not output.template):
+        if o.live:
+            raise LureError(f"{hidden(o.live[0])} takes one pair of clips, not folders of them", "name two clips")
         files, unmatched = find_pairs(Path(o.ir), Path(o.vis), s.output, s.pairing, CLIPS, notify)
         pairs = [ClipPair(p.name, str(p.ir), str(p.vis), str(p.output)) for p in files]
         if s.read.align_once:
@@ -167,6 +205,23 @@ def _find_clips(o: VideoOptions, notify: Notify | None) -> tuple[Sequence[ClipPa
     return pairs, unmatched
 
 
+def _sent(pair: ClipPair, live: tuple[LiveOutput, ...], o: VideoOptions) -> ClipPair:
+    """The one pair with its live outputs, each of which is checked."""
+    if o.shared.skip_existing:
+        raise LureError("--skip-existing is for files", "leave it out where something is sent")
+    pair = replace(pair, live=live)
+    for name in {n for n in pair.outputs if pair.outputs.count(n) > 1}:
+        raise LureError(f"-o {name} is given twice", "give it once")
+    if pair.output is None and (o.codec != "auto" or o.crf is not None or o.shared.bits != 8):
+        raise LureError("--codec, --crf and --bits are for files", "leave them out: H.264 of 8 bits is sent")
+    for output in live:
+        if output.playlist is not None:
+            if output.playlist.is_dir():
+                raise LureError(f"{output.name} is a folder", "name the playlist in it, such as out/live.m3u8")
+            check_folder(output.playlist.parent)
+    return pair
+
+
 def _check(o: VideoOptions) -> None:
     s = o.shared
     if s.engine != "local":
@@ -177,6 +232,9 @@ def _check(o: VideoOptions) -> None:
         raise LureError(f"--length {o.length} is not known", "use shortest or equal")
     if o.check_every < 1:
         raise LureError(f"--check-every {o.check_every} is no number of frames", "give a number from 1 on")
+    if s.temperature is not None:
+        raise LureError("--temperature is for images", "fuse the frames that are wanted as single images")
+    s.read.radiometry.refuse_overrides("clips hold no raw thermal data")
     if s.output == "-" or "-" in (o.ir, o.vis):
         raise LureError("clips do not go through standard input and output", "give files")
 
@@ -196,6 +254,8 @@ def _one_pair(o: VideoOptions, kind: ClipOutput) -> ClipPair:
     if o.ir == o.vis:
         raise LureError(f"{o.ir} is given as both the infrared and the visible input", "give two different inputs")
     name, output = _name_of(o), o.shared.output
+    if output is None and o.live:
+        return ClipPair(name, o.ir, o.vis, None)
     if output is None:
         if is_live(o.ir) or is_live(o.vis):
             raise LureError("a live input has no name to make the output's from", "give -o, for example -o fused.mkv")
@@ -218,7 +278,7 @@ def _name_of(o: VideoOptions) -> str:
 
 def _check_template(pair: ClipPair) -> ClipPair:
     try:
-        fields = {part[1] for part in Formatter().parse(pair.output) if part[1] is not None}
+        fields = {part[1] for part in Formatter().parse(pair.output or "") if part[1] is not None}
         if not fields <= {"frame", "stem", "ir", "vis"}:
             raise ValueError("an unknown field")
         pair.picture(0)
@@ -235,6 +295,8 @@ def _check_target(pair: ClipPair, o: VideoOptions) -> None:
         check_output(pair.picture(0).suffix, o.shared.bits, False)
         check_folder(pair.picture(0).parent)
         return
+    if pair.output is None:
+        return
     check_clip(Path(pair.output).suffix, codec=o.codec, quality=o.crf, bits=o.shared.bits)
     check_folder(Path(pair.output).parent)
     for source in (pair.ir, pair.vis):
@@ -243,7 +305,14 @@ def _check_target(pair: ClipPair, o: VideoOptions) -> None:
 
 
 def _existing(pair: ClipPair) -> Path | None:
-    """The clip that is there already, or a file that looks like a frame of an earlier run."""
+    """The clip that is there already, or a file that looks like a frame or an HLS segment of an earlier run."""
+    for live in pair.live:
+        if live.playlist is not None:
+            found = [live.playlist] if os.path.lexists(live.playlist) else live.segments()
+            if found:
+                return found[0]
+    if pair.output is None:
+        return None
     if not pair.pictures:
         return Path(pair.output) if os.path.lexists(pair.output) else None
     folder, name = os.path.split(pair.picture(0))
@@ -260,4 +329,6 @@ def _existing(pair: ClipPair) -> Path | None:
 
 def finished(pair: ClipPair, options: VideoOptions) -> bool:
     """Whether a clip is left out since its output is there; of pictures each is judged on its own."""
-    return options.shared.skip_existing and not pair.pictures and os.path.exists(pair.output)
+    return (
+        options.shared.skip_existing and pair.output is not None and not pair.pictures and os.path.exists(pair.output)
+    )

@@ -51,7 +51,8 @@ class ClipResult:
     """What became of two clips.
 
     frames: how many were fused; size is (width, height); rate in frames a second; truncated: why it ended before its
-    time; interrupted: the user ended it; changes: the prompts in turn, where they were looked for.
+    time; interrupted: the user ended it; changes: the prompts in turn, where they were looked for; live: to each live
+    output, how many pictures were `sent` and `lost`.
     """
 
     pair: ClipPair
@@ -67,6 +68,8 @@ class ClipResult:
     changes: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     alignment: dict[str, Any] | None = None
+    palette: dict[str, Any] | None = None
+    live: list[dict[str, Any]] = field(default_factory=list)
     error: LureError | None = None
 
     def record(self) -> dict[str, Any]:
@@ -84,6 +87,10 @@ class ClipResult:
             record |= {"notes": self.notes}
         if self.alignment is not None:
             record |= {"alignment": self.alignment}
+        if self.palette is not None:
+            record |= {"palette": self.palette}
+        if self.live:
+            record |= {"live": self.live}
         if self.error:
             record |= {"error": self.error.message, "hint": self.error.hint}
         return record

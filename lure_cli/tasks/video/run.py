@@ -13,12 +13,13 @@ from lure_cli.core.files import sweep
 from lure_cli.core.video.reader import VideoFile
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.job import Stop, load_fuser
+from lure_cli.tasks.inference.pipeline import AHEAD
 from lure_cli.tasks.inference.request import FuserLike
 from lure_cli.tasks.inference.stream import fuse_stream
 from lure_cli.tasks.video.plan import ClipPair, ClipPlan, finished
 from lure_cli.tasks.video.result import Change, ClipResult, Event, Message, Progress
 from lure_cli.tasks.video.sync import FramePairs, Sync, open_clip
-from lure_cli.tasks.video.target import open_target
+from lure_cli.tasks.video.target import LiveTarget, Target, open_target
 
 
 def fuse_clips(plan: ClipPlan, stop: Stop = lambda: False, fuser: FuserLike | None = None) -> Iterator[Event]:
@@ -33,7 +34,7 @@ def fuse_clips(plan: ClipPlan, stop: Stop = lambda: False, fuser: FuserLike | No
         What happens, and for each pair a `ClipResult` at its end; where weights or device cannot be used, failed ones.
     """
     worker = ClipWorker(plan, stop, fuser)
-    for folder in {Path(pair.output).parent for pair in plan.items if not pair.pictures}:
+    for folder in {Path(pair.output).parent for pair in plan.items if pair.output is not None and not pair.pictures}:
         sweep(folder)
     for pair, request in plan.jobs:
         if stop():
@@ -71,7 +72,8 @@ class ClipWorker:
 
     def _open(self, pair: ClipPair) -> FramePairs:
         """Both clips; a folder of pictures takes the other's rate if none is given."""
-        read, sound, rate = self.options.shared.read, not pair.pictures, self.options.rate
+        read, rate = self.options.shared.read, self.options.rate
+        sound = pair.output is not None and not pair.pictures
         vis = open_clip(pair.vis, "vis", read, rate, sound=sound)
         try:
             ir = open_clip(pair.ir, "ir", read, rate or vis.info.rate)
@@ -82,7 +84,8 @@ class ClipWorker:
             if vis.info.rate is None:
                 vis.close()
                 vis = open_clip(pair.vis, "vis", read, ir.info.rate)
-            return FramePairs(ir, vis, read, cast(Sync, self.options.sync), self.options.shared.limit)
+            sync, limit = cast(Sync, self.options.sync), self.options.shared.limit
+            return FramePairs(ir, vis, read, sync, limit, self.options.shared.heat, self.options.newest)
         except BaseException:
             ir.close()
             vis.close()
@@ -91,7 +94,7 @@ class ClipWorker:
     def _fuse(self, pairs: FramePairs, result: ClipResult) -> Iterator[Event]:
         pairs.start()
         result.sync = pairs.how
-        with open_target(result.pair, self.options, pairs) as target:
+        with open_target(result.pair, self.options, pairs, self.stop) as target:
             yield from _messages(result, pairs.notes)
             loading = time.perf_counter()
             fuser = self.fuser
@@ -101,8 +104,9 @@ class ClipWorker:
                 target.wanted(iter(pairs)),
                 result.request,
                 self.options.check_every,
-                write=target.write,
+                write=lambda fused: target.write(pairs.coloured(fused)),
                 stop=self.stop,
+                ahead=1 if self.options.newest else AHEAD,
             )
             with closing(frames):
                 for frame in frames:
@@ -111,17 +115,29 @@ class ClipWorker:
                         result.changes.append(change)
                         yield change
                     result.frames += 1
+                    yield from self._news(target, result)
                     yield Progress(result.pair, result.frames, pairs.total)
-            result.size, result.rate = pairs.vis.info.size, pairs.vis.info.rate
+            result.size, result.rate = pairs.size, pairs.vis.info.rate
             result.alignment = pairs.alignment.record() if pairs.alignment is not None else None
+            result.palette = pairs.painter.record() if pairs.painter is not None else None
             total = pairs.total
             result.interrupted = self.stop() and not (total is not None and pairs.taken >= total)
             if not result.frames and not result.pair.pictures:
-                raise LureError(f"{result.pair.output}: nothing was fused", "give it the time for a first frame")
+                raise LureError(f"{result.pair.outputs[0]}: nothing was fused", "give it the time for a first frame")
             yield from self._end(pairs, result)
             cut = result.interrupted or result.truncated is not None or pairs.limit is not None
             target.finish(complete=not cut and "vis" not in pairs.left)
             yield from _messages(result, target.notes)
+            if isinstance(target, LiveTarget):
+                yield from self._news(target, result)
+                result.live = target.record()
+                target.check()
+
+    def _news(self, target: Target, result: ClipResult) -> Iterator[Message]:
+        """What happened to receivers since the last time."""
+        for text, warning in target.events() if isinstance(target, LiveTarget) else ():
+            result.notes.append(text)
+            yield Message(text, warning)
 
     def _end(self, pairs: FramePairs, result: ClipResult) -> Iterator[Message]:
         """What is to be said about the end of a clip; LureError if lengths had to be equal."""

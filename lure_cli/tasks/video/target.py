@@ -1,19 +1,23 @@
-"""Where fused frames go: a clip, or single pictures."""
+"""Where fused frames go: a clip, or single pictures; and live outputs."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.files import whole_file
 from lure_cli.core.images.picture import write_image
+from lure_cli.core.video.sender import Sender
+from lure_cli.core.video.source import is_realtime
 from lure_cli.core.video.writer import VideoWriter, check_clip
 from lure_cli.errors import LureError
+from lure_cli.tasks.inference.job import Stop
 from lure_cli.tasks.inference.stream import Fused
 from lure_cli.tasks.video.plan import ClipPair, VideoOptions
 from lure_cli.tasks.video.sync import FramePairs
@@ -23,8 +27,26 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_target(pair: ClipPair, o: VideoOptions, pairs: FramePairs) -> Iterator[PicturesTarget | ClipTarget]:
-    """Where the frames go; a clip that is not finished leaves nothing behind."""
+def open_target(pair: ClipPair, o: VideoOptions, pairs: FramePairs, stop: Stop = lambda: False) -> Iterator[Target]:
+    """Where the frames go; a clip that is not finished leaves nothing behind. `stop` ends waiting."""
+    if not pair.live:
+        with _open_files(pair, o, pairs) as files:
+            assert files is not None
+            yield files
+        return
+    with _open_files(pair, o, pairs) as files:
+        target = LiveTarget(pair, o, pairs, files, stop)
+        try:
+            yield target
+        finally:
+            target.close()
+
+
+@contextmanager
+def _open_files(pair: ClipPair, o: VideoOptions, pairs: FramePairs) -> Iterator[PicturesTarget | ClipTarget | None]:
+    if pair.output is None:
+        yield None
+        return
     if pair.pictures:
         yield PicturesTarget(pair, o, pairs)
         return
@@ -52,8 +74,11 @@ class ClipTarget:
         self.notes: list[str] = []
         self._vis, vis = pairs.vis, pairs.vis
         encoding = check_clip(path.suffix, codec=o.codec, quality=o.crf, bits=o.shared.bits)
-        self.writer = VideoWriter(path, vis.info, encoding, sound=vis.sound, zero=vis.zero, name=name)
+        info = replace(vis.info, size=pairs.size)
+        self.writer = VideoWriter(path, info, encoding, sound=vis.sound, zero=vis.zero, name=name)
         self._until = Fraction(0)
+        if o.live and vis.sound:
+            pairs.notes.append("the sound goes into the file alone")
         if self.writer.silent:
             kinds = ", ".join(self.writer.silent)
             pairs.notes.append(f"the sound ({kinds}) is left out, as {path.suffix} files cannot hold it; .mkv can")
@@ -114,3 +139,89 @@ class PicturesTarget:
         """Every picture is whole already."""
         if self._left_out:
             self.notes.append(f"{self._left_out} pictures were there already")
+
+
+WAITING = 25
+"""Pictures of a clip that may wait for a live output; of cameras the newest one does."""
+
+
+class LiveTarget:
+    """Live outputs, and the files beside them.
+
+    What is read from files is sent at its own rate, and fusing waits for that; where fusing is slower, time stamps are
+    as late as it is. Of cameras, every picture is shown once it is there.
+    """
+
+    def __init__(
+        self, pair: ClipPair, o: VideoOptions, pairs: FramePairs, files: PicturesTarget | ClipTarget | None, stop: Stop
+    ) -> None:
+        self.notes: list[str] = files.notes if files is not None else []
+        self._pair, self._files, self._stop = pair, files, stop
+        self._paced = not any(is_realtime(clip.source) for clip in (pairs.ir, pairs.vis))
+        self._started: float | None = None
+        self._shown, self._before = 0.0, Fraction(0)  # of the last picture: when it was shown, its own time
+        self._closed = False
+        info = replace(pairs.vis.info, size=pairs.size)
+        self.senders = [Sender(live, info, keep=WAITING if self._paced else 1) for live in pair.live]
+        if self.senders[0].full_chroma:
+            pairs.notes.append("the size is odd: colour is sent at full resolution (4:4:4), which few players show")
+
+    def wanted(self, pairs: Iterator[FramePair]) -> Iterator[FramePair]:
+        """Those that are to be fused."""
+        return pairs if self._files is None else self._files.wanted(pairs)
+
+    def write(self, fused: Fused) -> Fused:
+        """Send a picture once it is due, then write it; gives it back without its source."""
+        shown = self._due(fused.extra.time)
+        for sender in self.senders:
+            sender.put(fused.picture, shown)
+        return replace(fused, extra=None) if self._files is None else self._files.write(fused)
+
+    def _due(self, own: Fraction) -> float:
+        """When a picture of this time in its clip is shown, in seconds from the first one on; waits for it."""
+        now = time.monotonic()
+        if self._started is None:
+            self._started, self._before = now, own
+        now -= self._started
+        if self._paced:
+            due = self._shown + float(own - self._before)
+            while now < due and not self._stop():
+                time.sleep(min(due - now, 0.1))
+                now = time.monotonic() - self._started
+            now = max(now, due) if not self._stop() else now
+            # A little late is no reason to move the time stamps of all that follow.
+            now = due if now - due < 0.02 else now
+        self._shown, self._before = now, own
+        return now
+
+    def events(self) -> Iterator[tuple[str, bool]]:
+        """What happened to receivers since the last time: texts, and whether they are warnings."""
+        for sender in self.senders:
+            while sender.events:
+                yield sender.events.popleft()
+
+    def record(self) -> list[dict[str, Any]]:
+        """What was sent, ready for JSON."""
+        return [{"output": s.output.name, "sent": s.sent, "lost": s.lost} for s in self.senders]
+
+    def finish(self, *, complete: bool) -> None:
+        """End the streams, and write the rest of the files."""
+        self.close()
+        if self._files is not None:
+            self._files.finish(complete=complete)
+
+    def check(self) -> None:
+        """LureError if nothing came out at all: there is no file, and no receiver was ever there."""
+        if self._files is None and not any(s.sent or not s.output.connects for s in self.senders):
+            names = " and ".join(self._pair.outputs)
+            raise LureError(f"{names}: nothing could be sent", "check that the receiver is there before you start")
+
+    def close(self) -> None:
+        """End the streams."""
+        if not self._closed:
+            self._closed = True
+            for sender in self.senders:
+                sender.close()
+
+
+Target = PicturesTarget | ClipTarget | LiveTarget

@@ -116,15 +116,13 @@ def compare(model: Lure, text: TextEncoder, exported: OnnxLure) -> Comparison:
     """Run both on rendered images of odd sizes: without and with prompts, by strength, grey, and as parts."""
     import torch
 
+    from lure_cli.core.model.tiling import conditions_of
     from lure_cli.core.pixels import psnr
 
     largest, least, count = torch.zeros(()), torch.tensor(float("inf")), 0
     with torch.inference_mode():
         for args, whole in _cases(text):
-            expected, actual = (
-                m(*args, whole and (m.condition(whole[0], args[2], "ir"), m.condition(whole[1], args[3], "vis")))
-                for m in (model, exported)
-            )
+            expected, actual = (m(*args, whole and conditions_of(m, *whole, *args[2:4])) for m in (model, exported))
             largest = torch.maximum(largest, (actual - expected).abs().max())  # these two keep NaN
             least = torch.minimum(least, psnr(actual, expected).min())
             count += len(expected)

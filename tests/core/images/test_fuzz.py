@@ -32,6 +32,7 @@ from lure_cli.core.text.encoders import VocabularyEncoder
 from lure_cli.core.text.parser import PromptParser
 from lure_cli.errors import LureError
 from tests.helpers.files import ROOT
+from tests.helpers.flir import flir_jpeg
 from tests.helpers.tiffs import GEO, packed_tiff, pages_tiff, palette_tiff, ycbcr_tiff
 
 IMAGES, WEIGHTS, TEXTS = 2500, 1000, 250
@@ -104,6 +105,8 @@ def whole_images() -> dict[str, bytes]:
         "jpeg grey": pillow(GREY, "JPEG"),
         "jpeg cmyk": pillow(cmyk, "JPEG"),
         "jpeg previews": frames("MPO"),
+        "flir": flir_jpeg(),
+        "flir png": flir_jpeg(png=True),
         "webp": pillow(RGB, "WEBP", **NOTES),
         "webp lossless": pillow(RGBA, "WEBP", lossless=True),
         "webp frames": frames("WEBP"),
@@ -363,7 +366,8 @@ def test_damaged_images(capfd: pytest.CaptureFixture[str]) -> None:
         data = damaged(whole[kind], damages)
         if mend and data.startswith(b"\x89PNG"):
             data = with_checksums(data)
-        picture = read_picture(data, channels=3, value_range=value_range, max_pixels=100_000)
+        temperatures = mend and kind.startswith("flir")
+        picture = read_picture(data, channels=1 if temperatures else 3, value_range=value_range, max_pixels=100_000)
         h, w = picture.x.shape[:2]
         assert h * w <= 100_000 and picture.x.dtype == np.float32
         assert picture.x.min() >= 0 and picture.x.max() <= 1  # also: no NaN

@@ -25,6 +25,7 @@ from lure_cli.config import Provenance
 from lure_cli.core.files import sha256
 from lure_cli.core.model.checkpoint import load_model, save_model
 from lure_cli.core.model.lure import Lure
+from lure_cli.core.model.steady import SteadyViews
 from lure_cli.core.model.tiling import fuse_tiled
 from lure_cli.core.onnx import graph as onnx_graph
 from lure_cli.core.onnx.graph import INPUTS, OPERATORS, OPTIONAL, build_onnx
@@ -174,6 +175,22 @@ def test_tiles_give_the_whole_picture(model: Lure, exported: OnnxLure) -> None:
     torch.testing.assert_close(fuse_tiled(exported, *args, tile=64), whole, atol=1e-5, rtol=0)
     torch.testing.assert_close(fuse_tiled(model, *args, tile=0), whole, atol=1e-5, rtol=0)
     assert exported.halo == model.halo
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("tile", [0, 64])
+def test_streams_are_as_steady_as_the_models(tile: int, model: Lure, exported: OnnxLure) -> None:
+    ir, vis = pair(1, 90, 101)
+    texts_of_both = texts("lowcontrast"), texts("haze")
+    ours, theirs = SteadyViews(), SteadyViews()
+    for i in range(4):
+        args = ir, vis * (1 - 0.02 * i), *texts_of_both, 0.7, 1.2
+        expected = fuse_tiled(model, *args, tile=tile, steady=ours.step)
+        torch.testing.assert_close(
+            fuse_tiled(exported, *args, tile=tile, steady=theirs.step), expected, atol=1e-5, rtol=0
+        )
+        alone = fuse_tiled(model, *args, tile=tile)
+        assert torch.equal(expected, alone) == (i == 0)
 
 
 @torch.inference_mode()

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from lure_cli.core.registration.alignment import Alignment
+from lure_cli.core.registration.transform_file import write_transform
 from tests.helpers.files import ROOT, Outcome
 from tests.helpers.folders import FOLDERS, make_folder
 
@@ -25,10 +27,12 @@ def test_the_same_files_byte_for_byte(lure: Run, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     names = make_folder(6, (64, 80))
     Path("i/p0004.png").write_bytes(b"no picture")
+    write_transform(Path("rig.json"), Alignment((1.0, 0.02, 1.5, -0.02, 1.0, 0.0), (80, 64), distortion=(0.02, 0.0)))
     env = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
     records: dict[str, dict[str, Any]] = {}
     for engine in ("local", "ray"):
-        args = ["--ir", "i", "--vis", "v", "-o", engine, "--prompt", "haze and ir noise", "--json", "-q"]
+        args = ["--ir", "i", "--vis", "v", "-o", engine, "--prompt", "haze and ir noise", "--rig", "rig.json"]
+        args += ["--json", "-q"]
         if engine == "local":
             done = lure("fuse", *args)
         else:

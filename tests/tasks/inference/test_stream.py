@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lure_cli import Fuser
 from lure_cli.core.text.vocabulary import Finding, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.inference.stream import AGREE, FADE, START, Fused, Watch, fuse_stream
-from tests.helpers.files import save_png
+from tests.helpers.files import EXAMPLES, save_png
 
 
 class Levels:
@@ -109,6 +110,44 @@ def test_no_pairs() -> None:
     assert run(Levels({}), 0) == []
 
 
+class Viewing(Levels):
+    """Its picture is the level that it sees of the visible image as a whole; `seen` are the levels, frame by frame."""
+
+    def __init__(self, findings: dict[int, tuple[str, ...]]) -> None:
+        super().__init__(findings)
+        self.seen: list[tuple[int, float]] = []
+
+    def fuse_request(self, ir: np.ndarray, vis: np.ndarray, request: Request) -> ModelOutput:
+        import torch
+
+        assert request.steady is not None
+        at = int(vis[0, 0])
+        # within a scene the level goes up and down; at the fortieth pair another begins
+        level = 0.5 + 0.01 * (at % 2) if at < 40 else 0.9
+        views = torch.full((1, 3, 4, 4), 0.5), torch.full((1, 9, 4, 4), level)
+        self.seen.append((at, float(request.steady(views)[1].mean())))
+        return super().fuse_request(ir, vis, request)
+
+
+def test_what_is_seen_of_the_whole_is_steady_and_cuts_begin_anew() -> None:
+    fuser = Viewing({})
+    list(fuse_stream(fuser, numbered(50), Request()))
+    levels = np.array([level for _, level in fuser.seen])
+    assert [at for at, _ in fuser.seen] == list(range(50))  # each once, in their order
+    assert levels[0] == 0.5
+    assert np.abs(np.diff(levels[:40])).max() < 0.002
+    np.testing.assert_allclose(levels[40:], 0.9, rtol=1e-6)
+
+
+def test_both_prompts_go_by_the_same_views_while_they_change() -> None:
+    fuser, plain = Viewing({0: (), 10: ("haze",)}), Viewing({})
+    run(fuser, 40)
+    list(fuse_stream(plain, numbered(40), Request()))
+    twice = [at for at, _ in fuser.seen if [a for a, _ in fuser.seen].count(at) == 2]
+    assert len(twice) == 2 * FADE
+    assert sorted(set(fuser.seen)) == plain.seen  # and neither was a frame of its own
+
+
 @pytest.fixture(scope="module")
 def fuser() -> Fuser:
     return Fuser.from_pretrained()
@@ -127,6 +166,25 @@ def test_stream_of_the_fuser(fuser: Fuser, tmp_path: Path) -> None:
     files = [save_png(tmp_path / f"{i}.png", v) for i, v in enumerate(viss)]
     again = list(fuser.stream(irs, files, prompt="haze"))
     assert np.array_equal(again[2], streamed[2])
+
+
+def test_a_stream_is_steady_and_a_still_one_gives_the_pictures_of_its_pairs(fuser: Fuser) -> None:
+    """Black spots that come and go make the tone curve of each pair by itself jump."""
+    ir, vis = (np.asarray(Image.open(EXAMPLES / "street" / n))[:120, :160] for n in ("ir.png", "vis_hazy.png"))
+    ir = ir.reshape(120, 160, -1)[..., :1]
+    marked = vis.copy()
+    marked[60:64, 60:64] = 0
+    viss = [vis, vis, vis, marked, vis, marked]
+    alone = [fuser(ir, v, prompt="haze") for v in viss]
+    streamed = list(fuser.stream([ir] * 6, viss, prompt="haze"))
+    for i in range(3):
+        assert np.array_equal(streamed[i], alone[i])
+
+    def jump(pictures: list[np.ndarray]) -> float:
+        return float(np.abs(np.diff([p.mean() for p in pictures])).max())
+
+    assert jump(alone) > 0.01
+    assert jump(streamed) < 0.3 * jump(alone)
 
 
 def test_deep_infrared_files_share_one_range(fuser: Fuser, tmp_path: Path) -> None:

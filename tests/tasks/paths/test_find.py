@@ -39,10 +39,10 @@ def test_the_content_decides_where_a_name_does_not(root: Path) -> None:
         Path("f", name).write_bytes(content)
     images = ["a.jpg", "b.jfif", "c.JPE", "d.jif", "e.jpg_large", "f", "g.download"]
     notes: list[str] = []
-    assert search(Path("f"), False, None, IMAGES, notes.append) == [File(Path("f", n), Path(n)) for n in images]
+    assert search(Path("f"), False, (), IMAGES, notes.append) == [File(Path("f", n), Path(n)) for n in images]
     assert notes == ["f: 5 other files left out, such as a.bak"]
     assert [path.name for path in list_images(Path("f"))] == images
-    search(Path("f/[b-d].j*"), False, None, IMAGES, notes.append)
+    search(Path("f/[b-d].j*"), False, (), IMAGES, notes.append)
     assert len(notes) == 1
 
 

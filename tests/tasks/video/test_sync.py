@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lure_cli.core.registration.alignment import Alignment
+from lure_cli.core.thermal.radiometry import Radiometry
 from tests.helpers.clips import SIZE, av, level, make_clip, only, pairs_of, read_clip
 from tests.helpers.files import Outcome, save_png
 
@@ -97,6 +100,25 @@ def test_ranges_of_numbered_pictures_hold_for_the_clip(fuse: Run, here: Path) ->
     assert "b: 0..4095 of 16 bits -> 0..1 (white of 12 bits, as the largest is 3000), for the whole clip" in done.err
 
 
+def test_a_clip_of_temperatures_has_its_range_in_degrees(fuse: Run, here: Path) -> None:
+    degrees = np.linspace(10, 30, 48 * 64).reshape(48, 64)
+    for i in range(3):
+        thermal = np.rint(100 * degrees + 27315).astype(np.uint16)
+        thermal[:4] = 65535
+        save_png(here / "a" / f"{i}.png", thermal)
+        save_png(here / "b" / f"{i}.png", np.full((48, 64, 3), level(i), np.uint8))
+    unit = Radiometry(unit="ck")
+    done = fuse("a", "b", "p/{frame}.png", fps="25", ir_range="15,25", radiometry=unit)
+    assert done.code == 0, done.err
+    assert "15.00..25.00 °C -> 0..1 (as given); 768 of 9216 pixels are invalid (65535) and black" in done.err
+    refused = fuse("b", "a", "q/{frame}.png", fps="25", radiometry=unit)
+    assert refused.code == 1 and "8 bits a pixel" in refused.err
+    refused = fuse("a", "b", "q/{frame}.png", fps="25", temperature="heat")
+    assert refused.code == 2 and "--temperature is for images" in refused.err
+    refused = fuse("a", "b", "q/{frame}.png", fps="25", radiometry=Radiometry(emissivity=0.9))
+    assert refused.code == 2 and "clips hold no raw thermal data that --emissivity" in refused.err
+
+
 def test_numbered_pictures_in_and_out(fuse: Run, here: Path) -> None:
     for i in range(9):
         for side in ("a", "b"):
@@ -144,6 +166,29 @@ def test_sizes(fuse: Run, here: Path) -> None:
     large = fuse("ir.mp4", "vis.mp4", "big.mp4", max_pixels=1000)
     assert large.code == 1
     assert "vis.mp4: 64x48 has more than 1,000 pixels" in large.err
+
+
+def test_a_rig_places_the_infrared_from_the_first_frame_on(
+    fuse: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    frame = np.zeros((24, 32, 3), np.uint8)
+    frame[:, 16:] = 200
+    make_clip(here / "ir.mp4", [frame] * 3)
+    make_clip(here / "vis.mp4", 3)
+    rig = Alignment((0.5, 0.0, 3.75, 0.0, 0.5, -0.25), (64, 48), source=(32, 24))  # half as large, 8 pixels to the left
+    done = fuse("ir.mp4", "vis.mp4", "out.mkv", codec="ffv1", rig=rig, as_json=True)
+    assert done.code == 0, done.err
+    assert Alignment.from_record(json.loads(done.out)["alignment"]) == rig
+    assert "the whole clip: moved 8.0 px" in done.err
+    frames = [x for _, x in read_clip(here / "out.mkv")]
+    assert len(frames) == 3
+    for x in frames:
+        assert x[:, :20, 0].max() < 40 and x[:, 28:, 0].min() > 160
+    other = Alignment(rig.matrix, (64, 40), source=(32, 24))
+    refused = fuse("ir.mp4", "vis.mp4", "no.mkv", codec="ffv1", rig=other)
+    assert refused.code == 1
+    assert "ir.mp4 and vis.mp4: the visible image is 64x48, but the transform was estimated for 64x40" in refused.err
 
 
 def test_swapped_clips_are_noticed(fuse: Run, here: Path) -> None:
