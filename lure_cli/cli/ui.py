@@ -21,15 +21,20 @@ def ui(
     max_upload: Annotated[int, typer.Option(help="Largest file that is taken, in MB.")] = 200,
     max_pixels: o.MaxPixels = 50_000_000,
     weights: Annotated[
-        str, typer.Option(help="Shipped name, .safetensors file or owner/repo[@revision], chosen at the start.")
-    ] = "lure-small",
+        list[str] | None,
+        typer.Option(
+            help="Shipped name, .safetensors file or owner/repo[@revision]; may be repeated, to choose on the page. "
+            "The default is lure-small."
+        ),
+    ] = None,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     threads: o.Threads = None,
 ) -> None:
-    """Open a window in the browser: drop a pair, see how the prompt is understood, compare, save.
+    """Open a page in the browser: drop a pair, see how the prompt is understood, fuse, compare, save.
 
-    Nothing leaves this machine. The address is printed on stdout once the page is ready; Ctrl-C ends it.
+    The page is served by this machine to this machine, and nothing leaves it. Its address is printed on stdout once it
+    is ready; Ctrl-C ends it and removes what was uploaded.
     """
     from lure_cli.cli.window.server import serve
     from lure_cli.cli.window.settings import Settings
@@ -38,6 +43,8 @@ def ui(
         raise LureError(f"--port {port} is no port", "give 1 to 65535, or 0 for a free one")
     if auth is not None and not all(auth.partition(":")):
         raise LureError("--auth is not NAME:PASSWORD", "for example --auth lab:secret")
+    if max_upload < 1 or max_pixels < 1:
+        raise LureError("--max-upload and --max-pixels leave nothing", "give numbers from 1 on")
     serve(
         Settings(
             port=port,
@@ -47,7 +54,7 @@ def ui(
             share=share,
             max_upload=max_upload,
             max_pixels=max_pixels,
-            weights=weights,
+            weights=tuple(weights or ["lure-small"]),
             device=device,
             dtype=dtype,
             threads=threads,

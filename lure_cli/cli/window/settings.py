@@ -8,10 +8,13 @@ from typing import Any
 
 from lure_cli.errors import LureError
 
+_KEPT = {"GRADIO_TEMP_DIR", "GRADIO_ROOT_PATH"}
+"""Of the variables by which Gradio's defaults can be changed from outside, those that are left."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """See `lure ui --help`."""
+    """See `lure ui --help`; `weights`: the first is taken where none is chosen, and no other than these can be."""
 
     port: int = 7860
     host: str = "127.0.0.1"
@@ -20,16 +23,19 @@ class Settings:
     share: bool = False
     max_upload: int = 200
     max_pixels: int = 50_000_000
-    weights: str = "lure-small"
+    weights: tuple[str, ...] = ("lure-small",)
     device: str = "auto"
     dtype: str = "auto"
     threads: int | None = None
 
 
 def require_gradio() -> Any:
-    """The gradio module, its telemetry off; LureError with what to install where it is missing."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    """The gradio module, its telemetry and its history of runs off, its other defaults not changed from outside;
+    LureError with what to install where it is missing."""
+    for name in [n for n in os.environ if n.startswith("GRADIO_") and n not in _KEPT]:
+        del os.environ[name]
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False"}
+    os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
     try:
         import gradio
     except ImportError as error:
