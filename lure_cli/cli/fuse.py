@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -62,6 +63,14 @@ def fuse(
         int,
         typer.Option(help="Bits a channel of the output: 8, or 16 (PNG, TIFF; clips: .mkv).", rich_help_panel=o.OUTPUT),
     ] = 8,
+    provenance: Annotated[
+        str | None,
+        typer.Option(
+            help="Write a map too of what came from infrared (orange), visible (blue) and restoration (white): "
+            ".png, .tif, folder or template.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = None,
     fps: Annotated[
         str | None,
         typer.Option(
@@ -221,23 +230,19 @@ def fuse(
     output, live = video.split_outputs(outputs or ())
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")
-    if ir is None:
-        if vis is None:
-            raise LureError("no image is given", "give --ir and --vis, or a radiometric file to --ir alone")
-        if alpha != "ir":
-            raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
-        given["ir"] = ir = vis
+    options = fuse_options({**given, "outputs": output})
     if quiet:
         no_progress_bars()
-    options = fuse_options({**given, "output": output})
-    if video.wants_video(ir, ir if vis is None else vis, output, live):
+    source = vis if ir is None else ir
+    assert source is not None
+    if video.wants_video(source, source if vis is None else vis, output, live):
         if vis is None:
-            raise LureError(f"{ir}: no visible clip is given", "give it by --vis")
+            raise LureError(f"{source}: no visible clip is given", "give it by --vis")
         from lure_cli.cli.video import fuse_video
 
         clips = video.VideoOptions(
             options,
-            ir,
+            source,
             vis,
             fps=fps,
             sync=sync,
@@ -265,7 +270,15 @@ def fuse(
 
 
 def fuse_options(given: Mapping[str, Any]) -> FuseOptions:
-    """The options of a job from those of the command line, each by its name; those of clips are left out."""
+    """The options of a job, from arguments by the names of the parameters of `fuse`; what is left out is its default.
+
+    Args:
+        given: for example {"ir": "a.png", "vis": "b.png", "outputs": "fused.png", "prompt": "haze"}. `outputs` is one
+            string here: a file, a folder, a template, or None. What only concerns clips is not looked at.
+
+    Raises:
+        LureError: no image is given or no infrared one; a rig, temperatures or colours that cannot be meant.
+    """
     from lure_cli.core.registration.transform_file import read_transform
     from lure_cli.core.thermal.colouring import HeatColours
     from lure_cli.core.thermal.radiometry import Radiometry
@@ -273,14 +286,27 @@ def fuse_options(given: Mapping[str, Any]) -> FuseOptions:
     from lure_cli.tasks.inference.plan import FuseOptions
     from lure_cli.tasks.paths.pairing import Pairing
 
-    pattern, table, rig = given.get("pair_regex"), given.get("pair_file"), given.get("rig")
-    by: Any = given["pair"] or ("regex" if pattern is not None else "csv" if table is not None else "stem")
-    read = {field.name: given[field.name] for field in fields(ReadOptions) if field.name in given}
-    read |= {"rig": None if rig is None else read_transform(rig)}
-    read |= {"radiometry": Radiometry(**{k: given[k] for k in ("unit", "emissivity", "reflected", "distance")})}
-    own = {field.name: given[field.name] for field in fields(FuseOptions) if field.name in given}
-    own |= {"ir": Path(given["ir"]), "vis": None if given["vis"] is None else Path(given["vis"])}
-    heat = HeatColours.parse(*(given[k] for k in ("palette", "palette_from", "palette_to", "legend")))
-    return FuseOptions(
-        **own, pairing=Pairing(by, pattern, table, given["recursive"]), read=ReadOptions(**read), heat=heat
-    )
+    a = {name: parameter.default for name, parameter in inspect.signature(fuse).parameters.items()} | dict(given)
+
+    def named(options: Any) -> dict[str, Any]:
+        return {field.name: a[field.name] for field in fields(options) if field.name in a}
+
+    ir, vis, rig = a["ir"], a["vis"], a["rig"]
+    if ir is None and vis is None:
+        raise LureError("no image is given", "give --ir and --vis, or a radiometric file to --ir alone")
+    if ir is None and a["alpha"] != "ir":
+        raise LureError("no infrared image is given", "give --ir, or --alpha ir if the visible one holds it")
+    by: Any = a["pair"] or ("regex" if a["pair_regex"] is not None else "csv" if a["pair_file"] is not None else "stem")
+    read = named(ReadOptions) | {
+        "rig": None if rig is None else read_transform(Path(rig)),
+        "radiometry": Radiometry(**named(Radiometry)),
+    }
+    own = named(FuseOptions) | {
+        "ir": Path(vis if ir is None else ir),
+        "vis": None if vis is None else Path(vis),
+        "output": a["outputs"],
+        "pairing": Pairing(by, a["pair_regex"], a["pair_file"], a["recursive"]),
+        "read": ReadOptions(**read),
+        "heat": HeatColours.parse(a["palette"], a["palette_from"], a["palette_to"], a["legend"]),
+    }
+    return FuseOptions(**own)

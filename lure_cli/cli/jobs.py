@@ -47,10 +47,12 @@ def show_plan(plan: FusePlan | RestorePlan, *, as_json: bool) -> None:
         status = "skipped" if finished(item, options) else "planned"
         paths = {side: str(path) for side, path in item.sources.items()}
         if as_json:
-            heat = {} if item.temperature is None else {"temperature": {"file": str(item.temperature)}}
-            emit_json({"name": item.name, "status": status} | paths | {"output": str(item.output)} | heat)
+            more: dict[str, Any] = {what: str(path) for what, path in item.extras.items()}
+            if "temperature" in more:
+                more["temperature"] = {"file": more["temperature"]}
+            emit_json({"name": item.name, "status": status} | paths | {"output": str(item.output)} | more)
         else:
-            made = [str(path) for path in (item.output, item.temperature) if path is not None]
+            made = map(str, (item.output, *item.extras.values()))
             emit(f"{status}: {' + '.join(paths.values())} -> {' + '.join(made)}")
 
 
@@ -87,33 +89,13 @@ def _show(
         counts[result.status] += 1
         if result.status == "failed":
             failed.append(result)
-        if not quiet:
-            if result.findings:
-                sides = "; ".join(f"{SIDES[m]}: {describe(each)}" for m, each in result.findings.items())
-                note(f"{result.item.name}: {sides}")
-            for message in result.notes:
-                kinds[message.kind] += 1
-                if kinds[message.kind] <= (1 if message.kind == "rig" else _SHOWN):
-                    note(f"note: {message.text}")
-        if result.data is not None:
-            sys.stdout.buffer.write(result.data)
-            sys.stdout.buffer.flush()
-        elif as_json:
-            emit_json(result.record())
-        elif not quiet and result.status == "done":
-            emit(str(result.item.output))
-        elif not quiet and result.status == "skipped":
-            note(f"skipped: {result.item.output} exists")
-        if result.temperatures is not None and result.item.temperature is not None and not (as_json or quiet):
-            note(f"{result.item.temperature}: {result.temperatures}")
+        show_result(result, kinds, as_json=as_json, quiet=quiet)
         if not quiet and total > 1:
             left = _time_left(counts, total, time.perf_counter() - started)
             note(f"{sum(counts.values())}/{total} {result.item.name}: {result.status}{left}")
     seconds = time.perf_counter() - started
     if not quiet:
-        for kind, count in kinds.items():
-            if count > _SHOWN and kind != "rig":
-                note(f"note: {count - _SHOWN} more {things} with such a note ({kind})")
+        show_other_notes(kinds, things)
     for result in failed:
         assert result.error is not None
         show_error(result.error)
@@ -122,6 +104,36 @@ def _show(
         rate = f"; {counts['done'] / seconds:.2f} {things} a second" if counts["done"] else ""
         note(f"{parts} of {total} {things}{rate}")
     return counts, bool(failed)
+
+
+def show_result(result: Result[Any], kinds: Counter[str], *, as_json: bool, quiet: bool) -> None:
+    """One result, without its error; `kinds` counts the notes there were so far."""
+    if not quiet:
+        if result.findings:
+            sides = "; ".join(f"{SIDES[m]}: {describe(each)}" for m, each in result.findings.items())
+            note(f"{result.item.name}: {sides}")
+        for message in result.notes:
+            kinds[message.kind] += 1
+            if kinds[message.kind] <= (1 if message.kind == "rig" else _SHOWN):
+                note(f"note: {message.text}")
+    if result.data is not None:
+        sys.stdout.buffer.write(result.data)
+        sys.stdout.buffer.flush()
+    elif as_json:
+        emit_json(result.record())
+    elif not quiet and result.status == "done":
+        emit(str(result.item.output))
+    elif not quiet and result.status == "skipped":
+        note(f"skipped: {result.item.output} exists")
+    if result.temperatures is not None and "temperature" in result.item.extras and not (as_json or quiet):
+        note(f"{result.item.extras['temperature']}: {result.temperatures}")
+
+
+def show_other_notes(kinds: Counter[str], things: str) -> None:
+    """How many notes of each kind were not shown."""
+    for kind, count in kinds.items():
+        if count > _SHOWN and kind != "rig":
+            note(f"note: {count - _SHOWN} more {things} with such a note ({kind})")
 
 
 def _time_left(counts: Counter[str], total: int, seconds: float) -> str:

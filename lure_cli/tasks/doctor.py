@@ -24,6 +24,7 @@ EXTRAS = {
     "eval": ("matplotlib", "lure eval --plots"),
     "plot": ("sklearn", "lure plot ulfs"),
     "video": ("av", "lure fuse with clips"),
+    "watch": ("watchfiles", "lure watch"),
     "ray": ("ray.data", "lure fuse --engine ray"),
 }
 """Optional parts: the extra that installs each, the module that it needs, what it is for."""

@@ -197,7 +197,17 @@ def test_debug_keeps_the_traceback(examples: Path) -> None:
     "args",
     [
         [*c, "--help"]
-        for c in ([], ["fuse"], ["restore"], ["eval"], ["bench"], ["train", "stage1"], ["weights"], ["weights", "push"])
+        for c in (
+            [],
+            ["fuse"],
+            ["watch"],
+            ["restore"],
+            ["eval"],
+            ["bench"],
+            ["train", "stage1"],
+            ["weights"],
+            ["weights", "push"],
+        )
     ]
     + [["--version"], ["prompt", "--list"]],
 )

@@ -21,7 +21,7 @@ PAGES = (README, *GUIDES)
 SETUP = [c for c in commands(README) if c.startswith("python3 -m venv")]
 FILES: dict[str, tuple[str, ...]] = {
     "README": ("fused.png", "dehazed.png", "out/drone.png", "dehazed_alone.png"),
-    "fusing": ("out/drone.png", "jpg/gate_fused.jpg", "ir_denoised.png", "restored/gate.png"),
+    "fusing": ("jpg/gate_fused.jpg", "map.png", "maps/gate.png", "ir_denoised.png", "restored/gate.png"),
     "prompts": ("clear.png", "denoised.png", "each/gate.png", "auto.png", "auto/gate.png", "half.png", "more.png"),
     "files": (
         "gate_fused.png",
@@ -42,7 +42,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "hot.png",
         "hot.mp4",
     ),
-    "large-jobs": ("job/gate.png", "tiled.png", "one.png"),
+    "large-jobs": ("job/gate.png", "arrived/gate.png", "tiled.png", "one.png"),
     "clips": (
         "fused.mp4",
         "auto.mkv",

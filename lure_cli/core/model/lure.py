@@ -106,14 +106,20 @@ class FusionModule(nn.Module):
         self.add = nn.ModuleList(zero_conv(c, c) for c in widths)
 
     def forward(self, ir: Latent, vis: Latent) -> Latent:
+        return self.choose(ir, vis)[1]
+
+    def choose(self, ir: Latent, vis: Latent) -> tuple[Latent, Latent]:
+        """The choice between both alone, and the fused latent, which has `add` too."""
+        chosen: list[Tensor] = []
         fused: list[Tensor] = []
         z: Tensor | None = None
         for i in reversed(range(len(ir))):
             joined = self.join[i](torch.cat((ir[i], vis[i]), dim=1))  # (B, C_i, h / 2^i, w / 2^i)
             z = self.blocks[i](joined if z is None else joined + upsample(self.lift[i](z), joined))
             weight = torch.sigmoid(self.select[i](z))
-            fused.insert(0, torch.lerp(vis[i], ir[i], weight) + self.add[i](z))
-        return tuple(fused)
+            chosen.insert(0, torch.lerp(vis[i], ir[i], weight))
+            fused.insert(0, chosen[0] + self.add[i](z))
+        return tuple(chosen), tuple(fused)
 
 
 class Decoder(nn.Module):

@@ -131,7 +131,7 @@ def fuse_tiled(
     def fuse(region: Region) -> Tensor:
         return model(ir[region], vis[region], t_ir, t_vis, strength_ir, strength_vis, conditions)
 
-    y = _tiled(model, fuse, torch.empty_like(vis, dtype=torch.float32), tile, overlap)
+    y = tiled(model, fuse, torch.empty_like(vis, dtype=torch.float32), tile, overlap)
     return grey_as(vis, y)  # a tile may be grey where the whole is not; the other way round it can't be
 
 
@@ -162,11 +162,11 @@ def restore_tiled(
     def restore(region: Region) -> Tensor:
         return model.restore(x[region], t, modality, strength, condition)
 
-    y = _tiled(model, restore, torch.empty_like(x, dtype=torch.float32), tile, overlap)
+    y = tiled(model, restore, torch.empty_like(x, dtype=torch.float32), tile, overlap)
     return y if modality == "ir" else grey_as(x, y)
 
 
-def _tiled(
+def tiled(
     model: TileableModel, compute: Callable[[Region], Tensor], whole: Tensor, tile: int, overlap: int | None
 ) -> Tensor:
     """Fill an image with what is computed of its parts."""

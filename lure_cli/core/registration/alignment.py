@@ -243,21 +243,21 @@ def lay(x: np.ndarray, luma: np.ndarray, alignment: Alignment) -> np.ndarray:
         x: see there, of one channel.
         luma: that of the visible image, float32 (H, W, 1) in [0, 1], of the alignment's `size`.
     """
-    warped, shown = warp(x, alignment), _shown(alignment)
-    if shown is None:
+    warped, seen = warp(x, alignment), shown(alignment)
+    if seen is None:
         return warped
-    laid: np.ndarray = shown * warped + (1 - shown) * luma
+    laid: np.ndarray = seen * warped + (1 - seen) * luma
     return laid
 
 
 def beyond(alignment: Alignment) -> float:
     """The share of the picture where `lay` lets the visible image stand alone."""
-    shown = _shown(alignment)
-    return 0.0 if shown is None else float((shown == 0).mean())
+    seen = shown(alignment)
+    return 0.0 if seen is None else float((seen == 0).mean())
 
 
 @lru_cache(maxsize=2)
-def _shown(alignment: Alignment) -> np.ndarray | None:
+def shown(alignment: Alignment) -> np.ndarray | None:
     """How far each pixel of the grid counts as seen by the infrared, float32 (H, W, 1): 1 inside, 0 outside, in between
     in the seam; None where (almost) all of it is inside."""
     import numpy as np
@@ -270,8 +270,8 @@ def _shown(alignment: Alignment) -> np.ndarray | None:
         return None
     a, b, _, d, e, _ = alignment.matrix
     seam = SEAM * alignment.source_size[0] / math.sqrt(abs(a * e - b * d))  # in pixels of the grid
-    shown: np.ndarray = np.clip(distance_transform_edt(seen) / seam, 0, 1).astype(np.float32)[..., None]
-    return shown
+    part: np.ndarray = np.clip(distance_transform_edt(seen) / seam, 0, 1).astype(np.float32)[..., None]
+    return part
 
 
 def warp_values(values: np.ndarray, alignment: Alignment) -> np.ndarray:

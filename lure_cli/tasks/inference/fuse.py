@@ -11,6 +11,7 @@ from lure_cli.tasks.inference.heat import heat_of, with_painter
 from lure_cli.tasks.inference.inputs import PairInputs, common_alignment, read_pair
 from lure_cli.tasks.inference.job import Computed, ImageWorker, Result, Stop, clean_up, run_locally, until_failed
 from lure_cli.tasks.inference.plan import FuseOptions, FusePlan, finished
+from lure_cli.tasks.inference.provenance import colours_of, without_infrared
 from lure_cli.tasks.inference.ray_engine import run_on_ray
 from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request, as_they_are
 from lure_cli.tasks.paths.pairing import Pair
@@ -42,7 +43,12 @@ class FuseWorker(ImageWorker[Pair, PairInputs]):
 
     def apply(self, inputs: PairInputs, request: Request) -> ModelOutput:
         """See `ImageWorker`."""
-        return self.fuser.fuse_request(inputs.ir, inputs.vis, as_they_are(request))
+        output = self.fuser.fuse_request(inputs.ir, inputs.vis, as_they_are(request))
+        if self.options.provenance is None:
+            return output
+        known = as_they_are(replace(request, prompt=output.prompt, auto=()))
+        shares = without_infrared(self.fuser.provenance_request(inputs.ir, inputs.vis, known), inputs.alignment)
+        return output._replace(extras={"provenance": colours_of(shares)})
 
     def finish(self, computed: Computed[Pair]) -> Computed[Pair]:
         """See `ImageWorker`; where colours by heat are wanted, they are laid over the picture."""

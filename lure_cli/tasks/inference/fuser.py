@@ -17,10 +17,12 @@ from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import read_one_file
 from lure_cli.tasks.inference.loading import load
+from lure_cli.tasks.inference.provenance import without_infrared
 from lure_cli.tasks.inference.request import (
     ModelOutput,
     Request,
     as_they_are,
+    no_provenance,
     request_of,
     request_of_one,
     with_findings,
@@ -246,29 +248,10 @@ class Fuser:
     def fuse_request(self, ir: Source, vis: Source | None, request: Request) -> ModelOutput:
         """As calling it, for a request that is already understood; also gives the prompt that was used, and what was
         found in each image that was examined."""
-        if vis is None:
-            if not isinstance(ir, (str, Path)):
-                raise LureError("no visible image is given", "give it as vis; only radiometric files hold both")
-            auto = ValueRange(), ValueRange(modality="vis")
-            ranges = request.ir_range or auto[0], request.vis_range or auto[1]
-            both = read_one_file(Path(ir), *ranges, name=str(ir))
-            if both.invalid:
-                warnings.warn(both.notes[-1].text, stacklevel=3)
-            return self.fuse_request(both.ir, both.vis, as_they_are(request))
-        x_ir, x_vis = self.tensor(ir, 1, request.ir_range), self.tensor(vis, 3, request.vis_range)
-        if self.rig is not None:
-            by = self.rig.fitted((x_ir.shape[3], x_ir.shape[2]), (x_vis.shape[3], x_vis.shape[2]))
-            laid = lay(to_array(x_ir), to_channels(to_array(x_vis), 1), by)
-            x_ir = to_tensor(laid, 1, self.device, ValueRange("full"))
-        if x_ir.shape[2:] != x_vis.shape[2:]:
-            (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
-            raise LureError(
-                f"{_name(ir, 'the infrared image')} is {w}x{h} but {_name(vis, 'the visible image')} is {wv}x{hv}",
-                "resize one of them so that the two views coincide",
-            )
+        x_ir, x_vis, _ = self._pair(ir, vis, request)
         findings = self._examine({"ir": x_ir, "vis": x_vis}, request)
         prompt = with_findings(request.prompt, findings)
-        fused = self.compute(x_ir, x_vis, [prompt], request, _name(vis))
+        fused = self.compute(x_ir, x_vis, [prompt], request, _name(ir if vis is None else vis))
         return ModelOutput(to_array(fused), prompt, findings)
 
     def compute(
@@ -284,20 +267,96 @@ class Fuser:
         """
         from lure_cli.core.model.tiling import fuse_tiled, tile_side
 
-        # Nothing to restore, or not at all: the pseudo prompt, so that this is the plain fusion to the last bit.
+        asked = self._asked(prompts, request)
+        side = tile_side(vis.shape[2], vis.shape[3], self.tile)
+        with self._inference(name):
+            return fuse_tiled(
+                self.model, ir, vis, *asked, tile=side, overlap=self.overlap, steady=request.steady
+            ).float()
+
+    def provenance_map(
+        self,
+        ir: Source,
+        vis: Source | None = None,
+        prompt: str | None = None,
+        prompt_ir: str | None = None,
+        prompt_vis: str | None = None,
+        strength: float = 1.0,
+        strength_ir: float | None = None,
+        strength_vis: float | None = None,
+        ir_range: str = "auto",
+        vis_range: str = "auto",
+    ) -> np.ndarray:
+        """Where each place of the fused picture comes from; the formula is that of `lure_cli.core.model.provenance`.
+
+        Args:
+            ir, vis, prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis, ir_range, vis_range: as calling
+                the fuser.
+
+        Returns:
+            float32 (H, W, 3) in [0, 1]: the shares of the infrared image, the visible image and the restoration; their
+            sum is 1. Infrared and visible have about the same where they say the same; beyond the infrared's edge it is
+            all visible.
+
+        Raises:
+            LureError: as calling the fuser; also an ONNX file, which does not give its weights.
+        """
+        request = request_of(prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis)
+        request = replace(request, ir_range=parse_range(ir_range), vis_range=parse_range(vis_range, "vis"))
+        return self.provenance_request(ir, vis, request)
+
+    def provenance_request(self, ir: Source, vis: Source | None, request: Request) -> np.ndarray:
+        """As `provenance_map`, for a request that is already understood."""
+        from lure_cli.core.model.lure import Lure
+        from lure_cli.core.model.provenance import provenance
+        from lure_cli.core.model.tiling import tile_side
+
+        if not isinstance(self.model, Lure):
+            raise no_provenance("ONNX files")
+        x_ir, x_vis, placed = self._pair(ir, vis, request)
+        prompt = with_findings(request.prompt, self._examine({"ir": x_ir, "vis": x_vis}, request))
+        asked = self._asked([prompt], request)
+        side = tile_side(x_vis.shape[2], x_vis.shape[3], self.tile)
+        with self._inference(_name(ir if vis is None else vis)):
+            shares = provenance(self.model, x_ir, x_vis, *asked, tile=side, overlap=self.overlap)
+        return without_infrared(to_array(shares), placed)
+
+    def _pair(
+        self, ir: Source, vis: Source | None, request: Request
+    ) -> tuple[torch.Tensor, torch.Tensor, Alignment | None]:
+        """Both images as the model takes them, and how the infrared was laid onto the visible one, if it was; LureError
+        if their sizes differ."""
+        if vis is None:
+            if not isinstance(ir, (str, Path)):
+                raise LureError("no visible image is given", "give it as vis; only radiometric files hold both")
+            auto = ValueRange(), ValueRange(modality="vis")
+            ranges = request.ir_range or auto[0], request.vis_range or auto[1]
+            both = read_one_file(Path(ir), *ranges, name=str(ir))
+            if both.invalid:
+                warnings.warn(both.notes[-1].text, stacklevel=4)
+            r = as_they_are(request)
+            return self.tensor(both.ir, 1, r.ir_range), self.tensor(both.vis, 3, r.vis_range), both.alignment
+        x_ir, x_vis = self.tensor(ir, 1, request.ir_range), self.tensor(vis, 3, request.vis_range)
+        if self.rig is not None:
+            by = self.rig.fitted((x_ir.shape[3], x_ir.shape[2]), (x_vis.shape[3], x_vis.shape[2]))
+            laid = lay(to_array(x_ir), to_channels(to_array(x_vis), 1), by)
+            return to_tensor(laid, 1, self.device, ValueRange("full")), x_vis, by
+        if x_ir.shape[2:] != x_vis.shape[2:]:
+            (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
+            raise LureError(
+                f"{_name(ir, 'the infrared image')} is {w}x{h} but {_name(vis, 'the visible image')} is {wv}x{hv}",
+                "resize one of them so that the two views coincide",
+            )
+        return x_ir, x_vis, None
+
+    def _asked(self, prompts: Sequence[Prompt], request: Request) -> tuple[torch.Tensor, torch.Tensor, float, float]:
+        """The texts of infrared and visible images and their strengths. Nothing to restore, or not at all: the pseudo
+        prompt, so that this is the plain fusion to the last bit."""
         s_ir = request.strength_ir if any(p.ir for p in prompts) else 0.0
         s_vis = request.strength_vis if any(p.vis for p in prompts) else 0.0
         t_ir = self._text(*(p.ir if s_ir else () for p in prompts))
         t_vis = self._text(*(p.vis if s_vis else () for p in prompts))
-        side = tile_side(vis.shape[2], vis.shape[3], self.tile)
-        with self._inference(name):
-            return fuse_tiled(
-                self.model,
-                *(ir, vis, t_ir, t_vis, s_ir or 1.0, s_vis or 1.0),
-                tile=side,
-                overlap=self.overlap,
-                steady=request.steady,
-            ).float()
+        return t_ir, t_vis, s_ir or 1.0, s_vis or 1.0
 
     def detect(self, image: Source, modality: Modality) -> tuple[Finding, ...]:
         """Which degradations an image shows, each with score and severity in [0, 1]; empty for a clean one."""

@@ -252,7 +252,7 @@ def read_pair(
     ir, vis, notes = _read_both(pair, options)
     placed, note = _place(ir.x, vis.x, pair, options, options.rig or common)
     if note is not None:
-        notes.append(replace(note, text=note.text + _what_is_beyond(placed)) if surrounded else note)
+        notes.append(replace(note, text=note.text + what_is_beyond(placed)) if surrounded else note)
     return PairInputs(
         lay(ir.x, to_channels(vis.x, 1), placed) if surrounded else warp(ir.x, placed),
         vis.x,
@@ -266,8 +266,8 @@ def read_pair(
     )
 
 
-def _what_is_beyond(placed: Alignment) -> str:
-    """Where the visible image stands alone, for a person; empty if nowhere."""
+def what_is_beyond(placed: Alignment) -> str:
+    """How much of the picture is the visible image alone, for a person; empty if none is."""
     share = beyond(placed)
     return f"; {share:.0%} of the picture, beyond the infrared's edge, is the visible image alone" if share else ""
 
@@ -309,7 +309,7 @@ def read_one_file(
         f"{name}: {both.thermogram.camera or 'radiometric'}; infrared of {w}x{h} laid into the photo of {wv}x{hv}"
         f" inside, by the file's own alignment (ratio {placement.ratio:.3f}, offset {placement.x}, {placement.y})"
     )
-    notes = [Note("one file", text + _what_is_beyond(placed))]
+    notes = [Note("one file", text + what_is_beyond(placed))]
     if ir.mapping is not None:
         notes.append(Note("range", f"{name}: {ir.mapping}"))
     return PairInputs(

@@ -68,7 +68,9 @@ class Result(Generic[AnyItem]):
         item = self.item
         sides = [side for side in ("vis", "ir") if side in item.sources]
         record: dict[str, Any] = {"name": item.name, "status": self.status, "output": str(item.output)}
-        record |= {side: str(path) for side, path in item.sources.items()}
+        files = {what: str(path) for what, path in item.extras.items()}
+        heat = files.pop("temperature", None)
+        record |= {side: str(path) for side, path in item.sources.items()} | files
         record |= {"seconds": round(self.seconds, 4), "size": self.size}
         record |= {"prompt": {m: getattr(self.prompt, m) for m in sides}}
         record |= {"strength": {m: getattr(self.request, f"strength_{m}") for m in sides}}
@@ -79,8 +81,7 @@ class Result(Generic[AnyItem]):
         if self.invalid:
             record |= {"invalid": dict(self.invalid)}
         if self.temperatures is not None:
-            file = None if item.temperature is None else str(item.temperature)
-            record |= {"temperature": self.temperatures.record() | {"file": file}}
+            record |= {"temperature": self.temperatures.record() | {"file": heat}}
         if self.alignment is not None:
             record |= {"alignment": self.alignment.record()}
         if self.palette:
@@ -92,11 +93,13 @@ class Result(Generic[AnyItem]):
 
 @dataclass(frozen=True)
 class Computed(Generic[AnyItem]):
-    """A picture, float32 (H, W, 1) or (H, W, 3) in [0, 1], with what it was read with and what is known of it."""
+    """A picture, float32 (H, W, 1) or (H, W, 3) in [0, 1], with what it was read with and what is known of it; further
+    pictures by what they show."""
 
     picture: np.ndarray
     inputs: Inputs
     result: Result[AnyItem]
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def load_fuser(options: JobOptions, weights: Path) -> Fuser:
@@ -154,7 +157,7 @@ class ImageWorker(Generic[AnyItem, Read]):
         started = time.perf_counter()
         try:
             inputs = self.load(item)
-            if item.temperature is not None and inputs.celsius is None:
+            if "temperature" in item.extras and inputs.celsius is None:
                 raise no_temperatures(item.sources["ir"])
             if inputs.alpha is not None and item.output != STANDARD:
                 _check_alpha(item, self.options.bits)
@@ -191,12 +194,12 @@ class ImageWorker(Generic[AnyItem, Read]):
             invalid=inputs.invalid,
             temperatures=None if inputs.celsius is None else Temperatures.of(inputs.celsius),
         )
-        computed = self.finish(Computed(output.picture, inputs, result))
+        computed = self.finish(Computed(output.picture, inputs, result, output.extras))
         seconds = inputs.seconds + time.perf_counter() - started
         return replace(computed, result=replace(computed.result, seconds=seconds))
 
     def write(self, job: tuple[AnyItem, Request], computed: Computed[AnyItem] | Result[AnyItem]) -> Result[AnyItem]:
-        """Last step: the picture -> its file, the temperatures -> theirs; both or none. With `skip_existing`, what
+        """Last step: the picture and what is wanted beside it -> their files, all or none. With `skip_existing`, what
         is there stays and what is missing is added."""
         if isinstance(computed, Result):
             return computed
@@ -214,10 +217,9 @@ class ImageWorker(Generic[AnyItem, Read]):
             if there == files and item.output != STANDARD:
                 return replace(result, status="skipped")
             with ExitStack() as kept:
-                if item.temperature is not None and item.temperature not in there:
-                    assert computed.inputs.celsius is not None
-                    content = encode_temperatures(computed.inputs.celsius, computed.inputs.metadata.georeference)
-                    kept.enter_context(whole_file(item.temperature)).write_bytes(content)
+                for what, path in item.extras.items():
+                    if path not in there:
+                        kept.enter_context(whole_file(path)).write_bytes(_content(what, path, computed))
                 if item.output == STANDARD:
                     data = encode_image(computed.picture, ".png", **how)
                 elif item.output not in there:
@@ -225,6 +227,15 @@ class ImageWorker(Generic[AnyItem, Read]):
         except LureError as error:
             return replace(result, status="failed", error=error)
         return replace(result, seconds=result.seconds + time.perf_counter() - started, data=data)
+
+
+def _content(what: str, path: Path, computed: Computed[AnyItem]) -> bytes:
+    """That of a file beside the picture."""
+    inputs = computed.inputs
+    if what != "temperature":
+        return encode_image(computed.extras[what], path.suffix)
+    assert inputs.celsius is not None
+    return encode_temperatures(inputs.celsius, inputs.metadata.georeference)
 
 
 def _last(item: Item) -> Path:

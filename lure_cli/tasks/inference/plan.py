@@ -23,19 +23,20 @@ from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import ReadOptions
 from lure_cli.tasks.inference.loading import pick_backend
-from lure_cli.tasks.inference.request import Request, request_of, request_of_one
+from lure_cli.tasks.inference.request import Request, no_provenance, request_of, request_of_one
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, File, is_many, search
 from lure_cli.tasks.paths.outputs import (
+    EXTRAS,
     Item,
     Names,
     Naming,
     check_outputs,
+    extras_of,
     files_of,
     folders_of_outputs,
     output_of,
-    temperature_of,
 )
-from lure_cli.tasks.paths.pairing import FUSED, Pair, Pairing, find_pairs
+from lure_cli.tasks.paths.pairing import FUSED, Pair, Pairing, find_pairs, make_pair
 from lure_cli.tasks.prompt import read_prompt_file
 from lure_cli.tasks.weights.find import DEFAULT, detector_path, resolve_weights
 from lure_cli.tasks.weights.hub import Notify
@@ -89,8 +90,16 @@ class JobOptions:
             raise LureError(f"--limit {self.limit} leaves nothing to do", "give a number from 1 on")
         if self.threads is not None and self.threads < 1:
             raise LureError(f"--threads {self.threads} cannot compute anything", "give a number from 1 on")
+        if self.temperature is not None and self.read.alpha == "ir":
+            raise LureError("an alpha channel holds no temperatures", "leave --temperature out")
         self.tile_size()
         self.read.check()
+
+    @property
+    def extras(self) -> Mapping[str, str]:
+        """What is wanted beside the pictures and where that goes, by the options of `EXTRAS`."""
+        given = {what: getattr(self, what, None) for what in EXTRAS}
+        return {what: output for what, output in given.items() if output is not None}
 
     def tile_size(self) -> int | Literal["auto"]:
         """The tile size as the model takes it; LureError if it makes no sense."""
@@ -127,6 +136,7 @@ class FuseOptions(JobOptions):
     strength_ir: float | None = None
     strength_vis: float | None = None
     pairing: Pairing = field(default_factory=Pairing)
+    provenance: str | None = None
     heat: HeatColours | None = None
     engine: str = "local"
     workers: int | None = None
@@ -136,6 +146,11 @@ class FuseOptions(JobOptions):
         super().check()
         if self.prompt_file is not None and (self.prompt, self.prompt_ir, self.prompt_vis) != (None, None, None):
             raise LureError("--prompt-file excludes --prompt, --prompt-ir and --prompt-vis", "write all into the file")
+
+    def check_weights(self, path: Path) -> None:
+        """See `JobOptions`."""
+        if pick_backend(self.backend, path) == "onnx" and self.provenance is not None:
+            raise no_provenance(f"--provenance: ONNX files such as {path}")
 
     def requests(self, names: Sequence[str]) -> Sequence[Request]:
         """See `JobOptions`; a file of prompts has one for each pair, and no other."""
@@ -224,14 +239,14 @@ class Plan(Generic[AnyOptions, AnyItem]):
 
 @dataclass(frozen=True)
 class RestoreItem:
-    """One image, its name (that of the file without suffix, with the sub-folder), the file to write, and that of the
-    temperatures, if they are wanted."""
+    """One image, its name (that of the file without suffix, with the sub-folder), the file to write, and further ones,
+    by what they hold."""
 
     name: str
     modality: Modality
     image: Path
     output: Path
-    temperature: Path | None = None
+    extras: Mapping[str, Path] = field(default_factory=dict, hash=False)
 
     @property
     def sources(self) -> Mapping[str, Path]:
@@ -301,7 +316,7 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
     pairs, unmatched = _pairs(o, notify)
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
-    _check_types(pairs, o.bits)
+    check_types(pairs, o.bits)
     return Plan(o, *plan_job(o, pairs, existing=_existing, limit=o.limit, notify=notify), tuple(unmatched))
 
 
@@ -309,10 +324,10 @@ def _pairs(o: FuseOptions, notify: Notify | None) -> tuple[list[Pair], list[Path
     """What is fused with what, and the files that have no partner."""
     if o.vis is None or (o.read.alpha == "ir" and o.ir == o.vis):
         return _pairs_in_one(o, notify), []
-    pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify, temperature=o.temperature)
-    alone = {path for path in unmatched if _holds_both(path, damaged=False)} if o.read.alpha != "ir" else set()
+    pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify, extras=o.extras)
+    alone = {path for path in unmatched if holds_both(path, damaged=False)} if o.read.alpha != "ir" else set()
     if alone:
-        files = search(o.ir, o.pairing.recursive, folders_of_outputs(o.output, o.temperature, FUSED), IMAGES)
+        files = search(o.ir, o.pairing.recursive, folders_of_outputs(o.output, o.extras, FUSED), IMAGES)
         own = _in_one([file for file in files if file.path in alone], o)
         pairs = sorted([*pairs, *own], key=lambda pair: pair.name)
         taken = {pair.ir for pair in own}
@@ -328,16 +343,14 @@ def _pairs_in_one(o: FuseOptions, notify: Notify | None) -> list[Pair]:
     many = is_many(o.ir)
     if o.pairing != Pairing(recursive=o.pairing.recursive and many):
         raise LureError("files that hold both images need no pairing", "leave the options of pairing out")
-    if o.read.alpha == "ir" and o.temperature is not None:
-        raise LureError("an alpha channel holds no temperatures", "leave --temperature out")
     if not many:
-        if o.vis is None and o.ir != STANDARD and not _holds_both(o.ir, damaged=True):
+        if o.vis is None and o.ir != STANDARD and not holds_both(o.ir, damaged=True):
             raise _needs_visible(o.ir)
         names = Names("image" if o.ir == STANDARD else o.ir.stem)
-        pairs = [_pair_in_one(o.ir, names, False, o)]
+        pairs = [make_pair(names, o.ir, o.ir, o.output, o.extras, False)]
     else:
-        files = search(o.ir, o.pairing.recursive, folders_of_outputs(o.output, o.temperature, FUSED), IMAGES, notify)
-        both = [file for file in files if _holds_both(file.path, damaged=True)] if o.vis is None else files
+        files = search(o.ir, o.pairing.recursive, folders_of_outputs(o.output, o.extras, FUSED), IMAGES, notify)
+        both = [file for file in files if holds_both(file.path, damaged=True)] if o.vis is None else files
         if not both:
             raise _needs_visible(o.ir)
         if len(both) < len(files) and notify is not None:
@@ -349,15 +362,16 @@ def _pairs_in_one(o: FuseOptions, notify: Notify | None) -> list[Pair]:
 
 
 def _in_one(files: Sequence[File], o: FuseOptions) -> list[Pair]:
-    return [_pair_in_one(file.path, Names(file.below.stem, file.below.parent.parts), True, o) for file in files]
+    return [pair_in_one(file, o) for file in files]
 
 
-def _pair_in_one(path: Path, names: Names, many: bool, o: FuseOptions) -> Pair:
-    outputs = output_of(o.output, names, many, FUSED), temperature_of(o.temperature, names, many, FUSED)
-    return Pair(names.name, path, path, *outputs)
+def pair_in_one(file: File, o: FuseOptions) -> Pair:
+    """A file of a folder that is both images of a pair."""
+    names = Names(file.below.stem, file.below.parent.parts)
+    return make_pair(names, file.path, file.path, o.output, o.extras, True)
 
 
-def _holds_both(path: Path, *, damaged: bool) -> bool:
+def holds_both(path: Path, *, damaged: bool) -> bool:
     """Whether a file is radiometric and has a photo inside; `damaged` is the answer where that cannot be told."""
     try:
         sizes = radiometric_sizes(path)
@@ -389,7 +403,7 @@ def plan_restore(options: RestoreOptions, notify: Notify | None = None) -> Resto
         raise LureError("--recursive is for folders", "leave it out")
     items = _restore_items(source, modality, many, o, notify)
     check_outputs(items, (), RESTORED)
-    _check_types(items, o.bits)
+    check_types(items, o.bits)
     return Plan(o, *plan_job(o, items, existing=_existing, limit=o.limit, notify=notify))
 
 
@@ -401,7 +415,7 @@ def _restore_items(
         names = Names("image" if source == STANDARD else source.stem)
         files = [(source, names)]
     else:
-        skip = folders_of_outputs(o.output, o.temperature, RESTORED)
+        skip = folders_of_outputs(o.output, o.extras, RESTORED)
         found = search(source, o.recursive, skip, IMAGES, notify)
         files = [(file.path, Names(file.below.stem, file.below.parent.parts)) for file in found]
     items = [
@@ -410,7 +424,7 @@ def _restore_items(
             modality,
             path,
             output_of(o.output, names, many, RESTORED),
-            temperature_of(o.temperature, names, many, RESTORED),
+            extras_of(o.extras, names, many, RESTORED),
         )
         for path, names in files
     ]
@@ -427,7 +441,7 @@ def part_of(items: Sequence[Anything], shard: str | None) -> Sequence[Anything]:
     return items[int(match[1]) - 1 :: int(match[2])]
 
 
-def _check_types(items: Sequence[Item], bits: int) -> None:
+def check_types(items: Sequence[Item], bits: int) -> None:
     """LureError if a type of output cannot hold so many bits."""
     for suffix in {item.output.suffix.lower() for item in items if item.output != STANDARD} or {".png"}:
         check_output(suffix, bits, False)

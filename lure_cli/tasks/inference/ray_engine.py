@@ -122,8 +122,7 @@ def _absolute(worker: PairWorker, jobs: Sequence[Job]) -> tuple[PairWorker, list
 
 def _made_absolute(pair: Pair) -> Pair:
     ir, vis, output = (Path(os.path.abspath(path)) for path in (pair.ir, pair.vis, pair.output))
-    temperature = None if pair.temperature is None else Path(os.path.abspath(pair.temperature))
-    return Pair(pair.name, ir, vis, output, temperature)
+    return Pair(pair.name, ir, vis, output, {w: Path(os.path.abspath(path)) for w, path in pair.extras.items()})
 
 
 def to_json(result: Result[Pair]) -> dict[str, Any]:

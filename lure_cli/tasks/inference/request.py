@@ -48,11 +48,13 @@ class Request:
 
 
 class ModelOutput(NamedTuple):
-    """A picture, float32 (H, W, 1) or (H, W, 3) in [0, 1]; the prompt that was used, and what was found."""
+    """A picture, float32 (H, W, 1) or (H, W, 3) in [0, 1]; the prompt that was used, what was found, and further
+    pictures of the size, by what they show."""
 
     picture: np.ndarray
     prompt: Prompt
     findings: Findings
+    extras: Mapping[str, np.ndarray] = {}
 
 
 class FuserLike(Protocol):
@@ -61,6 +63,8 @@ class FuserLike(Protocol):
     def fuse_request(self, ir: Source, vis: Source, request: Request) -> ModelOutput: ...
 
     def restore_request(self, image: Source, modality: Modality, request: Request) -> ModelOutput: ...
+
+    def provenance_request(self, ir: Source, vis: Source, request: Request) -> np.ndarray: ...
 
     def detect(self, image: Source, modality: Modality) -> tuple[Finding, ...]: ...
 
@@ -104,6 +108,11 @@ def as_they_are(request: Request) -> Request:
 def with_findings(prompt: Prompt, findings: Findings) -> Prompt:
     """The prompt, saying of the images that were examined what was found there."""
     return replace(prompt, **{m: tuple(f.degradation for f in each) for m, each in findings.items()})
+
+
+def no_provenance(what: str) -> LureError:
+    """Of weights that cannot be looked into."""
+    return LureError(f"{what} do not show where a picture comes from", "use .safetensors weights")
 
 
 def _is_auto(prompt: str | None) -> bool:

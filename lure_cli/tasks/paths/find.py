@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -31,6 +31,8 @@ class Kind:
 
 IMAGES = Kind(READ_SUFFIXES, SUFFIXES, ".png", "image", is_surely_image)
 TEMPERATURES = Kind((".tif", ".tiff"), (".tif", ".tiff"), ".tif", "temperature")
+MAPS = Kind((), (".png", ".tif", ".tiff"), ".png", "map")
+"""Pictures whose colours mean something, so that they are written without loss."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,7 @@ def search(
 ) -> list[File]:
     """The files of that kind of a folder or of a glob pattern, sorted by path, but for what lies in folders to skip
     (real paths); `notify` is told of those left out."""
-    if not is_glob(source):
-        candidates = list(_walk(source, 99 if recursive else 1, skip))
-    else:
-        parts = source.parts
-        first = next(i for i, part in enumerate(parts) if _WILD.search(part))
-        root, pattern = Path(*parts[:first]), (*parts[first:], *(("*",) if parts[-1] == "**" else ()))
-        depth = 99 if "**" in pattern else len(pattern)
-        candidates = [f for f in _walk(root, depth, skip) if _fits(f.below.parts, pattern)]
-    files, others = _take(candidates, kind)
+    files, others = _take(_candidates(source, recursive, skip), kind)
     if not files:
         below = () if recursive or is_glob(source) else _walk(source, 99, skip)
         if deeper := next((file for file in below if file.path.suffix.lower() in kind.read), None):
@@ -93,6 +87,31 @@ def search(
         example = min(file.below for file in others)
         notify(f"{source}: {len(others)} other file{'s' * (len(others) != 1)} left out, such as {example}")
     return sorted(files, key=lambda f: f.path)
+
+
+def present(source: Path, recursive: bool, skip: Collection[str], kind: Kind = IMAGES) -> list[File]:
+    """As `search`, by the names alone; there may be none."""
+    files = _take(_candidates(source, recursive, skip), replace(kind, is_one=None))[0]
+    return sorted(files, key=lambda f: f.path)
+
+
+def root_of(source: Path) -> Path:
+    """The folder itself, or that of a pattern: what the parts before its first wildcard name."""
+    return Path(*source.parts[: _first_wild(source)]) if is_glob(source) else source
+
+
+def _first_wild(pattern: Path) -> int:
+    return next(i for i, part in enumerate(pattern.parts) if _WILD.search(part))
+
+
+def _candidates(source: Path, recursive: bool, skip: Collection[str]) -> list[File]:
+    """All files of a folder or of a glob pattern, whatever their kind."""
+    if not is_glob(source):
+        return list(_walk(source, 99 if recursive else 1, skip))
+    parts = source.parts
+    pattern = (*parts[_first_wild(source) :], *(("*",) if parts[-1] == "**" else ()))
+    depth = 99 if "**" in pattern else len(pattern)
+    return [f for f in _walk(root_of(source), depth, skip) if _fits(f.below.parts, pattern)]
 
 
 def _take(files: Iterable[File], kind: Kind) -> tuple[list[File], list[File]]:

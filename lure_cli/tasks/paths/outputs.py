@@ -11,7 +11,10 @@ from string import Formatter
 from typing import Protocol
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.paths.find import IMAGES, STANDARD, TEMPERATURES, Kind
+from lure_cli.tasks.paths.find import IMAGES, MAPS, STANDARD, TEMPERATURES, Kind
+
+EXTRAS: Mapping[str, Kind] = {"temperature": TEMPERATURES, "provenance": MAPS}
+"""What may be written beside a picture, by the option that asks for it."""
 
 
 def existing_form(path: Path) -> Path:
@@ -29,10 +32,10 @@ def existing_form(path: Path) -> Path:
 
 
 class Item(Protocol):
-    """One piece of a job: its name (with the sub-folder), the files that it is made from, the file to write, and that
-    of the temperatures, if they are wanted.
+    """One piece of a job: its name (with the sub-folder), the files that it is made from, and the file to write.
 
-    `sources` has the keys `ir` and `vis`, or one of them.
+    `sources` has the keys `ir` and `vis`, or one of them; `extras` are further files to write, by what they hold (see
+    `EXTRAS`).
     """
 
     @property
@@ -42,12 +45,12 @@ class Item(Protocol):
     @property
     def sources(self) -> Mapping[str, Path]: ...
     @property
-    def temperature(self) -> Path | None: ...
+    def extras(self) -> Mapping[str, Path]: ...
 
 
 def files_of(item: Item) -> list[Path]:
     """The files that an item writes, the picture first; none for standard output."""
-    return [path for path in (item.output, item.temperature) if path is not None and path != STANDARD]
+    return [path for path in (item.output, *item.extras.values()) if path != STANDARD]
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,14 @@ class Names:
         return "/".join((*self.folder, self.stem))
 
 
-def folders_of_outputs(output: str | Path | None, temperature: str | None, naming: Naming) -> set[str]:
-    """The real paths of the folders that all pictures and temperatures go to."""
-    folders = {_folder_of_outputs(output, naming)}
-    if temperature is not None:
-        folders.add(_folder_of_outputs(temperature, naming))
+def folders_of_outputs(output: str | Path | None, extras: Mapping[str, str], naming: Naming) -> set[str]:
+    """The real paths of the folders that all pictures and what is wanted beside them go to."""
+    folders = {folder_of_outputs(each, naming) for each in (output, *extras.values())}
     return {folder for folder in folders if folder is not None}
 
 
-def _folder_of_outputs(output: str | Path | None, naming: Naming) -> str | None:
-    """None where a template has no folder of its own."""
+def folder_of_outputs(output: str | Path | None, naming: Naming) -> str | None:
+    """The real path of the folder that all of them go to; None where a template has no folder of its own."""
     if output is None or _is_folder(output):
         return os.path.realpath(naming.word if output is None else output)
     fixed = os.path.dirname(str(output).partition("{")[0])
@@ -145,12 +146,13 @@ def check_outputs(items: Sequence[Item], others: Sequence[Path], naming: Naming)
     inputs = {os.path.realpath(path) for item in items for path in item.sources.values() if path != STANDARD}
     inputs.update(map(os.path.realpath, others))
     taken: dict[str, str] = {}
-    for item, path in [(each, path) for each in items for path in files_of(each)]:
+    named = [(f"'{item.name}'", item.output) for item in items if item.output != STANDARD]
+    named += [(f"the {what} of '{item.name}'", path) for item in items for what, path in item.extras.items()]
+    for name, path in named:
         target = os.path.realpath(path)
         if target in inputs:
             raise LureError(f"the output {path} is also an input", "write to another folder or name")
         target = unicodedata.normalize("NFC", target)  # two names that look the same are one file on a Mac
-        name = f"'{item.name}'" if path is not item.temperature else f"the temperatures of '{item.name}'"
         if target in taken:
             raise LureError(
                 f"{taken[target]} and {name} would both be written to {path}",
@@ -161,9 +163,9 @@ def check_outputs(items: Sequence[Item], others: Sequence[Path], naming: Naming)
         check_folder(folder)
 
 
-def temperature_of(template: str | None, names: Names, many: bool, naming: Naming) -> Path | None:
-    """The file of the temperatures, as `output_of`; None if they are not wanted."""
-    return None if template is None else output_of(template, names, many, naming, TEMPERATURES)
+def extras_of(extras: Mapping[str, str], names: Names, many: bool, naming: Naming) -> dict[str, Path]:
+    """The files of what is wanted beside the picture, each as `output_of`; both by what they hold, see `EXTRAS`."""
+    return {what: output_of(output, names, many, naming, EXTRAS[what]) for what, output in extras.items()}
 
 
 def check_folder(folder: Path) -> None:

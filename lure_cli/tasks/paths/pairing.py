@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
@@ -18,17 +18,20 @@ from lure_cli.tasks.paths.outputs import (
     Naming,
     check_outputs,
     existing_form,
+    extras_of,
     folders_of_outputs,
     output_of,
-    temperature_of,
 )
 from lure_cli.tasks.paths.table import read_table
 
-_MARKERS = "ir|infrared|thermal|tir|lwir|nir|vis|vi|visible|rgb|color|colour"
+_INFRARED = ("ir", "infrared", "thermal", "tir", "lwir", "nir")
+_MARKERS = "|".join((*_INFRARED, "vis|vi|visible|rgb|color|colour"))
 _MARKER = re.compile(_MARKERS, re.IGNORECASE)
-_ENDS = re.compile(rf"(.+)[-_. ](?:{_MARKERS})", re.IGNORECASE | re.DOTALL)
-_STARTS = re.compile(rf"(?:{_MARKERS})[-_. ](.+)", re.IGNORECASE | re.DOTALL)
-_BEFORE_NUMBER = re.compile(rf"(|.*[-_. ])(?:{_MARKERS})[-_. ]?(\d+)", re.IGNORECASE | re.DOTALL)
+_ENDS = re.compile(rf"(?P<stem>.+)[-_. ](?P<marker>{_MARKERS})", re.IGNORECASE | re.DOTALL)
+_STARTS = re.compile(rf"(?P<marker>{_MARKERS})[-_. ](?P<stem>.+)", re.IGNORECASE | re.DOTALL)
+_BEFORE_NUMBER = re.compile(
+    rf"(?P<stem>|.*[-_. ])(?P<marker>{_MARKERS})[-_. ]?(?P<number>\d+)", re.IGNORECASE | re.DOTALL
+)
 _DJI = re.compile(r"(DJI(?:_(\d{14}))?_(\d+))_([TVWZ])(|_.+)", re.IGNORECASE | re.DOTALL)
 """DJI's names: time, number, and what took the picture: thermal, or the visible, wide or zoom camera."""
 _CLOCKS = timedelta(seconds=1)
@@ -45,14 +48,14 @@ FUSED = Naming(
 
 @dataclass(frozen=True)
 class Pair:
-    """One infrared file, its visible file, the name that they share (with the sub-folder), the file to write, and that
-    of the temperatures, if they are wanted."""
+    """One infrared file, its visible file, the name that they share (with the sub-folder), the file to write, and
+    further ones, by what they hold."""
 
     name: str
     ir: Path
     vis: Path
     output: Path
-    temperature: Path | None = None
+    extras: Mapping[str, Path] = field(default_factory=dict, hash=False)
 
     @property
     def sources(self) -> Mapping[str, Path]:
@@ -109,9 +112,26 @@ def pair_stem(stem: str) -> str:
     if match := _DJI.fullmatch(stem):
         return match[1] + match[5]
     if match := _ENDS.fullmatch(stem) or _STARTS.fullmatch(stem):
-        return match[1]
+        return match["stem"]
     match = _BEFORE_NUMBER.fullmatch(stem)
-    return match[1] + match[2] if match else stem
+    return match["stem"] + match["number"] if match else stem
+
+
+def side_of(file: File) -> Literal["ir", "vis"] | None:
+    """Which of the two a file shows: by the marker in its name (see `pair_stem`) or else by that of the innermost
+    sub-folder that is nothing but one; None: neither says."""
+    stem = unicodedata.normalize("NFC", file.below.stem)
+    if match := _DJI.fullmatch(stem):
+        return "ir" if match[4] in "Tt" else "vis"
+    match = _ENDS.fullmatch(stem) or _STARTS.fullmatch(stem) or _BEFORE_NUMBER.fullmatch(stem)
+    folders = [part for part in file.below.parent.parts if is_marker(part)]
+    marker = match["marker"] if match else folders[-1] if folders else None
+    return marker and ("ir" if marker.lower() in _INFRARED else "vis")  # type: ignore[return-value]
+
+
+def is_marker(name: str) -> bool:
+    """Whether a folder's name only says which of the two sources it holds."""
+    return _MARKER.fullmatch(name) is not None
 
 
 def find_pairs(
@@ -121,7 +141,7 @@ def find_pairs(
     pairing: Pairing = Pairing(),
     kind: Kind = IMAGES,
     notify: Callable[[str], None] | None = None,
-    temperature: str | None = None,
+    extras: Mapping[str, str] | None = None,
 ) -> tuple[list[Pair], list[Path]]:
     """Pair two files, or the files of two folders (never by position), and name the outputs.
 
@@ -135,7 +155,7 @@ def find_pairs(
         pairing: how the files of two folders find each other.
         kind: what is paired; for another than images, its suffixes stand for those above.
         notify: told of files that are left out, and of pairs whose time stamps differ.
-        temperature: as `output`, for the temperatures; None: there are none to write.
+        extras: as `output`, for what is wanted beside the pictures, see `EXTRAS`.
 
     Returns:
         The pairs, sorted by name, and the files of either side that have no partner, infrared ones first.
@@ -154,29 +174,59 @@ def find_pairs(
         raise LureError(f"{folder} is a folder but {file} is a file", "give two files or two folders")
     if ir == vis or (STANDARD not in (ir, vis) and not any(map(is_glob, (ir, vis))) and ir.samefile(vis)):
         raise LureError(f"{ir} is given as both the infrared and the visible input", "give two different inputs")
-    _check_pairing(pairing, many[0])
+    check_pairing(pairing, many[0])
     unmatched: list[Path] = []
     if not many[0]:
         matched = [_Match(name_of_two(ir, vis), (), ir, vis)]
     elif pairing.by == "csv":
         matched = _from_table(ir, vis, pairing)
     else:
-        matched, unmatched = _match(ir, vis, pairing, folders_of_outputs(output, temperature, FUSED), kind, notify)
-    pairs = [
-        Pair(
-            m.names.name,
-            m.ir,
-            m.vis,
-            output_of(output, m.names, many[0], FUSED, kind),
-            temperature_of(temperature, m.names, many[0], FUSED),
-        )
-        for m in matched
-    ]
+        matched, unmatched = _match(ir, vis, pairing, folders_of_outputs(output, extras or {}, FUSED), kind, notify)
+    pairs = [make_pair(m.names, m.ir, m.vis, output, extras or {}, many[0], kind) for m in matched]
     check_outputs(pairs, unmatched, FUSED)
     return pairs, unmatched
 
 
-def _check_pairing(pairing: Pairing, many: bool) -> None:
+def pair_files(
+    irs: Sequence[File],
+    viss: Sequence[File],
+    output: str | Path | None,
+    pairing: Pairing,
+    refuse: Callable[[LureError], None],
+    extras: Mapping[str, str],
+) -> list[Pair]:
+    """As `find_pairs` for folders, with files that are known and outputs that are not checked; there may be no pair.
+
+    Args:
+        irs, viss: the files of either side.
+        output, pairing, extras: see there; the pairing is checked already, and not by a table.
+        refuse: told why files are left out that could belong to two pairs.
+    """
+    keyed = [_by_key(files, pairing, side, refuse) for files, side in ((irs, "ir"), (viss, "vis"))]
+    try:
+        matched = _partners(*keyed, clocks=pairing.by == "stem")[0]
+    except LureError as error:
+        refuse(error)
+        matched = _partners(*keyed, clocks=False)[0]
+    return [make_pair(m.names, m.ir, m.vis, output, extras, True) for m in matched]
+
+
+def make_pair(
+    names: Names,
+    ir: Path,
+    vis: Path,
+    output: str | Path | None,
+    extras: Mapping[str, str],
+    many: bool,
+    kind: Kind = IMAGES,
+) -> Pair:
+    """Two files and what is made of them; arguments as of `find_pairs` and `output_of`."""
+    outputs = output_of(output, names, many, FUSED, kind), extras_of(extras, names, many, FUSED)
+    return Pair(names.name, ir, vis, *outputs)
+
+
+def check_pairing(pairing: Pairing, many: bool) -> None:
+    """LureError on options that cannot be meant for two files, or for two folders (`many`)."""
     if pairing.by not in BY:
         raise LureError(f"pairing '{pairing.by}' is not known", f"use one of {', '.join(BY)}")
     if not many and (pairing.by != "stem" or pairing.recursive):
@@ -198,22 +248,28 @@ def _match(
 ) -> tuple[list[_Match], list[Path]]:
     files = [search(source, pairing.recursive, skip, kind, notify) for source in (ir, vis)]
     irs, viss = (_by_key(each, pairing, side) for each, side in zip(files, ("ir", "vis"), strict=True))
-    both = {key: key for key in irs.keys() & viss.keys()}  # of the infrared file to that of the visible one
-    if pairing.by == "stem":
-        apart = _a_second_apart(irs, viss)
-        both |= apart
-        if apart and notify is not None:
-            a, b = min(apart.items())
-            many = f"{len(apart)} pairs have" if len(apart) > 1 else "one pair has"
-            notify(f"{many} time stamps that differ by a second; their numbers agree: {irs[a].path} and {viss[b].path}")
-    if not both:
+    matched, apart = _partners(irs, viss, clocks=pairing.by == "stem")
+    if apart and notify is not None:
+        many = f"{len(apart)} pairs have" if len(apart) > 1 else "one pair has"
+        notify(f"{many} time stamps that differ by a second; their numbers agree: {apart[0].ir} and {apart[0].vis}")
+    if not matched:
         raise LureError(
             f"no file in {ir} pairs with one in {vis}: {_examples(irs, files[0])} against {_examples(viss, files[1])}",
             _way_out(files[0], files[1], pairing.by),
         )
-    matched = [_Match(b[-1], _folder(viss[b]), irs[a].path, viss[b].path) for a, b in both.items()]
-    taken = {file.path for a, b in both.items() for file in (irs[a], viss[b])}
-    return sorted(matched, key=lambda m: m.names.name), [f.path for each in files for f in each if f.path not in taken]
+    taken = {path for m in matched for path in (m.ir, m.vis)}
+    return matched, [f.path for each in files for f in each if f.path not in taken]
+
+
+def _partners(
+    irs: Mapping[tuple[str, ...], File], viss: Mapping[tuple[str, ...], File], *, clocks: bool
+) -> tuple[list[_Match], list[_Match]]:
+    """Those that belong together, sorted by name, and which of them have time stamps a second apart (`clocks`: such may
+    belong together)."""
+    apart = _a_second_apart(irs, viss) if clocks else {}
+    both = {key: key for key in irs.keys() & viss.keys()} | apart  # of the infrared file to that of the visible one
+    matched = {a: _Match(b[-1], _folder(viss[b]), irs[a].path, viss[b].path) for a, b in both.items()}
+    return sorted(matched.values(), key=lambda m: m.names.name), [matched[a] for a in sorted(apart)]
 
 
 _NO_PAIR = {
@@ -299,16 +355,24 @@ def _both(file: File, other: File, key: tuple[str, ...]) -> LureError:
     return LureError(f"{file.path} and {other.path} both stand for '{'/'.join(key)}'", hint)
 
 
-def _by_key(files: Sequence[File], pairing: Pairing, side: str) -> dict[tuple[str, ...], File]:
+def _by_key(
+    files: Sequence[File], pairing: Pairing, side: str, refuse: Callable[[LureError], None] | None = None
+) -> dict[tuple[str, ...], File]:
+    """The files by what partners share; LureError if two have the same, or `refuse` is told and both are left out."""
     keyed: dict[tuple[str, ...], File] = {}
+    twice: set[tuple[str, ...]] = set()
     for file in files:
         key = _key(file, pairing, side)
         if key is None:
             continue
         if key in keyed:
-            raise _both(keyed[key], file, key)
+            if refuse is None:
+                raise _both(keyed[key], file, key)
+            refuse(_both(keyed[key], file, key))
+            twice.add(key)
+            continue
         keyed[key] = file
-    return keyed
+    return {key: file for key, file in keyed.items() if key not in twice}
 
 
 def _key(file: File, pairing: Pairing, side: str) -> tuple[str, ...] | None:

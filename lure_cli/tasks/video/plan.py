@@ -232,8 +232,8 @@ def _check(o: VideoOptions) -> None:
         raise LureError(f"--length {o.length} is not known", "use shortest or equal")
     if o.check_every < 1:
         raise LureError(f"--check-every {o.check_every} is no number of frames", "give a number from 1 on")
-    if s.temperature is not None:
-        raise LureError("--temperature is for images", "fuse the frames that are wanted as single images")
+    for what in s.extras:
+        raise LureError(f"--{what} is for images", "fuse the frames that are wanted as single images")
     s.read.radiometry.refuse_overrides("clips hold no raw thermal data")
     if s.output == "-" or "-" in (o.ir, o.vis):
         raise LureError("clips do not go through standard input and output", "give files")

@@ -20,7 +20,7 @@ from lure_cli.core.video.pixels import is_coloured
 from lure_cli.core.video.reader import VideoFile
 from lure_cli.core.video.source import is_live, is_realtime
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.inputs import ReadOptions, fit_of, place
+from lure_cli.tasks.inference.inputs import ReadOptions, fit_of, place, what_is_beyond
 from lure_cli.tasks.inference.stream import Fused
 from lure_cli.tasks.video.live import KEEP, LiveFrames
 
@@ -270,7 +270,7 @@ class FramePairs:
         self._placed = place(ir.shape[1::-1], vis.shape[1::-1], self.options, known, names)
         if known is not None:
             self.alignment = self._placed
-            self.notes.append(f"the whole clip: {fit_of(self._placed, known)}")
+            self.notes.append(f"the whole clip: {fit_of(self._placed, known)}{what_is_beyond(self._placed)}")
         elif not self._placed.is_identity:
             (w, h), (wv, hv) = self._placed.source_size, self._placed.size
             self.notes.append(f"{self.ir.source}: {w}x{h} resized to {wv}x{hv}")

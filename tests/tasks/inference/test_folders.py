@@ -103,7 +103,7 @@ def test_dry_run_json_with_shard_and_limit(lure: Run, here: Path) -> None:
 )
 def test_refused_before_the_model_loads(args: list[str], text: str, lure: Run, here: Path) -> None:
     make_folder(2)
-    done = lure(*FOLDERS, *args)
+    done = lure(*(FOLDERS[: FOLDERS.index("-o")] if "-o" in args else FOLDERS), *args)
     assert done.code == 2
     assert [line.split(":")[0] for line in done.err.splitlines()] == ["error", "hint"]
     assert text in done.err

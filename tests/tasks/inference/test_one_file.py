@@ -103,7 +103,7 @@ def test_a_range_in_degrees_and_settings_of_the_user(here: Path) -> None:
     assert plain.celsius is not None and told.celsius is not None
     inside = np.isfinite(plain.celsius)
     assert np.abs(told.celsius - plain.celsius)[inside].max() > 1
-    assert plain.notes[1].text.endswith("0..10 degrees Celsius -> 0..1 (as given)")
+    assert plain.notes[1].text.endswith("0.00..10.00 °C -> 0..1 (as given)")
 
 
 def test_an_alignment_of_ones_own_is_not_replaced_silently(here: Path) -> None:

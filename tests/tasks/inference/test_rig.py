@@ -63,14 +63,14 @@ def test_a_folder_is_fused_by_a_rig(here: Path, lure: Run, plain: Fuser) -> None
 def test_the_infrared_is_resampled_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair("p0000", Path("i/p0000.png"), Path("v/p0000.png"), Path("x.png"))
     raw = read_image(pair.ir, channels=1)
-    inputs = read_pair(pair, ReadOptions(rig=RIG))
+    inputs = read_pair(pair, ReadOptions(rig=RIG), surrounded=False)
     assert np.array_equal(inputs.ir, warp(raw, RIG))
     # Resized and aligned: what was estimated on the resized image is one transform from the raw one.
     from lure_cli.core.registration import estimate
 
     monkeypatch.setattr(estimate, "require_simpleitk", lambda: None)
     monkeypatch.setattr(estimate, "search", lambda pairs, model: Alignment((1, 0, 3, 0, 1, 0), (80, 64), 0.9))
-    aligned = read_pair(pair, ReadOptions(align="auto", resize_ir=True))
+    aligned = read_pair(pair, ReadOptions(align="auto", resize_ir=True), surrounded=False)
     assert aligned.alignment is not None
     assert aligned.alignment.source_size == (48, 40)
     assert aligned.alignment.shift == pytest.approx((3, 0))

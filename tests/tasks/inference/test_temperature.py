@@ -44,8 +44,8 @@ HEAT = ["--unit", "ck", "--temperature", "heat.tif"]
 CK_READ = ReadOptions(radiometry=Radiometry(unit="ck"))
 
 
-def pair(temperature: Path | None = None) -> Pair:
-    return Pair("a", Path("ir.tif"), Path("vis.png"), Path("out.png"), temperature)
+def pair(**extras: Path) -> Pair:
+    return Pair("a", Path("ir.tif"), Path("vis.png"), Path("out.png"), extras)
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_infrared_without_temperatures_fails_alone(lure: Run, here: Path) -> Non
 )
 def test_refused_before_the_model_loads(args: list[str], text: str, lure: Run, here: Path) -> None:
     Path("there.tif").touch()
-    done = lure(*PAIR, *args)
+    done = lure(*(PAIR[: PAIR.index("-o")] if "-o" in args else PAIR), *args)
     assert done.code == 2 and text in done.err
     assert [line.split(":")[0] for line in done.err.splitlines()] == ["error", "hint"]
     assert left(here) == ["there.tif"]
@@ -210,7 +210,7 @@ def test_refused_before_the_model_loads(args: list[str], text: str, lure: Run, h
 def test_folders_that_collide_are_refused(lure: Run, here: Path) -> None:
     args = ["fuse", "--ir", "i", "--vis", "v", "--unit", "ck"]
     one = lure(*args, "-o", "out/{stem}.tif", "--temperature", "out")
-    assert one.code == 2 and "the temperatures of 'a' would both be written to out/a.tif" in one.err
+    assert one.code == 2 and "the temperature of 'a' would both be written to out/a.tif" in one.err
     single = lure(*args, "-o", "out", "--temperature", "heat.tif")
     assert single.code == 2 and "one file for several pairs" in single.err
     assert lure(*args, "-o", "out", "--temperature", "i").code == 2  # i/a.tif is an input

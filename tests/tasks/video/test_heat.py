@@ -163,11 +163,10 @@ def test_an_aligned_clip_carries_its_temperatures_along(here: Path) -> None:
 
     thermal(here / "ir.mkv", [0, 0])
     grey(here / "vis.mkv", 2)
-    read = ReadOptions(radiometry=CENTIKELVIN)
+    read = ReadOptions(radiometry=CENTIKELVIN, rig=Alignment((1, 0, 3, 0, 1, 2), (W, H)))
     clips = open_clip("ir.mkv", "ir", read, Fraction(25)), open_clip("vis.mkv", "vis", read, Fraction(25))
     pairs = FramePairs(*clips, read, heat=heat("iron", "30"))
     pairs.start()
-    pairs.alignment = Alignment((1, 0, 3, 0, 1, 2), (W, H))
     _, _, frame = next(iter(pairs))
     pairs.close()
     assert isinstance(frame, HotFrame) and frame.heat is not None

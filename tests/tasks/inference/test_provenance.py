@@ -1,0 +1,154 @@
+"""`lure fuse --provenance` and `Fuser.provenance_map`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lure_cli import Fuser
+from lure_cli.errors import LureError
+from lure_cli.tasks.inference.provenance import COLOURS
+from tests.helpers.files import EXAMPLES, SHARED, Outcome
+from tests.helpers.folders import FOLDERS, make_folder
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def fuser() -> Fuser:
+    return Fuser.from_pretrained(dtype="fp32")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def night() -> tuple[np.ndarray, np.ndarray]:
+    """A warm blob that only the infrared shows, a lit sign that only the visible image shows."""
+    rng = np.random.default_rng(0)
+    ir = rng.normal(0.15, 0.01, (96, 128)).astype(np.float32)
+    vis = rng.normal(0.05, 0.01, (96, 128, 3)).astype(np.float32)
+    ir[40:70, 20:40] = 0.95
+    vis[10:30, 80:110] = (0.9, 0.2, 0.2)
+    return ir.clip(0, 1), vis.clip(0, 1)
+
+
+def test_what_is_warm_came_from_the_infrared_and_the_sign_from_the_visible(fuser: Fuser) -> None:
+    ir, vis = night()
+    shares = fuser.provenance_map(ir, vis, ir_range="full")
+    assert shares.shape == (96, 128, 3) and shares.dtype == np.float32
+    np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
+    assert (shares[45:65, 25:35, 0] > 0.8).all()
+    assert (shares[15:25, 85:105, 1] > 0.8).all()
+    assert shares[..., 2].max() == 0
+
+
+def test_the_share_of_restoration_is_where_the_prompt_changed_the_picture(fuser: Fuser) -> None:
+    ir, vis = night()
+    vis = np.concatenate([vis[:, :64], 0.4 * vis[:, 64:] + 0.6], axis=1)  # the right half in fog
+    shares = fuser.provenance_map(ir, vis, prompt="haze", ir_range="full")
+    change = np.abs(fuser(ir, vis, prompt="haze", ir_range="full") - fuser(ir, vis, ir_range="full")).mean(-1)
+    fog = shares[:, 72:, 2]
+    assert fog.mean() > 2 * shares[45:65, 25:35, 2].mean()
+    assert np.corrcoef(change[:, 72:].ravel(), fog.ravel())[0, 1] > 0.3
+    assert fuser.provenance_map(ir, vis, prompt="haze", strength=0, ir_range="full")[..., 2].max() == 0
+
+
+def test_two_images_that_say_the_same_share_the_picture(fuser: Fuser) -> None:
+    with Image.open(EXAMPLES / "street" / "vis.png") as image:
+        grey = np.asarray(image.convert("L").resize((160, 120)))
+    shares = fuser.provenance_map(grey, np.repeat(grey[..., None], 3, 2), ir_range="full")
+    assert 0.35 < shares[..., 0].mean() < 0.65
+
+
+@pytest.mark.shared
+def test_a_person_at_night_came_from_the_infrared(fuser: Fuser) -> None:
+    folder = SHARED / "data" / "fusion" / "MSRS" / "test"
+    ir, vis = (np.asarray(Image.open(folder / side / "01094N.png").convert("RGB")) for side in ("ir", "vi"))
+    warm = (ir[..., 0] > 130) & (vis.max(-1) < 60)
+    lit = (vis.min(-1) > 200) & (ir[..., 0] < 60)
+    shares = fuser.provenance_map(ir, vis)
+    assert shares[warm, 0].mean() > 0.7
+    assert shares[lit, 1].mean() > 0.8
+
+
+def test_the_map_of_a_file_is_the_mixture_of_its_colours(lure: Run, fuser: Fuser) -> None:
+    make_folder(2)
+    done = lure(*FOLDERS, "--provenance", "maps/{stem}_from.png", "--json", "--dtype", "fp32", "--prompt", "haze")
+    assert done.code == 0
+    records = [json.loads(line) for line in done.out.splitlines()]
+    assert [record["provenance"] for record in records] == ["maps/p0000_from.png", "maps/p0001_from.png"]
+    shares = fuser.provenance_map("i/p0001.png", "v/p0001.png", prompt="haze")
+    with Image.open("maps/p0001_from.png") as image:
+        stored = np.asarray(image).astype(float)
+    np.testing.assert_allclose(stored, shares @ np.array(COLOURS), atol=1.01)
+    np.testing.assert_allclose(stored @ np.linalg.inv(np.array(COLOURS)), shares, atol=0.02)
+
+
+def test_what_is_there_stays_and_what_is_missing_is_added(lure: Run) -> None:
+    make_folder(2)
+    args = [*FOLDERS, "--provenance", "maps/"]
+    assert lure(*FOLDERS).code == 0
+    done = lure(*args)
+    assert done.code == 2 and "out/p0000.png exists" in done.err
+    before = Path("out/p0000.png").stat().st_mtime_ns
+    assert lure(*args, "--skip-existing").code == 0
+    assert sorted(os.listdir("maps")) == ["p0000.png", "p0001.png"]
+    assert Path("out/p0000.png").stat().st_mtime_ns == before
+    done = lure(*args, "--skip-existing")
+    assert done.out == "" and "2 skipped" in done.err
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--provenance", "map.png"], "one file for several"),
+        (["--provenance", "maps/{stem}.jpg"], "no known map suffix"),
+        (["--provenance", "out/"], "'p0000' and the provenance of 'p0000' would both be written to out/p0000.png"),
+        (["--provenance", "i/"], "is also an input"),
+        (["--provenance", "-"], "standard output"),
+    ],
+)
+def test_refused(args: list[str], text: str, lure: Run) -> None:
+    make_folder(2)
+    done = lure(*FOLDERS, *args)
+    assert done.code == 2
+    assert text in done.err
+    assert not Path("out").exists()
+
+
+def test_no_half_of_an_output_is_left(lure: Run) -> None:
+    """The picture cannot be written: its map is not there either."""
+    make_folder(1)
+    Path("out").mkdir()
+    Path("out/p0000.png").mkdir()
+    done = lure(*FOLDERS, "--provenance", "maps/", "--overwrite")
+    assert done.code == 1
+    assert os.listdir("maps") == []
+
+
+def test_clips_have_none(lure: Run) -> None:
+    clips = [str(EXAMPLES / "clip" / name) for name in ("ir.mp4", "vis.mp4")]
+    done = lure("fuse", "--ir", clips[0], "--vis", clips[1], "-o", "out.mp4", "--provenance", "m.png")
+    assert done.code == 2
+    assert "--provenance is for images" in done.err
+
+
+def test_onnx_files_do_not_show_it(lure: Run) -> None:
+    make_folder(1)
+    Path("m.onnx").write_bytes(b"not looked into")
+    done = lure(*FOLDERS, "--provenance", "maps/", "--weights", "m.onnx")
+    assert done.code == 2
+    assert "m.onnx do not show where a picture comes from" in done.err
+    fake = Fuser.__new__(Fuser)
+    fake.model = object()  # type: ignore[assignment]
+    with pytest.raises(LureError, match="ONNX files do not show"):
+        fake.provenance_map("i/p0000.png", "v/p0000.png")
