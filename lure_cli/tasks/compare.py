@@ -10,13 +10,13 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuse import FuseWorker
 from lure_cli.tasks.inference.job import Result, clean_up
 from lure_cli.tasks.inference.plan import FusePlan
-from lure_cli.tasks.inference.request import FuserLike, Request
+from lure_cli.tasks.inference.request import FuserLike, Request, as_they_are
 from lure_cli.tasks.paths.pairing import Pair
 
 if TYPE_CHECKING:
     import numpy as np
 
-INFRARED, VISIBLE, PLAIN, RESULT = "infrared", "visible", "plain fusion", "result"
+INFRARED, VISIBLE, PLAIN, RESULT, PROVENANCE = "infrared", "visible", "plain fusion", "result", "provenance"
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,19 @@ def compare(plan: FusePlan, fuser: FuserLike, plain: bool = True) -> Comparison:
         raise result.error or LureError(f"{job[0].output} exists already", "give another name")
     layers = {INFRARED: inputs.ir, VISIBLE: inputs.vis}
     if plain:
-        layers[PLAIN] = fuser.fuse_request(inputs.ir, inputs.vis, Request()).picture
-    return Comparison(layers | {RESULT: computed.picture}, result)
+        layers[PLAIN] = fuser.fuse_request(inputs.ir, inputs.vis, as_they_are(Request())).picture
+    layers[RESULT] = computed.picture
+    if PROVENANCE in computed.extras:
+        layers[PROVENANCE] = computed.extras[PROVENANCE]
+    return Comparison({name: _widened(layer, computed.picture) for name, layer in layers.items()}, result)
+
+
+def _widened(layer: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """As wide as another picture, which may have a legend on the right; what is added is black."""
+    import numpy as np
+
+    beside = like.shape[1] - layer.shape[1]
+    return np.pad(layer, ((0, 0), (0, beside), (0, 0))) if beside else layer
 
 
 def _only(plan: FusePlan) -> tuple[Pair, ...]:

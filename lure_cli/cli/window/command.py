@@ -13,11 +13,6 @@ import typer
 from lure_cli.cli.fuse import fuse
 
 
-def defaults() -> dict[str, Any]:
-    """Of the parameters of `lure fuse`, by their names."""
-    return {name: parameter.default for name, parameter in inspect.signature(fuse).parameters.items()}
-
-
 def command_line(arguments: Mapping[str, Any]) -> str:
     """`lure fuse --ir a.png --vis b.png ...`, quoted for a POSIX shell.
 
@@ -25,9 +20,9 @@ def command_line(arguments: Mapping[str, Any]) -> str:
         arguments: by the names of the parameters of `lure fuse`; what is its default is left out.
     """
     parts = ["lure", "fuse"]
-    for name, default in defaults().items():
-        value = arguments.get(name, default)
-        if value != default:
+    for name, parameter in inspect.signature(fuse).parameters.items():
+        value = arguments.get(name, parameter.default)
+        if value != parameter.default:
             for each in value if isinstance(value, list) else [value]:
                 parts += [_flags()[name]] if isinstance(each, bool) else [_flags()[name], _text(each)]
     return shlex.join(parts)

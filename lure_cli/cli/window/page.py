@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from shutil import copy
 from typing import Any
 from urllib.parse import quote
 
 from lure_cli.cli.output import SIDES
-from lure_cli.cli.window.session import Session, Shown, are_clips, two_lines
+from lure_cli.cli.window.example import example_pair
+from lure_cli.cli.window.session import Run, Session, Shown, Stopped, are_clips, is_pair, two_lines
 from lure_cli.cli.window.settings import require_gradio
 from lure_cli.errors import LureError
 
 TITLE = "LURE"
 INTRODUCTION = "Infrared and visible, fused and restored. Drop a pair, say what is wrong with it, compare."
 SUFFIXES = (".png", ".tif", ".jpg", ".webp")
-EXAMPLE = "haze in the visible image and noise in the infrared image"
+RANGE = "auto, full, percentile or MIN,MAX"
+NUMBERS = ("emissivity", "reflected", "distance")
+NEUTRAL = {"strength_ir": 1, "strength_vis": 1}
+"""Values that say nothing, where they are not the command's defaults."""
+PRIVATE: Mapping[str, Any] = {"api_visibility": "private"}
+MODEL = {"concurrency_id": "model"}
+"""One run at a time, of whatever page."""
 _HERE = files("lure_cli.cli.window")
 
 
@@ -26,15 +34,12 @@ def build_page(session: Session) -> tuple[Any, dict[str, Any]]:
     """The page as Gradio's Blocks, and how it looks (arguments of its `launch`)."""
     gr = require_gradio()
     page = Page(session)
-    with gr.Blocks(analytics_enabled=False, title=TITLE, fill_width=True, delete_cache=(600, 3600)) as blocks:
+    with gr.Blocks(analytics_enabled=False, title=TITLE, fill_width=True) as blocks:
         gr.Markdown(f"# {TITLE}\n{INTRODUCTION}")
-        with gr.Row():
-            with gr.Column(scale=1, min_width=320):
-                chosen, second, suffix = _controls(gr, session)
-                with gr.Row():
-                    go = gr.Button("Fuse", variant="primary", elem_id="go")
-                    stop = gr.Button("Stop", elem_id="stop")
-            with gr.Column(scale=2, min_width=320):
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=300):
+                chosen, go, stop = page.controls(gr)
+            with gr.Column(scale=2, min_width=300):
                 viewer = gr.HTML(
                     {},
                     html_template=_text("viewer.html"),
@@ -42,81 +47,33 @@ def build_page(session: Session) -> tuple[Any, dict[str, Any]]:
                     js_on_load=_text("viewer.js"),
                     elem_id="viewer",
                 )
-                clip = gr.Video(label="Result", visible=False, elem_id="clip")
-                said = gr.HTML(elem_id="said")
+                with gr.Row():
+                    save = gr.DownloadButton("Save the result", visible=False, elem_id="save")
+                    temperatures = gr.DownloadButton(
+                        "Save the temperatures", visible=False, elem_id="save_temperatures"
+                    )
+                said = gr.HTML(elem_id="said", padding=False)
                 command = gr.Code(
-                    label="The same as a command", language="shell", interactive=False, lines=1, elem_id="command"
+                    label="The same as a command",
+                    language="shell",
+                    interactive=False,
+                    lines=1,
+                    wrap_lines=True,
+                    elem_id="command",
                 )
-                save = gr.DownloadButton("Save the result", visible=False, elem_id="save")
-        run = gr.State(None, delete_callback=session.drop)
         page.names = tuple(chosen)
-        private: dict[str, Any] = {"api_visibility": "private"}
-        outputs = [viewer, clip, said, command, save, run]
-        inputs = [*chosen.values(), *second, suffix, run]
-        work = private | {"concurrency_id": "model"}
-        for side in ("ir", "vis"):
-            chosen[side].change(page.look, [*chosen.values(), run], outputs, show_progress="minimal", **private)
-        runs = [on(page.fuse, inputs, outputs, **work) for on in (go.click, chosen["prompt"].submit)]
-        stop.click(None, cancels=runs, **private)
-        _api(gr, page, work)
+        inputs, outputs = list(chosen.values()), [viewer, said, command, save, temperatures]
+        changes = [chosen[side].change for side in ("ir", "vis")]
+        gr.on(changes, page.look, inputs, outputs, show_progress="minimal", trigger_mode="always_last", **PRIVATE)
+        gr.on([go.click, chosen["prompt"].submit], page.fuse, inputs, outputs, **MODEL, **PRIVATE)
+        stop.click(page.stop, None, None, queue=False, **PRIVATE)
+        blocks.unload(page.leave)
+        _api(gr, page)
     font = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     return blocks, {"theme": gr.themes.Default(**font), "css": _text("page.css")}
 
 
-def _controls(gr: Any, session: Session) -> tuple[dict[str, Any], list[Any], Any]:
-    """What is chosen, by the names of the parameters of `lure fuse`; the second prompt and model; the type."""
-    ir = gr.File(label="Infrared", height=92, elem_id="ir")
-    vis = gr.File(label="Visible", height=92, elem_id="vis")
-    example = gr.Button("Take the example pair", size="sm", elem_id="example")
-    prompt = gr.Textbox(
-        label="What is wrong?",
-        placeholder="haze, grainy infrared, ...",
-        info="In your own words. Empty: nothing is. auto: look for it.",
-        elem_id="prompt",
-    )
-    understood = gr.HTML(elem_id="understood")
-    with gr.Row():
-        strength_vis = gr.Slider(0, 2, 1, step=0.05, label="Strength, visible")
-        strength_ir = gr.Slider(0, 2, 1, step=0.05, label="Strength, infrared")
-    with gr.Accordion("Ranges and registration", open=False):
-        ir_range = gr.Textbox("auto", label="Infrared range", info="auto, full, percentile or MIN,MAX")
-        vis_range = gr.Textbox("auto", label="Visible range", info="auto, full, percentile or MIN,MAX")
-        align = gr.Dropdown(["none", "auto", "affine"], value="none", label="Register the infrared")
-        resize_ir = gr.Checkbox(label="Resize the infrared to the visible")
-    with gr.Accordion("Compare with a second prompt or model", open=False):
-        second = [
-            gr.Textbox(label="Second prompt", elem_id="second"),
-            gr.Textbox(label="Second model", placeholder=session.settings.weights, elem_id="second_model"),
-        ]
-    with gr.Accordion("Output", open=False):
-        suffix = gr.Dropdown(list(SUFFIXES), value=".png", label="Type")
-        bits = gr.Radio([8, 16], value=8, label="Bits a channel", info="16: .png and .tif")
-    prompt.change(
-        understand,
-        prompt,
-        understood,
-        show_progress="hidden",
-        queue=False,
-        trigger_mode="always_last",
-        api_visibility="private",
-    )
-    example.click(example_pair, None, [ir, vis, prompt], api_visibility="private")
-    chosen = {
-        "ir": ir,
-        "vis": vis,
-        "prompt": prompt,
-        "strength_ir": strength_ir,
-        "strength_vis": strength_vis,
-        "ir_range": ir_range,
-        "vis_range": vis_range,
-        "align": align,
-        "resize_ir": resize_ir,
-        "bits": bits,
-    }
-    return chosen, second, suffix
-
-
-def _api(gr: Any, page: Page, work: Mapping[str, Any]) -> None:
+def _api(gr: Any, page: Page) -> None:
     """The endpoint `/fuse` for programs: the same job, with the same words as the command's options."""
     with gr.Row(visible=False):
         inputs = [
@@ -130,7 +87,7 @@ def _api(gr: Any, page: Page, work: Mapping[str, Any]) -> None:
         ]
         outputs = [gr.File(label="fused"), gr.JSON(label="record")]
         button = gr.Button()
-    button.click(page.api, inputs, outputs, api_name="fuse", concurrency_id=work["concurrency_id"])
+    button.click(page.api, inputs, outputs, api_name="fuse", **MODEL)
 
 
 def understand(prompt: str) -> str:
@@ -147,84 +104,172 @@ def understand(prompt: str) -> str:
     for m in ("vis", "ir"):
         names = "to be examined" if m in request.auto else ", ".join(getattr(request.prompt, m)) or "nothing"
         parts.append(f"{SIDES[m]}: <b>{html.escape(names)}</b>")
-    return f'<p class="understood">{" · ".join(parts)}</p>'
+    return f'<p class="understood" role="status">{" · ".join(parts)}</p>'
 
 
-def example_pair() -> tuple[str, str, str]:
-    """The pair that comes with the program: infrared, visible, prompt."""
-    return str(_HERE / "example" / "ir_noisy.png"), str(_HERE / "example" / "vis_hazy.png"), EXAMPLE
+@dataclass(frozen=True)
+class _Asked:
+    """What was chosen: arguments of `lure fuse` by name, and what that command does not have."""
+
+    arguments: dict[str, Any]
+    suffix: str
+    plain: bool
+    second: dict[str, Any]
 
 
 class Page:
-    """What the page's buttons do. Each gives the viewer's value, the clip, what is said, the command, the file to save
-    and the folder of the run."""
+    """What the page's buttons do. Each gives the viewer's value, what is said, the command, the file to save and that
+    of the temperatures."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.names: tuple[str, ...] = ()
-
-    def look(self, *values: Any) -> tuple[Any, ...]:
-        """Show the pair as it is read, once both are there."""
+        """Of the values that the buttons are given."""
         gr = require_gradio()
-        arguments, (before,) = self._split(values)
-        if "ir" not in arguments or "vis" not in arguments or are_clips(arguments):
-            return tuple(gr.skip() for _ in range(6))
-        folder = self.session.new_folder()
+        for method in (Page.look, Page.fuse, Page.stop, Page.leave):
+            method.__annotations__["request"] = gr.Request  # by which Gradio knows that it is to be given
+
+    def controls(self, gr: Any) -> tuple[dict[str, Any], Any, Any]:
+        """What can be chosen, most by the name of the parameter of `lure fuse`; the buttons Fuse and Stop."""
+        models = self.session.settings.weights
+        c: dict[str, Any] = {}
+        c["ir"] = gr.File(label="Infrared (or a radiometric file alone)", height=124, elem_id="ir")
+        c["vis"] = gr.File(label="Visible", height=124, elem_id="vis")
+        example = gr.Button("Take the example pair", size="sm", elem_id="example")
+        c["prompt"] = gr.Textbox(
+            label="What is wrong with the pair?",
+            placeholder="haze in the visible image, noise in the infrared image",
+            info="In your own words; auto: look for it; empty: nothing is wrong.",
+            elem_id="prompt",
+        )
+        understood = gr.HTML(elem_id="understood", padding=False)
+        with gr.Row():
+            go = gr.Button("Fuse", variant="primary", elem_id="go", min_width=120)
+            stop = gr.Button("Stop", elem_id="stop", min_width=80)
+        with gr.Accordion("Strength of the restoration", open=True):
+            c["strength_vis"] = gr.Slider(0, 2, 1, step=0.05, label="Visible", info="0 none, 1 as asked for, up to 2")
+            c["strength_ir"] = gr.Slider(0, 2, 1, step=0.05, label="Infrared")
+        with gr.Accordion("Compare with", open=False, elem_id="compare"):
+            c["plain"] = gr.Checkbox(True, label="Plain fusion", info="The same pair without a prompt")
+            c["provenance"] = gr.Checkbox(
+                label="Map of provenance",
+                info="How much of each place is infrared (orange), visible (blue), restored (white)",
+                elem_id="provenance",
+            )
+            c["second_prompt"] = gr.Textbox(label="A second prompt", elem_id="second")
+            c["second_weights"] = gr.Dropdown(
+                ["", *models], value="", label="A second model", visible=len(models) > 1, elem_id="second_model"
+            )
+        with gr.Accordion("Temperatures and colours", open=False, elem_id="thermal"):
+            c["unit"] = gr.Dropdown(
+                [("auto (as the file says)", "auto"), ("degrees Celsius", "c"), ("kelvin", "k"), ("centikelvin", "ck")],
+                value="auto",
+                label="Unit of the infrared's numbers",
+            )
+            c["palette"] = gr.Dropdown(
+                [("none", ""), *_palettes()], value="", label="Colour by heat", elem_id="palette"
+            )
+            with gr.Row():
+                c["palette_from"] = gr.Textbox(label="From", placeholder="90%", info="30: °C; 90%: rank", min_width=100)
+                c["palette_to"] = gr.Textbox(label="To", placeholder="hottest", info="the same", min_width=100)
+            c["legend"] = gr.Checkbox(label="Legend", info="The palette's scale beside the picture")
+            c["temperature"] = gr.Checkbox(
+                label="File of temperatures", info="TIFF, degrees Celsius, as the result lies", elem_id="temperature"
+            )
+            gr.Markdown("Of radiometric files, instead of what they say:")
+            with gr.Row():
+                c["emissivity"] = gr.Textbox(label="Emissivity", placeholder="0.95", min_width=90)
+                c["reflected"] = gr.Textbox(label="Reflected, °C", placeholder="20", min_width=90)
+                c["distance"] = gr.Textbox(label="Distance, m", placeholder="1", min_width=90)
+        with gr.Accordion("Ranges and registration", open=False, elem_id="ranges"):
+            c["ir_range"] = gr.Textbox("auto", label="Infrared range", info=f"{RANGE} (°C of temperatures)")
+            c["vis_range"] = gr.Textbox("auto", label="Visible range", info=RANGE)
+            c["align"] = gr.Dropdown(
+                [("no", "none"), ("shift, rotation, scale", "auto"), ("affine", "affine")],
+                value="none",
+                label="Register the infrared to the visible",
+            )
+            c["resize_ir"] = gr.Checkbox(label="Resize the infrared to the visible", info="Same view, another size")
+            c["rig"] = gr.File(label="Rig: a file of `lure align --transform`", height=80, file_types=[".json"])
+        with gr.Accordion("Output", open=False, elem_id="output"):
+            c["weights"] = gr.Dropdown(list(models), value=models[0], label="Model", visible=len(models) > 1)
+            c["suffix"] = gr.Dropdown(list(SUFFIXES), value=".png", label="Type", info="Clips: .mp4, with .tif .mkv")
+            c["bits"] = gr.Radio([8, 16], value=8, label="Bits a channel", info="16: .png and .tif")
+        changed = {"show_progress": "hidden", "queue": False, "trigger_mode": "always_last"}
+        c["prompt"].change(understand, c["prompt"], understood, **changed, **PRIVATE)
+        example.click(self.example, None, [c["ir"], c["vis"], c["prompt"]], show_progress="minimal", **PRIVATE)
+        return c, go, stop
+
+    def example(self) -> tuple[str, str, str]:
+        """The pair that comes with the program: infrared, visible, prompt."""
+        ir, vis, prompt = example_pair()
+        folder = self.session.folder / "example"  # from elsewhere no file is given to the page
+        folder.mkdir(exist_ok=True)
+        return str(copy(ir, folder)), str(copy(vis, folder)), prompt
+
+    def look(self, request: Any, *values: Any) -> tuple[Any, ...]:
+        """Show the pair as it is read, once it is there."""
         try:
-            shown = self.session.look(arguments, folder)
+            arguments = self._asked(values).arguments
+            if are_clips(arguments) or not is_pair(arguments) or self.session.is_shown(request.session_hash, arguments):
+                return _outputs()
+            with self.session.run(request.session_hash, arguments) as run:
+                shown = self.session.look(arguments, run)
         except LureError as error:
-            self.session.drop(str(folder))
-            return gr.skip(), gr.skip(), _error(error), gr.skip(), gr.update(visible=False), gr.skip()
-        self.session.drop(before)
+            return self._failed(error)
         view = _view(shown.layers, shown.size, "infrared", "visible")
-        return view, gr.update(visible=False), _said(shown), shown.command, gr.update(visible=False), str(folder)
+        return _outputs(view, _said(shown), shown.command, _file(None), _file(None))
 
-    def fuse(self, *values: Any) -> Iterator[tuple[Any, ...]]:
+    def fuse(self, request: Any, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Fuse the pair, and a second time if there is something to compare with; or two clips."""
-        gr = require_gradio()
-        arguments, (second_prompt, second_weights, suffix, before) = self._split(values)
-        folder = self.session.new_folder()
-        whole = False
         try:
-            if not arguments.keys() & {"ir", "vis"}:
+            asked = self._asked(values)
+            if not asked.arguments.keys() & {"ir", "vis"}:
                 raise LureError("no pair is chosen", "drop an infrared and a visible image, or take the example pair")
-            if are_clips(arguments):
-                for shown in self.session.fuse_clips(arguments, folder, suffix, lambda: False):
-                    if not isinstance(shown, Shown):
-                        done, total = shown
-                        yield gr.skip(), gr.skip(), _progress(done, total), gr.skip(), gr.skip(), gr.skip()
-                layers: tuple[tuple[str, Path], ...] = ()
-            else:
-                shown = self.session.fuse(arguments, folder, suffix)
-                layers = shown.layers
-                if second_prompt or second_weights:
-                    layers += self._second(arguments, second_prompt, second_weights, folder)
-            whole = True
+            with self.session.run(request.session_hash, asked.arguments) as run:
+                if are_clips(asked.arguments):
+                    for shown in self.session.fuse_clips(asked.arguments, run, asked.suffix):
+                        if isinstance(shown, Shown):
+                            yield _clip(shown)
+                        else:
+                            yield _outputs(said=_progress(*shown))
+                else:
+                    yield self._pair(asked, run)
         except LureError as error:
-            yield gr.skip(), gr.skip(), _error(error), gr.skip(), gr.skip(), gr.skip()
-            return
-        finally:
-            if not whole:
-                self.session.drop(str(folder))
-        self.session.drop(before)
-        assert isinstance(shown, Shown)
-        view = _view(layers, shown.size, "visible", "result")
-        film = gr.update(value=str(shown.file), visible=True) if not layers else gr.update(value=None, visible=False)
-        yield view, film, _said(shown), shown.command, gr.update(value=str(shown.file), visible=True), str(folder)
+            yield self._failed(error)
 
-    def _second(
-        self, arguments: Mapping[str, Any], prompt: str, weights: str, folder: Path
-    ) -> tuple[tuple[str, Path], ...]:
-        """The result of the second prompt and model, to compare with."""
-        other = {**arguments, **({"prompt": prompt} if prompt else {}), **({"weights": weights} if weights else {})}
-        below = folder / "second"
-        below.mkdir()
-        return (("second result", self.session.fuse(other, below).layers[-1][1]),)
+    def _pair(self, asked: _Asked, run: Run) -> tuple[Any, ...]:
+        shown = self.session.fuse(asked.arguments, run, asked.suffix, asked.plain)
+        layers = shown.layers
+        if asked.second:
+            below = Run(run.folder / "second", run.stop)
+            below.folder.mkdir()
+            other = self.session.fuse(asked.arguments | asked.second, below, plain=False)
+            layers += (("second result", dict(other.layers)["result"]),)
+        view = _view(layers, shown.size, "second result" if asked.second else "visible", "result")
+        return _outputs(view, _said(shown), shown.command, _file(shown.file), _file(shown.temperature))
 
-    def _split(self, values: tuple[Any, ...]) -> tuple[dict[str, Any], tuple[Any, ...]]:
-        """What was chosen, by name, without what is empty; and the rest."""
-        arguments = {k: v for k, v in zip(self.names, values, strict=False) if v not in (None, "")}
-        return arguments | {"weights": self.session.settings.weights}, values[len(self.names) :]
+    def stop(self, request: Any) -> None:
+        """End what the page is waiting for."""
+        self.session.stop(request.session_hash)
+
+    def leave(self, request: Any) -> None:
+        """The page was closed."""
+        self.session.leave(request.session_hash)
+
+    def _asked(self, values: tuple[Any, ...]) -> _Asked:
+        """What was chosen, without what is empty or says nothing."""
+        named = zip(self.names, values, strict=True)
+        a = {k: v for k, v in named if not (v is None or v is False or v == "" or v == NEUTRAL.get(k))}
+        a |= {name: _number(name, a[name]) for name in NUMBERS if name in a}
+        self.session.check_uploads(a)
+        second = {k: a.pop(f"second_{k}") for k in ("prompt", "weights") if f"second_{k}" in a}
+        return _Asked(a, a.pop("suffix", ".png"), a.pop("plain", False), second)
+
+    def _failed(self, error: LureError) -> tuple[Any, ...]:
+        hidden = LureError(self.session.without_folders(error.message), error.hint)
+        said = f'<p class="said" role="status">{hidden.message}</p>' if isinstance(error, Stopped) else _error(hidden)
+        return _outputs(said=said)
 
     def api(
         self, ir: str, vis: str, prompt: str, strength: float, ir_range: str, vis_range: str, bits: int
@@ -232,7 +277,7 @@ class Page:
         """Fuse a pair of uploaded images.
 
         Args:
-            ir: the infrared image.
+            ir: the infrared image, or a radiometric file that is both.
             vis: the visible image.
             prompt: what is wrong with them; auto: look for it.
             strength: how much of the restoration is done, 0 to 2.
@@ -244,24 +289,63 @@ class Page:
         """
         gr = require_gradio()
         given = {"ir": ir, "vis": vis, "prompt": prompt, "strength": strength, "bits": bits}
-        given |= {"ir_range": ir_range, "vis_range": vis_range, "weights": self.session.settings.weights}
-        folder = self.session.new_folder()
+        given |= {"ir_range": ir_range, "vis_range": vis_range}
         try:
-            shown = self.session.fuse({k: v for k, v in given.items() if v not in (None, "")}, folder)
+            if not ir:
+                raise LureError("no infrared image is given", "upload one, and give its path")
+            self.session.check_uploads(given)
+            with self.session.run(None, given) as run:
+                shown = self.session.fuse({k: v for k, v in given.items() if v not in (None, "")}, run, plain=False)
         except LureError as error:
-            self.session.drop(str(folder))
-            raise gr.Error(two_lines(error), print_exception=False) from error
-        return str(shown.file), json.loads(json.dumps(shown.record))
+            raise gr.Error(self.session.without_folders(two_lines(error)), print_exception=False) from error
+        return str(shown.file), shown.record
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise LureError(f"--{name} {text} is no number", "write it as 0.95, or leave it out") from None
+
+
+def _palettes() -> list[str]:
+    from lure_cli.core.thermal.palettes import PALETTES
+
+    return list(PALETTES)
 
 
 def _text(name: str) -> str:
     return (_HERE / name).read_text("utf-8")
 
 
+def _outputs(*values: Any, said: str | None = None) -> tuple[Any, ...]:
+    """A value for each of the page's outputs; those that are left out stay as they are."""
+    gr = require_gradio()
+    if said is not None:
+        values = (gr.skip(), said)
+    return (*values, *(gr.skip() for _ in range(5 - len(values))))
+
+
+def _file(path: Path | None) -> Any:
+    gr = require_gradio()
+    return gr.update(value=None, visible=False) if path is None else gr.update(value=str(path), visible=True)
+
+
+def _clip(shown: Shown) -> tuple[Any, ...]:
+    assert shown.file is not None
+    playable = shown.file.suffix == ".mp4"
+    view = {"clip": _url(shown.file), "size": shown.size} if playable else {}
+    return _outputs(view, _said(shown), shown.command, _file(shown.file), _file(None))
+
+
 def _view(layers: tuple[tuple[str, Path], ...], size: tuple[int, int], left: str, right: str) -> dict[str, Any]:
-    """What the viewer shows; nothing of a clip."""
-    listed = [{"name": name, "url": f"gradio_api/file={quote(str(path))}"} for name, path in layers]
-    return {"layers": listed, "size": size, "left": left, "right": right} if listed else {}
+    """What the viewer shows."""
+    listed = [{"name": name, "url": _url(path)} for name, path in layers]
+    return {"layers": listed, "size": size, "left": left, "right": right}
+
+
+def _url(path: Path) -> str:
+    return f"gradio_api/file={quote(str(path))}"
 
 
 def _progress(done: int, total: int | None) -> str:
@@ -273,7 +357,7 @@ def _progress(done: int, total: int | None) -> str:
 def _said(shown: Shown) -> str:
     seconds = shown.record.get("seconds")
     lines = [f"{shown.size[0]}x{shown.size[1]}" + ("" if seconds is None else f", {seconds:.2f} s"), *shown.said]
-    return '<ul class="said">' + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
+    return '<ul class="said" role="status">' + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
 
 
 def _error(error: LureError) -> str:

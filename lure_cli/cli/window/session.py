@@ -10,13 +10,13 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.cli.fuse import fuse_options
 from lure_cli.cli.output import SIDES, describe
-from lure_cli.cli.window.command import command_line, defaults
+from lure_cli.cli.window.command import command_line
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ CLIP_SUFFIXES = {".png": ".mp4", ".tif": ".mkv"}
 """Types of clips, in the place of types of pictures."""
 FILES = ("ir", "vis", "rig")
 """Parameters that are files which were uploaded."""
+BESIDE = {"temperature": ".tif", "provenance": ".png"}
+"""Parameters that are files beside the result, and their types; on the page they are wanted or not."""
 OLD = 3600.0
 """Seconds after which files go that no open page shows."""
 
@@ -74,9 +76,10 @@ class Run:
 
 @dataclass
 class _Visit:
-    """What one open page holds: the run that it shows, those at work, the uploads that it uses."""
+    """What one open page holds: the run that it shows and its arguments, those at work, the uploads that it uses."""
 
     shown: Path | None = None
+    arguments: Mapping[str, Any] | None = None
     working: list[Run] = field(default_factory=list)
     uploads: set[Path] = field(default_factory=set)
 
@@ -97,15 +100,9 @@ class Session:
         self._loading, self._changing = threading.Lock(), threading.Lock()
 
     def fuser(self, weights: str) -> Fuser:
-        """The model of some weights; the last `MODELS_KEPT` stay loaded.
-
-        Raises:
-            LureError: they are none of those that the window was opened with, or cannot be used.
-        """
+        """The model of some weights; the last `MODELS_KEPT` stay loaded. LureError if they cannot be used."""
         from lure_cli.tasks.inference.fuser import Fuser
 
-        if weights not in self.settings.weights:
-            raise LureError(f"the model '{weights}' is not offered here", f"one of {', '.join(self.settings.weights)}")
         with self._loading:
             fuser = self._fusers.pop(weights, None)
             if fuser is None:
@@ -141,11 +138,16 @@ class Session:
                 if here is not None:
                     here.working.remove(run)
                 if whole and here is not None:
-                    here.shown, before = run.folder, here.shown
+                    before, here.shown, here.arguments = here.shown, run.folder, arguments
                 else:
                     before = run.folder if page is not None or not whole else None
             if before is not None:
                 shutil.rmtree(before, ignore_errors=True)
+
+    def is_shown(self, page: str, arguments: Mapping[str, Any]) -> bool:
+        """Whether that is what a page shows the pair or the result of."""
+        with self._changing:
+            return self._visits.get(page, _Visit()).arguments == arguments
 
     def stop(self, page: str) -> None:
         """What a page is waiting for is not wanted any more."""
@@ -173,9 +175,16 @@ class Session:
             visits = list(self._visits.values())
             held = {v.shown for v in visits} | {run.folder for v in visits for run in v.working}
             held |= {path.parent for v in visits for path in v.uploads} | {self.results}
-            for folder in (*self.folder.iterdir(), *self.results.iterdir()):
-                if folder not in held and time.time() - folder.stat().st_mtime > old:
-                    shutil.rmtree(folder, ignore_errors=True)
+            for path in (*self.folder.iterdir(), *self.results.iterdir()):
+                if path in held or time.time() - path.stat().st_mtime < old:
+                    continue
+                path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+
+    def check_uploads(self, arguments: Mapping[str, Any]) -> None:
+        """LureError unless all files are uploads, by their full names: what a program names could be any file here."""
+        for path in self._uploaded(arguments):
+            if not path.is_file() or path.resolve().parent.parent != self.folder.resolve():
+                raise LureError(f"{path.name}: is not among the uploads", "upload it (again)")
 
     def _uploaded(self, arguments: Mapping[str, Any]) -> set[Path]:
         return {Path(arguments[name]) for name in FILES if arguments.get(name)}
@@ -217,17 +226,21 @@ class Session:
         """
         from lure_cli.tasks.compare import compare
 
+        if run.stop.is_set():
+            raise Stopped()
         plan = self._plan(arguments, run.folder / f"fused{suffix}")
         fuser = self.fuser(plan.options.weights)
-        with _stoppable(fuser, run.stop):
-            comparison = compare(plan, fuser, plain)
+        try:
+            with _stoppable(fuser, run.stop):
+                comparison = compare(plan, fuser, plain)
+        except LureError as error:
+            raise Stopped() if run.stop.is_set() else error from None
         result = comparison.result
         assert result.size is not None
         said = [note.text for note in result.notes]
         said += [f"{SIDES[m]}: found {describe(each)}" for m, each in result.findings.items()]
         if result.temperatures is not None:
-            t = result.temperatures.record()
-            said.append(f"measured: {t['min']:.1f} to {t['max']:.1f} °C, mean {t['mean']:.1f} °C")
+            said.append(f"measured: {result.temperatures}")
         return Shown(
             _write(comparison.layers, run.folder),
             result.size,
@@ -235,7 +248,7 @@ class Session:
             tuple(map(self.without_folders, said)),
             command_line(_typed(arguments, suffix)),
             self._record(result.record()),
-            result.item.temperature,
+            result.item.extras.get("temperature"),
         )
 
     def fuse_clips(
@@ -274,13 +287,11 @@ class Session:
 
     def _options(self, arguments: Mapping[str, Any], output: Path) -> FuseOptions:
         s = self.settings
-        given = {**defaults(), "max_pixels": s.max_pixels, "device": s.device, "dtype": s.dtype, "threads": s.threads}
-        given |= {"weights": s.weights[0], **arguments, "output": str(output)}
-        given["ir"] = given["ir"] or given["vis"]
-        if given["temperature"]:
-            given["temperature"] = str(output.with_name("temperature.tif"))
-        if given["rig"]:
-            given["rig"] = Path(given["rig"])
+        given = {"max_pixels": s.max_pixels, "device": s.device, "dtype": s.dtype, "threads": s.threads}
+        given |= {"weights": s.weights[0], **arguments, "outputs": str(output)}
+        if given["weights"] not in s.weights:  # others could be files of this machine, or be downloaded
+            raise LureError(f"the model '{given['weights']}' is not offered here", f"one of {', '.join(s.weights)}")
+        given |= {name: str(output.with_name(f"{name}{end}")) for name, end in BESIDE.items() if arguments.get(name)}
         return fuse_options(given)
 
     def _plan(self, arguments: Mapping[str, Any], output: Path) -> FusePlan:
@@ -338,14 +349,17 @@ def _write(layers: Mapping[str, Any], folder: Path) -> tuple[tuple[str, Path], .
     from concurrent.futures import ThreadPoolExecutor
 
     import imagecodecs
-    import numpy as np
+
+    from lure_cli.core.images.picture import quantised
 
     def write(path: Path, picture: Any) -> None:
-        pixels = np.ascontiguousarray((picture * 255 + 0.5).astype(np.uint8))
+        pixels = quantised(picture, 8)
         fast = {"level": 1, "strategy": imagecodecs.PNG.STRATEGY.RLE, "filter": imagecodecs.PNG.FILTER.UP}
         path.write_bytes(imagecodecs.png_encode(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, **fast))
 
-    paths = tuple((name, folder / f"{name.replace(' ', '_')}.png") for name in layers)
+    below = folder / "layers"
+    below.mkdir()
+    paths = tuple((name, below / f"{name.replace(' ', '_')}.png") for name in layers)
     with ThreadPoolExecutor() as pool:
         list(pool.map(write, [path for _, path in paths], layers.values()))
     return paths
@@ -357,7 +371,8 @@ def _typed(arguments: Mapping[str, Any], suffix: str = ".png") -> dict[str, Any]
     for name in FILES:
         if named.get(name):
             named[name] = Path(named[name]).name
+    if named.get("ir") == named.get("vis"):  # of two folders
+        named |= {name: f"{name}/{named[name]}" for name in ("ir", "vis")}
     stem = Path(named.get("vis") or named["ir"]).stem
-    if named.get("temperature"):
-        named["temperature"] = f"{stem}_temperature.tif"
+    named |= {name: f"{stem}_{name}{end}" for name, end in BESIDE.items() if named.get(name)}
     return named | {"outputs": [f"{stem}_fused{suffix}"]}

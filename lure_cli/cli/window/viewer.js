@@ -59,6 +59,9 @@ function show() {
   shown = key;
   const before = layers.map((layer) => layer.name).join();
   layers = value.layers || [];
+  const clip = $("clip");
+  element.firstElementChild.classList.toggle("film", Boolean(value.clip));
+  value.clip ? (clip.src = value.clip) : clip.removeAttribute("src");
   const same = before === layers.map((layer) => layer.name).join();
   element.firstElementChild.classList.toggle("empty", layers.length === 0);
   if (!layers.length) return;
@@ -69,6 +72,7 @@ function show() {
   choose($("left"), over, "left");
   choose($("right"), under, "right");
   resized ? fitAll() : place();
+  if (value.right === "result" && innerWidth < 700) element.scrollIntoView({ block: "start" });  // it is far below
 }
 
 $("left").addEventListener("change", (event) => choose(event.target, over, "left"));

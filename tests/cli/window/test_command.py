@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from lure_cli.cli import app
-from lure_cli.cli.fuse import options_of
+from lure_cli.cli.fuse import fuse_options
 from lure_cli.cli.window.command import command_line
 
 PAIR = {"ir": "a.png", "vis": "b.png"}
@@ -32,14 +32,18 @@ def parsed(line: str) -> dict[str, Any]:
         {"strength_ir": 0.35, "strength_vis": 2.0},
         {"ir_range": "-5,30", "vis_range": "full", "bits": 16},
         {"align": "auto", "resize_ir": True, "compiled": True},
-        {"output": "with space/b_fused.png"},
+        {"outputs": ["with space/b_fused.png"]},
+        {"palette": "iron", "palette_from": "-5", "legend": True, "unit": "ck"},
+        {"emissivity": 0.9, "reflected": -3.25, "distance": 12.0, "provenance": "map.png"},
     ],
     ids=lambda chosen: ",".join(chosen) or "nothing",
 )
 def test_command_line_means_what_was_chosen(chosen: dict[str, Any]) -> None:
-    assert options_of(parsed(command_line(PAIR | chosen))) == options_of(PAIR | chosen)
+    typed = parsed(command_line(PAIR | chosen))
+    assert fuse_options(typed | {"outputs": None}) == fuse_options(PAIR | chosen | {"outputs": None})
+    assert list(typed["outputs"] or ()) == chosen.get("outputs", [])
 
 
 def test_defaults_are_left_out() -> None:
     line = command_line(PAIR | {"strength_ir": None, "align": "none", "bits": 8, "resize_ir": False, "prompt": None})
-    assert line == "lure fuse --vis b.png --ir a.png"
+    assert line == "lure fuse --ir a.png --vis b.png"
