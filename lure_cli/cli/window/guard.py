@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -18,7 +19,6 @@ POLICY = b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 """The browser itself fetches nothing from elsewhere (Content-Security-Policy)."""
 _REFUSED = re.compile(r"/(proxy=|file[=/]\s*https?:|deep_link|run-history|runs\b|dev/|vibe|undo-vibe|monitoring)", re.I)
 """What Gradio would do beyond what the page needs: fetch addresses, keep states and histories, edit code."""
-_ADDRESS = re.compile(r"\s*https?:", re.I)
 
 
 class Guard:
@@ -26,12 +26,13 @@ class Guard:
 
     Args:
         app: what is guarded.
+        folder: where all files that requests may name lie.
         hosts: names that requests may call this server by, as a browser's other pages could otherwise do under a name
             of their own; None: any.
     """
 
-    def __init__(self, app: Any, hosts: frozenset[str] | None = None) -> None:
-        self.app, self.hosts = app, hosts
+    def __init__(self, app: Any, folder: str, hosts: frozenset[str] | None = None) -> None:
+        self.app, self.folder, self.hosts = app, folder, hosts
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -56,10 +57,27 @@ class Guard:
             body = await _body(receive)
             if body is None:
                 await _refuse(answer, 413, "too long")
-            elif _names_an_address(body):
-                await _refuse(answer, 400, "files are uploaded, not fetched from an address")
+            elif self._names_another_file(body):
+                await _refuse(answer, 403, "files are uploaded, not read or fetched from elsewhere")
             else:
                 await self.app(scope, _replayed(body, receive), answer)
+
+    def _names_another_file(self, body: bytes) -> bool:
+        """Whether a file in the data is an address, which Gradio would fetch, or lies outside of the folder."""
+        try:
+            waiting = [json.loads(body)]
+        except (ValueError, RecursionError):
+            return False  # Gradio does not understand it either
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, dict):
+                path = value.get("path", self.folder)
+                if not isinstance(path, str) or os.path.commonpath([self.folder, os.path.abspath(path)]) != self.folder:
+                    return True
+                waiting += value.values()
+            elif isinstance(value, list):
+                waiting += value
+        return False
 
     def _is_ours(self, headers: dict[str, str]) -> bool:
         host = headers.get("host", "")
@@ -95,20 +113,3 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return whole.pop() if whole else await receive()
 
     return read
-
-
-def _names_an_address(body: bytes) -> bool:
-    """Whether a file in the data is an address, which Gradio would fetch."""
-    try:
-        waiting = [json.loads(body)]
-    except (ValueError, RecursionError):
-        return False  # Gradio does not understand it either
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            if isinstance(path := value.get("path"), str) and _ADDRESS.match(path):
-                return True
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return False

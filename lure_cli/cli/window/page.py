@@ -64,8 +64,10 @@ def build_page(session: Session) -> tuple[Any, dict[str, Any]]:
         page.names = tuple(chosen)
         inputs, outputs = list(chosen.values()), [viewer, said, command, save, temperatures]
         changes = [chosen[side].change for side in ("ir", "vis")]
-        gr.on(changes, page.look, inputs, outputs, show_progress="minimal", trigger_mode="always_last", **PRIVATE)
-        gr.on([go.click, chosen["prompt"].submit], page.fuse, inputs, outputs, **MODEL, **PRIVATE)
+        gr.on(changes, page.look, inputs, outputs, show_progress_on=viewer, trigger_mode="always_last", **PRIVATE)
+        gr.on(
+            [go.click, chosen["prompt"].submit], page.run, inputs, outputs, show_progress_on=viewer, **MODEL, **PRIVATE
+        )
         stop.click(page.stop, None, None, queue=False, **PRIVATE)
         blocks.unload(page.leave)
         _api(gr, page)
@@ -126,7 +128,7 @@ class Page:
         self.names: tuple[str, ...] = ()
         """Of the values that the buttons are given."""
         gr = require_gradio()
-        for method in (Page.look, Page.fuse, Page.stop, Page.leave):
+        for method in (Page.look, Page.run, Page.stop, Page.leave):
             method.__annotations__["request"] = gr.Request  # by which Gradio knows that it is to be given
 
     def controls(self, gr: Any) -> tuple[dict[str, Any], Any, Any]:
@@ -220,7 +222,7 @@ class Page:
         view = _view(shown.layers, shown.size, "infrared", "visible")
         return _outputs(view, _said(shown), shown.command, _file(None), _file(None))
 
-    def fuse(self, request: Any, *values: Any) -> Iterator[tuple[Any, ...]]:
+    def run(self, request: Any, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Fuse the pair, and a second time if there is something to compare with; or two clips."""
         try:
             asked = self._asked(values)

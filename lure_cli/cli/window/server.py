@@ -56,7 +56,7 @@ def _launch(page: Any, look: dict[str, Any], settings: Settings, session: Sessio
     from starlette.middleware import Middleware
 
     own = _is_local(settings.host) and settings.auth is None and not settings.share
-    guard = Middleware(Guard, hosts=_LOCAL if own else None)
+    guard = Middleware(Guard, folder=str(session.folder), hosts=_LOCAL if own else None)
     try:
         _, local, public = page.queue(default_concurrency_limit=1, max_size=32).launch(
             server_name=settings.host,

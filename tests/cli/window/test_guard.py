@@ -43,7 +43,7 @@ def ask(
         "method": "GET" if body is None else "POST",
         "headers": [(k.encode(), v.encode()) for k, v in all_headers.items()],
     }
-    asyncio.run(Guard(app, hosts)(scope, receive, send))
+    asyncio.run(Guard(app, "/tmp/ui", hosts)(scope, receive, send))
     return sent[0]["status"], bytes(given), {k.decode(): v.decode() for k, v in sent[0]["headers"]}
 
 
@@ -72,14 +72,17 @@ def test_what_the_page_needs_passes(path: str) -> None:
     assert headers["content-security-policy"].startswith("default-src 'self'")
 
 
-def test_file_that_is_an_address_is_refused_wherever_it_stands() -> None:
-    for path in ("http://example.org/a.png", " https://example.org/a.png"):
-        body = {"data": [None, [{"a": {"path": path, "meta": {"_type": "gradio.FileData"}}}]]}
-        assert ask("/gradio_api/call/fuse", json.dumps(body).encode())[0] == 400
+@pytest.mark.parametrize(
+    "path",
+    ["http://example.org/a.png", " https://example.org/a.png", "/etc/passwd", "/tmp/ui/../a", "/tmp/uib", "a", ["/"]],
+)
+def test_file_from_elsewhere_is_refused_wherever_it_stands(path: object) -> None:
+    body = {"data": [None, [{"a": {"path": path, "meta": {"_type": "gradio.FileData"}}}]]}
+    assert ask("/gradio_api/call/fuse", json.dumps(body).encode())[0] == 403
 
 
 def test_body_reaches_the_server_as_it_is() -> None:
-    body = json.dumps({"data": [{"path": "/tmp/a.png", "url": "http://127.0.0.1/x"}, "x" * 5000]}).encode()
+    body = json.dumps({"data": [{"path": "/tmp/ui/a.png", "url": "http://127.0.0.1/x"}, "x" * 5000]}).encode()
     assert ask("/gradio_api/call/fuse", body)[:2] == (200, body)
 
 
