@@ -54,8 +54,8 @@ def watch(
     """Fuse pairs as they arrive in a folder, or in two.
 
     Names say which file is the infrared one: street_ir.png and street_vis.png, or sub-folders ir and vis. Radiometric
-    files with a photo inside, whose names do not, are fused alone. Files that are still being written wait, and pairs
-    whose output exists are left out. Ctrl-C ends after the pair in hand.
+    files with a photo inside, whose names do not, are fused alone; with --ir and no --vis all of them are. Files that
+    are still being written wait, and pairs whose output exists are left out. Ctrl-C ends after the pair in hand.
 
     Exit codes: 0 ended with all done that was complete, 1 some pairs failed, 2 bad usage or input, 130 interrupted with
     complete pairs left.
@@ -64,7 +64,7 @@ def watch(
 
     if folder is not None and (ir is not None or vis is not None):
         raise LureError("a folder that holds both is given, and --ir or --vis as well", "give the one or the others")
-    if folder is None and (ir is None or vis is None):
+    if folder is None and ir is None and vis is None:
         raise LureError("no folder to watch", "name the one that holds both images, or give --ir and --vis")
     quiet, as_json = options["quiet"], options["as_json"]
     if quiet:

@@ -17,7 +17,7 @@ from lure_cli.core.video.live_output import hidden, is_live_output
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuse import FuseWorker
 from lure_cli.tasks.inference.job import Result, Stop, clean_up, run_locally
-from lure_cli.tasks.inference.plan import FuseOptions, check_types, holds_both, pair_in_one, plan_job
+from lure_cli.tasks.inference.plan import FuseOptions, check_types, holds_both, pair_in_one, plan_job, refuse_pairing
 from lure_cli.tasks.inference.request import FuserLike, Request
 from lure_cli.tasks.paths.find import File, is_many, present, root_of
 from lure_cli.tasks.paths.outputs import (
@@ -52,7 +52,7 @@ class WatchOptions:
 
     fuse: as for `lure fuse` with folders; `ir` and `vis` are the same folder if that holds both. There, radiometric
         files with a photo inside are fused alone if their names do not say which image they are; all other files wait
-        for their partner.
+        for their partner. Without `vis` such files alone are fused, whatever their names.
     idle: end after so many seconds in which nothing arrived and nothing was on its way; None: never.
     poll: list the folders again and again instead of waiting for events.
     """
@@ -93,6 +93,8 @@ def plan_watch(options: WatchOptions, notify: Notify | None = None) -> WatchPlan
     if o.pairing.by == "csv":
         raise LureError("--pair csv lists files that are there already", "use lure fuse, or --pair stem, name or regex")
     check_pairing(o.pairing, True)
+    if o.in_one:
+        refuse_pairing(o.pairing, True)
     if o.output is not None and is_live_output(o.output):
         raise LureError(f"-o {hidden(o.output)} is for clips", "give a folder or a template")
     names = Names("name", (), {"ir": "name", "vis": "name"})
@@ -299,7 +301,7 @@ def _listed(o: FuseOptions) -> tuple[list[File], list[File], list[File]]:
     files = present(vis, o.pairing.recursive, skip)
     if ir != vis:
         return present(ir, o.pairing.recursive, skip), files, []
-    if o.read.alpha == "ir":
+    if o.in_one:
         return [], [], files
     if not o.pairing.recursive and vis.is_dir():
         for folder in sorted(vis.iterdir()):

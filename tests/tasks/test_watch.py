@@ -18,10 +18,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lure_cli.cli.fuse import fuse, fuse_options
 from lure_cli.cli.watch import watch
+from lure_cli.core.registration.alignment import Alignment
+from lure_cli.core.registration.transform_file import write_transform
+from lure_cli.core.thermal.colouring import HeatColours
+from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 from lure_cli.tasks import watch as task
 from lure_cli.tasks.inference.inputs import ReadOptions
@@ -31,6 +36,7 @@ from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.paths.pairing import Pairing
 from lure_cli.tasks.watch import Watcher, WatchOptions, plan_watch
 from tests.helpers.files import ROOT, Outcome, save_png
+from tests.helpers.flir import write_flir
 
 Run = Callable[..., Outcome]
 LONG = 60.0
@@ -239,6 +245,54 @@ def test_one_file_may_hold_both() -> None:
         running.until("a")
 
 
+def test_radiometric_files_with_a_photo_are_fused_alone_unless_their_names_say_that_there_is_another() -> None:
+    with watching(read=ReadOptions(resize_ir=True)) as running:
+        write_flir(Path("in/a.jpg"))
+        write_flir(Path("in/b_ir.jpg"))
+        write_flir(Path("in/c.jpg"), photo=None)
+        picture("in/d.png")
+        running.until("a")
+        wait(lambda: set(map(str, running.watcher.unmatched)) == {"in/b_ir.jpg", "in/c.jpg", "in/d.png"})
+        picture("in/b_vis.png")
+        assert running.until("b") == ["a", "b"]
+        write_flir(Path("in/e.jpg"))
+        running.until("e")
+    assert not running.errors
+    assert running.results[0].item.sources == {"ir": Path("in/a.jpg"), "vis": Path("in/a.jpg")}
+
+
+def test_radiometric_files_of_a_folder_of_their_own_wait_for_their_partner() -> None:
+    write_flir(Path("i/a.jpg"))
+    with watching(ir=Path("i"), read=ReadOptions(resize_ir=True)) as running:
+        wait(lambda: running.watcher.unmatched == (Path("i/a.jpg"),))
+        picture("in/a.png")
+        running.until("a")
+    assert running.results[0].item.vis == Path("in/a.png")
+
+
+def test_without_a_visible_folder_all_radiometric_files_are_fused_alone() -> None:
+    with watching(vis=None) as running:
+        write_flir(Path("in/IR_0001.jpg"))
+        write_flir(Path("in/IR_0002.jpg"))
+        picture("in/DC_0002.png")
+        assert running.until("IR_0001", "IR_0002")
+        wait(lambda: running.watcher.unmatched == (Path("in/DC_0002.png"),))
+    assert not running.errors
+
+
+def test_a_radiometric_file_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little of it is there, and long enough to be looked at."""
+    monkeypatch.setattr(task, "SETTLE", 0.05)
+    content = write_flir(Path("whole.jpg")).read_bytes()
+    with watching() as running, open("in/a.jpg", "wb") as file:
+        for n in range(4):
+            file.write(content[n * len(content) // 4 : (n + 1) * len(content) // 4])
+            file.flush()
+            time.sleep(0.5)
+        running.until("a")
+    assert not running.errors
+
+
 def test_a_folder_that_is_polled() -> None:
     with watching(poll=True) as running:
         pair("a")
@@ -361,7 +415,8 @@ def test_a_folder_that_goes_ends_it(here: Path) -> None:
     ("args", "text"),
     [
         ([], "no folder to watch"),
-        (["--ir", "in"], "no folder to watch"),
+        (["--vis", "in"], "no infrared image"),
+        (["--ir", "in", "--pair", "name"], "need no pairing"),
         (["in", "--vis", "in"], "as well"),
         (["none"], "no such file"),
         (["file.png"], "is a file"),
@@ -374,6 +429,11 @@ def test_a_folder_that_goes_ends_it(here: Path) -> None:
         (["in", "--bits", "12"], "12 bits"),
         (["in", "--prompt", "a cat on a sofa"], "does not say what is wrong"),
         (["in", "--fps", "5"], "No such option"),
+        (["in", "-o", "udp://127.0.0.1:5000"], "is for clips"),
+        (["in", "--temperature", "in/"], "where files are watched for"),
+        (["in", "--provenance", "maps/", "--temperature", "heat.tif"], "one file for several"),
+        (["in", "--alpha", "ir", "--temperature", "heat/"], "an alpha channel holds no temperatures"),
+        (["in", "--legend"], "need --palette"),
     ],
 )
 def test_refused(args: list[str], text: str, lure: Run) -> None:
@@ -398,11 +458,29 @@ def test_the_options_of_fuse_are_those_of_watch() -> None:
 def test_every_option_of_fuse_reaches_the_job() -> None:
     given = {p.name: object() for p in inspect.signature(fuse).parameters.values()}
     given |= {"ir": "i", "vis": "v", "pair": "name", "recursive": True}
-    options = fuse_options(given)
-    reached = {*vars(options).values(), *vars(options.read).values(), *vars(options.pairing).values()}
+    rig = Alignment((1, 0, 3, 0, 1, -2), (64, 48))
+    write_transform(Path("rig.json"), rig)
+    colours = {"palette": "iron", "palette_from": "30", "palette_to": "40", "legend": True}
+    options = fuse_options(given | colours | {"rig": Path("rig.json")})
+    parts = options, options.read, options.read.radiometry, options.pairing
+    reached = [value for part in parts for value in vars(part).values()]
     elsewhere = {"fps", "sync", "length", "check_every", "codec", "crf", "dry_run", "as_json", "quiet"}
-    assert {name for name, value in given.items() if value not in reached} == elsewhere | {"ir", "vis"}
-    assert (options.ir, options.vis) == (Path("i"), Path("v"))
+    made = {"ir", "vis", "rig", *colours}
+    assert {name for name, value in given.items() if value not in reached} == elsewhere | made
+    assert (options.ir, options.vis, options.read.rig) == (Path("i"), Path("v"), rig)
+    assert options.heat == HeatColours.parse(*colours.values())  # type: ignore[arg-type]
+
+
+def test_the_options_of_a_job_from_a_few_arguments() -> None:
+    given = {"ir": "a.png", "vis": "b.png", "outputs": "c.png", "prompt": "haze", "unit": "ck"}
+    read = ReadOptions(radiometry=Radiometry(unit="ck"))
+    assert fuse_options(given) == FuseOptions(Path("a.png"), Path("b.png"), "c.png", prompt="haze", read=read)
+    assert fuse_options({"ir": "a.jpg"}) == FuseOptions(Path("a.jpg"))
+    assert fuse_options({"vis": "a.png", "alpha": "ir"}).ir == Path("a.png")
+    legend: dict[str, Any] = {"ir": "a.png", "legend": True}
+    for wrong, text in (({}, "no image"), ({"vis": "b.png"}, "no infrared"), (legend, "need --palette")):
+        with pytest.raises(LureError, match=text):
+            fuse_options(wrong)
 
 
 def test_what_is_printed(lure: Run) -> None:
@@ -424,6 +502,29 @@ def test_what_is_printed(lure: Run) -> None:
     again = lure("watch", "in", "-o", "out", "--idle", "0", "-q")
     assert (again.code, again.out) == (1, "")
     assert again.err.startswith("error: in/bad_vis.png")
+
+
+def test_palette_temperatures_rigs_and_maps(lure: Run) -> None:
+    write_flir(Path("in/a.jpg"))
+    picture("in/b_vis.png", 64)
+    tifffile.imwrite("in/b_ir.tif", np.full((32, 32), 30000, np.uint16) + np.arange(32, dtype=np.uint16))
+    write_transform(Path("rig.json"), Alignment((0.5, 0, 8, 0, 0.5, 0), (64, 64), source=(32, 32)))
+    extras = ["--temperature", "in/heat/", "--provenance", "in/maps/"]
+    command = ["watch", "in", "-r", "-o", "in/out/", *extras, "--palette", "iron", "--legend", "--rig", "rig.json"]
+    done = lure(*command, "--unit", "ck", "--idle", "0", "--json")
+    assert done.code == 0, done.err
+    records = {record["name"]: record for record in map(json.loads, done.out.splitlines())}
+    assert sorted(records) == ["a", "b"]
+    for name, record in records.items():
+        assert record["provenance"] == f"in/maps/{name}.png" and record["temperature"]["file"] == f"in/heat/{name}.tif"
+        assert record["palette"]["name"] == "iron"
+        with Image.open(f"in/maps/{name}.png") as image, Image.open(f"in/out/{name}.png") as fused:
+            assert tifffile.imread(f"in/heat/{name}.tif").shape == image.size[::-1] and fused.width > image.width
+    assert Alignment.from_record(records["b"]["alignment"]).matrix == (0.5, 0, 8, 0, 0.5, 0)
+    Path("in/heat/a.tif").unlink()
+    again = lure(*command, "--unit", "ck", "--idle", "0")
+    assert (again.code, again.out) == (0, "in/out/a.png\n")
+    assert "unmatched" not in again.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -141,6 +141,11 @@ class FuseOptions(JobOptions):
     engine: str = "local"
     workers: int | None = None
 
+    @property
+    def in_one(self) -> bool:
+        """Whether each file is both images of a pair."""
+        return self.vis is None or (self.read.alpha == "ir" and self.ir == self.vis)
+
     def check(self) -> None:
         """See `JobOptions`."""
         super().check()
@@ -322,7 +327,7 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
 
 def _pairs(o: FuseOptions, notify: Notify | None) -> tuple[list[Pair], list[Path]]:
     """What is fused with what, and the files that have no partner."""
-    if o.vis is None or (o.read.alpha == "ir" and o.ir == o.vis):
+    if o.vis is None or o.in_one:
         return _pairs_in_one(o, notify), []
     pairs, unmatched = find_pairs(o.ir, o.vis, o.output, o.pairing, notify=notify, extras=o.extras)
     alone = {path for path in unmatched if holds_both(path, damaged=False)} if o.read.alpha != "ir" else set()
@@ -341,8 +346,7 @@ def _pairs(o: FuseOptions, notify: Notify | None) -> tuple[list[Pair], list[Path
 def _pairs_in_one(o: FuseOptions, notify: Notify | None) -> list[Pair]:
     """Files that are both images of a pair: radiometric ones with a photo, or the infrared one in an alpha channel."""
     many = is_many(o.ir)
-    if o.pairing != Pairing(recursive=o.pairing.recursive and many):
-        raise LureError("files that hold both images need no pairing", "leave the options of pairing out")
+    refuse_pairing(o.pairing, many)
     if not many:
         if o.vis is None and o.ir != STANDARD and not holds_both(o.ir, damaged=True):
             raise _needs_visible(o.ir)
@@ -369,6 +373,12 @@ def pair_in_one(file: File, o: FuseOptions) -> Pair:
     """A file of a folder that is both images of a pair."""
     names = Names(file.below.stem, file.below.parent.parts)
     return make_pair(names, file.path, file.path, o.output, o.extras, True)
+
+
+def refuse_pairing(pairing: Pairing, many: bool) -> None:
+    """LureError on options of pairing where there is nothing to pair; sub-folders may be searched (`many`)."""
+    if pairing != Pairing(recursive=pairing.recursive and many):
+        raise LureError("files that hold both images need no pairing", "leave the options of pairing out")
 
 
 def holds_both(path: Path, *, damaged: bool) -> bool:

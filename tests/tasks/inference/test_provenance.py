@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lure_cli import Fuser
+from lure_cli.core.registration.alignment import Alignment
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.provenance import COLOURS
 from tests.helpers.files import EXAMPLES, SHARED, Outcome
+from tests.helpers.flir import write_flir
 from tests.helpers.folders import FOLDERS, make_folder
 
 Run = Callable[..., Outcome]
@@ -78,6 +81,57 @@ def test_a_person_at_night_came_from_the_infrared(fuser: Fuser) -> None:
     shares = fuser.provenance_map(ir, vis)
     assert shares[warm, 0].mean() > 0.7
     assert shares[lit, 1].mean() > 0.8
+
+
+def test_beyond_the_edge_of_a_rigs_infrared_all_is_visible(fuser: Fuser) -> None:
+    ir, vis = night()
+    rig = Alignment((1, 0, 0, 0, 1, 0), (128, 96), source=(64, 96))
+    by_rig = Fuser(fuser.model, fuser.text, fuser.provenance, fuser.device, fuser.dtype, rig=rig)  # type: ignore[arg-type]
+    shares = by_rig.provenance_map(ir[:, :64], vis, prompt="haze", ir_range="full")
+    np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
+    assert shares[:, 64:, 0].max() == 0
+    assert (shares[45:65, 25:35, 0] > 0.6).all()
+    seam = shares[80:, 50:70, 0].mean(0)
+    assert (np.diff(seam) <= 0.02).all() and seam[0] > 0.2  # it fades
+
+
+@pytest.mark.parametrize("prompt", [None, "haze"])
+def test_beyond_the_infrared_of_one_file_all_is_visible(prompt: str | None, lure: Run, fuser: Fuser) -> None:
+    """Also for a fuser with a rig: a file that brings its own alignment is laid by that."""
+    write_flir(Path("a.jpg"))
+    args = ["fuse", "--ir", "a.jpg", "-o", "out.png", "--provenance", "map.tif", "--temperature", "heat.tif"]
+    assert lure(*args, "--dtype", "fp32", *([] if prompt is None else ["--prompt", prompt])).code == 0
+    stored, beyond = tifffile.imread("map.tif").astype(float), np.isnan(tifffile.imread("heat.tif"))
+    assert 0.3 < beyond.mean() < 0.7
+    back = stored @ np.linalg.inv(np.array(COLOURS))
+    assert back[beyond, 0].max() < 0.02 and back[~beyond, 0].max() > 0.2
+    rig = Alignment((1, 0, 0, 0, 1, 0), (80, 60))
+    for one in (fuser, Fuser(fuser.model, fuser.text, fuser.provenance, fuser.device, fuser.dtype, rig=rig)):  # type: ignore[arg-type]
+        shares = one.provenance_map("a.jpg", prompt=prompt)
+        np.testing.assert_allclose(stored, shares @ np.array(COLOURS), atol=1.01)
+        assert shares[beyond, 0].max() == 0
+
+
+def test_temperatures_and_maps_come_together_or_not_at_all(lure: Run) -> None:
+    write_flir(Path("in/a.jpg"))
+    write_flir(Path("in/b.jpg"))
+    extras = ["--provenance", "in/maps/", "--temperature", "in/heat/"]
+    args = ["fuse", "--ir", "in", "-r", "-o", "in/out/", *extras]
+    dry = lure(*args, "--dry-run").out.splitlines()
+    assert dry[0] == "planned: in/a.jpg + in/a.jpg -> in/out/a.png + in/heat/a.tif + in/maps/a.png"
+    planned = json.loads(lure(*args, "--dry-run", "--json").out.splitlines()[1])
+    done = json.loads(lure(*args, "--json").out.splitlines()[1])
+    assert planned["provenance"] == done["provenance"] == "in/maps/b.png"
+    assert planned["temperature"]["file"] == done["temperature"]["file"] == "in/heat/b.tif"
+    Path("in/maps/a.png").unlink()
+    again = lure(*args, "--skip-existing")  # what was written is no input
+    assert again.out == "in/out/a.png\n" and "1 done, 1 skipped" in again.err
+    Path("in/maps/a.png").unlink()
+    Path("in/maps/a.png").mkdir()
+    before = {p.name: p.stat().st_mtime_ns for p in Path("in").rglob("a.*")}
+    failed = lure(*args, "--overwrite")
+    assert failed.code == 1 and "1 done, 0 skipped, 1 failed" in failed.err
+    assert {p.name: p.stat().st_mtime_ns for p in Path("in").rglob("a.*")} == before
 
 
 def test_the_map_of_a_file_is_the_mixture_of_its_colours(lure: Run, fuser: Fuser) -> None:
