@@ -71,9 +71,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(chromium: Browser, url: str, **how: Any) -> Iterator[Page]:
+def opened(chromium: Browser, url: str, refused: str = "(?!)", **how: Any) -> Iterator[Page]:
     """The page, in a browser profile of its own. Every request to elsewhere is denied, and fails the test, as do errors
-    on the page."""
+    on the page, but for messages that match `refused`."""
     context = chromium.new_context(**how)
     page = context.new_page()
     faults: list[str] = []
@@ -92,7 +92,7 @@ def opened(chromium: Browser, url: str, **how: Any) -> Iterator[Page]:
     page.locator("#go").wait_for()
     try:
         yield page
-        assert not faults
+        assert not [fault for fault in faults if not re.search(refused, fault)]
     finally:
         context.close()
 
@@ -316,7 +316,7 @@ def test_narrow_screen_needs_no_scrolling_sideways(chromium: Browser, url: str, 
 
 
 def test_page_of_the_interface_fetches_nothing_either(chromium: Browser, url: str) -> None:
-    with opened(chromium, url) as page:
+    with opened(chromium, url, refused="status of 40[34]") as page:  # statistics of calls, and MCP, which are off
         page.get_by_text("API").last.click()
         page.get_by_text("/fuse").first.wait_for(timeout=WAIT)
 

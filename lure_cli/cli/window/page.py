@@ -274,7 +274,14 @@ class Page:
         return _outputs(said=said)
 
     def api(
-        self, ir: str, vis: str, prompt: str, strength: float, ir_range: str, vis_range: str, bits: int
+        self,
+        ir: str,
+        vis: str | None = None,
+        prompt: str | None = None,
+        strength: float = 1,
+        ir_range: str = "auto",
+        vis_range: str = "auto",
+        bits: int = 8,
     ) -> tuple[str, Any]:
         """Fuse a pair of uploaded images.
 
