@@ -39,13 +39,19 @@ def test_contents(wheel: Path) -> None:
         "presets/stage2.toml",
         "py.typed",
         "tasks/report/report.html.jinja",
+        "cli/window/viewer.js",
+        "cli/window/viewer.html",
+        "cli/window/viewer.css",
+        "cli/window/page.css",
+        "cli/window/pictures/ir_noisy.png",
+        "cli/window/pictures/vis_hazy.png",
     ):
         assert f"lure_cli/{name}" in names
     assert all(n.startswith(("lure_cli/", "lure_cli-")) for n in names)
     packages = "torch typer rich huggingface-hub safetensors open-clip-torch imageio tqdm scipy jinja2"
     for package in packages.split():
         assert f"Requires-Dist: {package}" in metadata.replace("_", "-")
-    for extra in ("train", "eval", "plot", "export", "video", "all", "test"):
+    for extra in ("train", "eval", "plot", "export", "video", "ui", "all", "test"):
         assert f"Provides-Extra: {extra}" in metadata
 
 

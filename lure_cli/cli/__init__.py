@@ -23,6 +23,7 @@ from lure_cli.cli.plot import plot
 from lure_cli.cli.prompt import prompt
 from lure_cli.cli.restore import restore
 from lure_cli.cli.train import train
+from lure_cli.cli.ui import ui
 from lure_cli.cli.watch import watch
 from lure_cli.cli.weights import weights
 from lure_cli.errors import LureError
@@ -56,6 +57,7 @@ def _root(
 app.command(cls=GroupedCommand)(fuse)
 app.command(cls=GroupedCommand)(watch)
 app.command(cls=GroupedCommand)(restore)
+app.command()(ui)
 app.command("eval")(evaluate)
 app.add_typer(bench, name="bench")
 app.command()(detect)

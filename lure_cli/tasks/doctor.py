@@ -25,6 +25,7 @@ EXTRAS = {
     "plot": ("sklearn", "lure plot ulfs"),
     "video": ("av", "lure fuse with clips"),
     "watch": ("watchfiles", "lure watch"),
+    "ui": ("gradio", "lure ui"),
     "ray": ("ray.data", "lure fuse --engine ray"),
 }
 """Optional parts: the extra that installs each, the module that it needs, what it is for."""

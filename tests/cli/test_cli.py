@@ -201,6 +201,7 @@ def test_debug_keeps_the_traceback(examples: Path) -> None:
             [],
             ["fuse"],
             ["watch"],
+            ["ui"],
             ["restore"],
             ["eval"],
             ["bench"],

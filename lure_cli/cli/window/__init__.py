@@ -1,0 +1,1 @@
+"""The window (`lure ui`): a page in the browser around the same jobs that `lure fuse` does."""
