@@ -330,6 +330,9 @@ def test_narrow_screen_needs_no_scrolling_sideways(chromium: Browser, url: str, 
         fuse(page)
         page.wait_for_function("document.querySelector('#viewer img').naturalWidth > 0")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        beyond = """[...document.querySelectorAll('button, select, textarea, label, .bar, .stage, #said ul')].filter(
+            (e) => e.offsetParent && e.getBoundingClientRect().right > 360).map((e) => e.outerHTML.slice(0, 80))"""
+        assert page.evaluate(beyond) == []
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == (scheme == "dark")
 
