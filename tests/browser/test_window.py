@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -34,11 +35,10 @@ WAIT = 60_000
 
 
 @contextmanager
-def server(
-    home: Path, *args: str, command: tuple[str, ...] = ("-m", "lure_cli", "ui", "--no-browser")
-) -> Iterator[Any]:
+def server(home: Path, *args: str, command: tuple[str, ...] = LURE_UI, **variables: str) -> Iterator[Any]:
     """The running server; `url` is what it printed."""
     env = os.environ | {"TMPDIR": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    env |= variables
     started = subprocess.Popen(
         [sys.executable, *command, *args], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -59,9 +59,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(home: Path) -> Iterator[str]:
-    with server(home, "--port", "0") as started:
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", started.url), started.communicate()
-        yield started.url
+    """The address of the server; its way to anywhere else is a proxy that nobody may call."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        at = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        with server(home, "--port", "0", http_proxy=at, https_proxy=at, all_proxy=at) as started:
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+", started.url), started.communicate()
+            yield started.url
+        proxy.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +182,19 @@ def test_prompt_is_understood_as_it_is_typed_and_enter_fuses(chromium: Browser, 
         prompt.press("Enter")
         page.locator("#save").wait_for(timeout=WAIT)
         assert "visible: found haze" in page.locator("#said").inner_text()
+
+
+def test_two_prompts_side_by_side(chromium: Browser, url: str) -> None:
+    with opened(chromium, url) as page:
+        take_example(page)
+        page.locator("#compare button").first.click()
+        page.locator("#second textarea").fill("low light")
+        fuse(page)
+        left, right = (page.locator(f"#viewer select[data-part={side}]") for side in ("left", "right"))
+        assert (left.input_value(), right.input_value()) == ("second result", "result")
+        address = [page.locator(f"#viewer img[data-part={part}]").get_attribute("src") for part in ("over", "under")]
+        first, second = (urllib.request.urlopen(f"{url}/{each}").read() for each in address)
+        assert first != second
 
 
 def test_everything_is_reached_by_the_keyboard_and_shows_that_it_is(chromium: Browser, url: str) -> None:
@@ -311,6 +330,9 @@ def test_narrow_screen_needs_no_scrolling_sideways(chromium: Browser, url: str, 
         fuse(page)
         page.wait_for_function("document.querySelector('#viewer img').naturalWidth > 0")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        beyond = """[...document.querySelectorAll('button, select, textarea, label, .bar, .stage, #said ul')].filter(
+            (e) => e.offsetParent && e.getBoundingClientRect().right > 360).map((e) => e.outerHTML.slice(0, 80))"""
+        assert page.evaluate(beyond) == []
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == (scheme == "dark")
 
@@ -409,8 +431,7 @@ def test_port_that_is_taken_is_an_error_of_two_lines(url: str, tmp_path: Path) -
     assert started.returncode == 2
 
 
-def test_space_serves_the_same_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRADIO_SERVER_NAME", "127.0.0.1")
-    monkeypatch.setenv("GRADIO_SERVER_PORT", "0")
-    with server(tmp_path, command=(str(EXAMPLES / "space" / "app.py"),)) as started:
+def test_space_serves_the_same_page(tmp_path: Path) -> None:
+    where = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": "0"}
+    with server(tmp_path, command=(str(EXAMPLES / "space" / "app.py"),), **where) as started:
         assert "LURE" in urllib.request.urlopen(started.url).read().decode()

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -72,7 +73,7 @@ class Guard:
             value = waiting.pop()
             if isinstance(value, dict):
                 path = value.get("path", self.folder)
-                if not isinstance(path, str) or os.path.commonpath([self.folder, os.path.abspath(path)]) != self.folder:
+                if not isinstance(path, str) or not Path(os.path.abspath(path)).is_relative_to(self.folder):
                     return True
                 waiting += value.values()
             elif isinstance(value, list):

@@ -241,7 +241,7 @@ class Page:
             yield self._failed(error)
 
     def _pair(self, asked: _Asked, run: Run) -> tuple[Any, ...]:
-        shown = self.session.fuse(asked.arguments, run, asked.suffix, asked.plain)
+        shown = self.session.fuse(asked.arguments, run, asked.suffix, plain=asked.plain)
         layers = shown.layers
         if asked.second:
             below = Run(run.folder / "second", run.stop)
@@ -304,7 +304,8 @@ class Page:
                 raise LureError("no infrared image is given", "upload one, and give its path")
             self.session.check_uploads(given)
             with self.session.run(None, given) as run:
-                shown = self.session.fuse({k: v for k, v in given.items() if v not in (None, "")}, run, plain=False)
+                given = {k: v for k, v in given.items() if v not in (None, "")}
+                shown = self.session.fuse(given, run, plain=False, layers=False)
         except LureError as error:
             raise gr.Error(self.session.without_folders(two_lines(error)), print_exception=False) from error
         return str(shown.file), shown.record

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from lure_cli.cli.window.session import Session
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+_PREFIX = "lure-ui-"
+"""Of the names of folders for uploads and results."""
+_LEFT = 86400.0
+"""Seconds after which such a folder, which is touched all the time, is that of a server that was killed."""
 _BETWEEN = 60.0
 """Seconds from one look for old files to the next."""
 
@@ -31,8 +36,10 @@ def serve(settings: Settings) -> None:
         LureError: Gradio is missing, the weights cannot be used, or the port is taken.
     """
     with interruptible() as stop:
-        folder = Path(tempfile.mkdtemp(prefix="lure-ui-"))
+        _remove_left()
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
+        _call_itself_directly(settings.host)
         try:
             require_gradio()
             from lure_cli.cli.window.page import build_page
@@ -49,6 +56,14 @@ def serve(settings: Settings) -> None:
             page.close(verbose=False)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_left() -> None:
+    """Remove what killed servers have left."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _LEFT:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _launch(page: Any, look: dict[str, Any], settings: Settings, session: Session) -> None:
@@ -89,8 +104,15 @@ def _wait(session: Session, stop: StopSignal) -> None:
     while not stop():
         time.sleep(0.2)
         if time.monotonic() - last > _BETWEEN:
+            os.utime(session.folder)
             session.sweep()
             last = time.monotonic()
+
+
+def _call_itself_directly(host: str) -> None:
+    """Gradio asks its own server whether it runs: not by way of a proxy that the environment names."""
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), host, "localhost", "127.0.0.1"]))
 
 
 def _free_port(host: str) -> int:

@@ -141,6 +141,8 @@ class Session:
                     before, here.shown, here.arguments = here.shown, run.folder, arguments
                 else:
                     before = run.folder if page is not None or not whole else None
+                    if here is not None:
+                        here.arguments = None  # what the page says now is about those that failed
             if before is not None:
                 shutil.rmtree(before, ignore_errors=True)
 
@@ -198,7 +200,7 @@ class Session:
 
     def without_folders(self, text: str) -> str:
         """A text with the names of uploads and results instead of their places."""
-        return re.sub(rf"{re.escape(str(self.folder))}/(?:results/)?[^/\s]+/", "", text)
+        return re.sub(rf"{re.escape(str(self.folder))}[/\\](?:results[/\\])?[^/\\\s]+[/\\]", "", text)
 
     # --- work --------------------------------------------------------------------------------------------------------
 
@@ -211,7 +213,9 @@ class Session:
         shown = tuple(map(self.without_folders, said))
         return Shown(_write(layers, run.folder), (size[1], size[0]), None, shown, command_line(_typed(arguments)))
 
-    def fuse(self, arguments: Mapping[str, Any], run: Run, suffix: str = ".png", plain: bool = True) -> Shown:
+    def fuse(
+        self, arguments: Mapping[str, Any], run: Run, suffix: str = ".png", plain: bool = True, layers: bool = True
+    ) -> Shown:
         """Fuse one pair as `lure fuse` would.
 
         Args:
@@ -220,6 +224,7 @@ class Session:
             run: where the result and the pictures to look at go.
             suffix: type of the result.
             plain: the plain fusion is wanted as well, to look at.
+            layers: pictures to look at are wanted at all.
 
         Raises:
             LureError: as `lure fuse`; Stopped.
@@ -242,7 +247,7 @@ class Session:
         if result.temperatures is not None:
             said.append(f"measured: {result.temperatures}")
         return Shown(
-            _write(comparison.layers, run.folder),
+            _write(comparison.layers, run.folder) if layers else (),
             result.size,
             result.item.output,
             tuple(map(self.without_folders, said)),

@@ -59,7 +59,7 @@ RIG = '{"kind": "lure transform", "version": 1, "matrix": [[1, 0.01, 2], [-0.01,
         (PAIR | {"prompt": "auto", "ir_range": "percentile", "vis_range": "10,200"}, ".png"),
         (PAIR | {"rig": RIG % (320, 240), "provenance": True}, ".jpg"),
         (STREET | {"palette": "iron", "palette_from": "25", "legend": True, "temperature": True}, ".png"),
-        (RADIOMETRIC | {"emissivity": 0.9, "reflected": 21.5, "palette": "lava"}, ".png"),
+        (RADIOMETRIC | {"emissivity": 0.9, "reflected": 21.512345678, "palette": "lava"}, ".png"),
     ],
     ids=["16 bits", "auto and ranges", "rig", "heat", "radiometric"],
 )
@@ -160,6 +160,7 @@ def test_failed_run_leaves_nothing_and_what_was_shown_stays(session: Session) ->
         raise LureError("broken", "mend it")
     assert shown.folder.is_dir()
     assert not failed.folder.exists()
+    assert not session.is_shown("page", {})  # the page says what failed
 
 
 def test_old_files_go_unless_a_page_holds_them(session: Session) -> None:

@@ -42,6 +42,15 @@ def test_refused(lure: Callable[..., Outcome], home: Path, args: list[str], text
     assert not list(home.iterdir())
 
 
+def test_folders_of_servers_that_were_killed_go_after_a_day(lure: Callable[..., Outcome], home: Path) -> None:
+    for name in ("lure-ui-old", "lure-ui-new", "other"):
+        (home / name).mkdir()
+    for name in ("lure-ui-old", "other"):
+        os.utime(home / name, (0, 0))
+    lure("ui", "--no-browser", "--weights", "nothing.safetensors")
+    assert {path.name for path in home.iterdir()} == {"lure-ui-new", "other"}
+
+
 def test_without_gradio_it_says_what_to_install(
     lure: Callable[..., Outcome], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
