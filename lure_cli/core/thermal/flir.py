@@ -134,10 +134,15 @@ def unpack(file: BinaryIO, radiometry: Radiometry | None, max_pixels: int) -> Th
         raise LureError("the photo inside it is damaged", _COPY)
     if photo is not None:
         photo = _as_rgb(photo, is_png=records[_PHOTO].startswith(_PNG, _PIXELS_AT))
+    alignment = None
+    if photo is not None and placement is not None:
+        alignment = _alignment(celsius.shape, photo.shape, placement)
+        if not alignment.overlaps:
+            alignment = placement = None
     return Thermogram(
         celsius,
         photo,
-        None if photo is None or placement is None else _alignment(celsius.shape, photo.shape, placement),
+        alignment,
         placement,
         *_camera(thermogram.camera_metadata),
         emissivity=settings["emissivity"],

@@ -138,8 +138,9 @@ def test_a_photo_without_placement_and_no_photo(tmp_path: Path) -> None:
     assert alone.photo is not None and alone.alignment is None and alone.placement is None
     none = read(write_flir(tmp_path / "b.jpg", photo=None))
     assert none.photo is None and none.alignment is None
-    absurd = read(write_flir(tmp_path / "c.jpg", placement=(float("nan"), 0, 0)))
-    assert absurd.photo is not None and absurd.alignment is None
+    for absurd in ((float("nan"), 0, 0), (1.6, 300, 0), (1.6, 0, -20_000)):
+        lost = read(write_flir(tmp_path / "c.jpg", placement=absurd))
+        assert lost.photo is not None and lost.alignment is None and lost.placement is None
 
 
 @pytest.mark.shared
