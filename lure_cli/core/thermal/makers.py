@@ -47,6 +47,11 @@ def closed_note(maker: str) -> str:
     )
 
 
+def closed_hint(maker: str) -> str:
+    """What can be done where its temperatures are wanted."""
+    return f"export a TIFF in degrees Celsius with {maker}'s own software, and give that with --unit c"
+
+
 def _make(file: BinaryIO) -> str:
     """The camera's make, by the EXIF; empty if there is none."""
     from PIL import Image

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from lure_cli.core.images.guards import MAX_PIXELS
 from lure_cli.core.images.picture import read_both, read_picture, to_channels
+from lure_cli.core.images.radiometric import closed_maker_of
 from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.core.registration.alignment import MODELS, Model, beyond, lay
+from lure_cli.core.thermal.makers import closed_hint
 from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import STANDARD
@@ -194,6 +196,9 @@ def read_temperature(
 
 def no_temperatures(path: str | Path) -> LureError:
     """Of an infrared file whose temperatures are wanted."""
+    maker = closed_maker_of(Path(path))
+    if maker is not None:
+        return LureError(f"{path}: holds temperatures that only {maker}'s own software reads", closed_hint(maker))
     return LureError(f"{path}: holds no temperatures", "say what its numbers are: --unit ck (centikelvin), k or c")
 
 
