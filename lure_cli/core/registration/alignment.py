@@ -334,6 +334,18 @@ def warp_values(values: np.ndarray, alignment: Alignment) -> np.ndarray:
     return warped
 
 
+def nearest_values(values: np.ndarray, alignment: Alignment) -> np.ndarray:
+    """As `warp_values`, but each pixel has the value of the one that is nearest to it, as it was measured."""
+    import numpy as np
+
+    _check_size(values, alignment)
+    if alignment.is_identity:
+        return values
+    nearest = _resample(values, alignment, order=0)
+    nearest[~inside(alignment)] = np.nan
+    return nearest
+
+
 def inside(alignment: Alignment) -> np.ndarray:
     """Which pixels of the visible grid the infrared image shows: bool (H, W)."""
     import numpy as np
