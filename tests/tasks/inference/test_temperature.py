@@ -142,7 +142,9 @@ def test_an_infrared_of_another_size_lies_where_the_picture_shows_it(lure: Run, 
     )
     assert np.abs(celsius - expected).max() < 0.005
     told = json.loads(done.out)["temperature"]
-    assert told["max"] == round(small.max(), 2) and small[told["hottest"][1] // 2, told["hottest"][0] // 2] == small.max()
+    assert (
+        told["max"] == round(small.max(), 2) and small[told["hottest"][1] // 2, told["hottest"][0] // 2] == small.max()
+    )
 
 
 def test_a_hot_spot_of_one_pixel_is_told_as_it_was_measured(lure: Run, here: Path) -> None:
