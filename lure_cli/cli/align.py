@@ -33,7 +33,13 @@ def align(
     check: Annotated[
         Path | None, typer.Option(help="Only tell how far off the transform in this file is, pair by pair.")
     ] = None,
-    ir_range: o.IrRange = "full",
+    ir_range: Annotated[
+        str | None,
+        typer.Option(
+            help="What of the infrared's numbers becomes black and white: auto, full (as they are), percentile or "
+            "MIN,MAX; the default is full, and auto of radiometric files, whose numbers are degrees Celsius."
+        ),
+    ] = None,
     resize_ir: o.ResizeIr = False,
     overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
@@ -57,10 +63,13 @@ def align(
         pair, alignment = result.pair, result.alignment
         if result.error:
             failed.append(result.error)
+        for text in result.notes:
+            note(f"note: {text}")
         if as_json:
             record: dict[str, Any] = {"name": pair.name, "ir": str(pair.ir), "vis": str(pair.vis)}
             record |= {"status": "failed" if result.error else "done", "output": str(pair.output)}
             record |= {"seconds": round(result.seconds, 4)}
+            record |= {"notes": list(result.notes)} if result.notes else {}
             record |= alignment.record() if alignment else {}
             if result.error:
                 record |= {"error": result.error.message, "hint": result.error.hint}

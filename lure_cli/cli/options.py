@@ -56,7 +56,8 @@ IrRange = Annotated[
 VisRange = Annotated[
     str,
     typer.Option(
-        help="The same for the visible's numbers; auto finds the 10, 12 or 14 bits of a camera in 16.",
+        help="What of the visible's numbers becomes black and white, as --ir-range; auto finds the 10, 12 or 14 bits "
+        "of a camera in 16.",
         rich_help_panel=INPUT,
     ),
 ]

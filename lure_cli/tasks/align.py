@@ -6,11 +6,13 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.images.picture import to_channels, write_image
+from lure_cli.core.images.radiometric import radiometric_sizes
 from lure_cli.core.registration.alignment import MODELS, Alignment, describe, require_simpleitk
 from lure_cli.core.registration.transform_file import read_transform, write_transform
 from lure_cli.errors import LureError
@@ -39,18 +41,20 @@ class AlignOptions:
     transform: str | None = None
     apply: Path | None = None
     check: Path | None = None
-    ir_range: str = "full"
+    ir_range: str | None = None
     resize_ir: bool = False
     overwrite: bool = False
 
     @property
     def read(self) -> ReadOptions:
         """How the pairs are read, if their transform is estimated."""
-        return ReadOptions(ir_range=self.ir_range, resize_ir=self.resize_ir, align=self.model, align_once=self.once)
+        return ReadOptions(
+            ir_range=self.ir_range or "full", resize_ir=self.resize_ir, align=self.model, align_once=self.once
+        )
 
     def read_by(self, rig: Alignment) -> ReadOptions:
         """How they are read, if it is known."""
-        return ReadOptions(ir_range=self.ir_range, rig=rig)
+        return ReadOptions(ir_range=self.ir_range or "full", rig=rig)
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,13 @@ class AlignPlan:
 
 @dataclass(frozen=True)
 class Aligned:
-    """What became of one pair; `seconds` runs from reading to writing."""
+    """What became of one pair; `seconds` runs from reading to writing, `notes` say how the pair was read."""
 
     pair: Pair
     alignment: Alignment | None = None
     seconds: float = 0.0
     error: LureError | None = None
+    notes: tuple[str, ...] = ()
 
 
 def plan_align(options: AlignOptions, notify: Callable[[str], None] | None = None) -> AlignPlan:
@@ -103,6 +108,8 @@ def plan_align(options: AlignOptions, notify: Callable[[str], None] | None = Non
     if output is None:
         output = "aligned/" if many else "{stem}_aligned.png"
     pairs, unmatched = find_pairs(o.ir, o.vis, output, notify=notify)
+    if o.ir_range is None and any(_is_radiometric(pair.ir) for pair in pairs):
+        o = replace(o, ir_range="auto")
     transforms: tuple[Path, ...] = ()
     if o.transform is not None:
         transforms = _transform_files(o.transform, pairs, one=o.once or not many)
@@ -112,6 +119,13 @@ def plan_align(options: AlignOptions, notify: Callable[[str], None] | None = Non
             if os.path.lexists(path):
                 raise LureError(f"{path} exists already", "give --overwrite, or another name")
     return AlignPlan(o, tuple(pairs), tuple(unmatched), transforms, alignment)
+
+
+def _is_radiometric(path: Path) -> bool:
+    """Whether a file's numbers are degrees, which have no full range; damage is told when it is read."""
+    with suppress(LureError):
+        return radiometric_sizes(path) is not None
+    return False
 
 
 def _transform_files(text: str, pairs: list[Pair], *, one: bool) -> tuple[Path, ...]:
@@ -152,7 +166,8 @@ def align(plan: AlignPlan) -> Iterator[Aligned]:
         except LureError as error:
             yield Aligned(pair, seconds=time.perf_counter() - started, error=error)
             continue
-        yield Aligned(pair, inputs.alignment, time.perf_counter() - started)
+        notes = tuple(note.text for note in inputs.notes if note.kind not in ("aligned", "rig", "resized"))
+        yield Aligned(pair, inputs.alignment, time.perf_counter() - started, notes=notes)
 
 
 @dataclass(frozen=True)

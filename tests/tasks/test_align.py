@@ -369,6 +369,18 @@ def test_overwrite(small: Path, lure: Run) -> None:
     assert read_image("out.png", channels=1).shape == (120, 160, 1)
 
 
+def test_radiometric_files_are_mapped_by_their_degrees(small: Path, lure: Run) -> None:
+    """They have no full range, which is the default of other files; what was done is said."""
+    aqua = str(EXAMPLES / "thermal" / "Aqua_Tower_thermal_image.jpg")
+    save_png(Path("vis.png"), np.zeros((180, 180, 3), np.uint8))
+    write_transform(Path("t.json"), Alignment((1, 0, 2, 0, 1, 3), (180, 180)))
+    done = lure("align", "--ir", aqua, "--vis", "vis.png", "--apply", "t.json", "-o", "out.png", "--json")
+    assert done.code == 0 and "-66.43..-2.47 °C -> 0..1 (percentiles 0.5 and 99.5)" in done.err
+    assert json.loads(done.out)["notes"] == [f"{aqua}: -66.43..-2.47 °C -> 0..1 (percentiles 0.5 and 99.5)"]
+    asked = lure("align", "--ir", aqua, "--vis", "vis.png", "--apply", "t.json", "-o", "no.png", "--ir-range", "full")
+    assert asked.code == 1 and "no full range" in asked.err
+
+
 def test_without_simpleitk(examples: Path, lure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     done = lure("align", *PAIR)

@@ -241,16 +241,22 @@ def read_levels(path: Path, value_range: ValueRange, *, max_pixels: int = MAX_PI
 
 
 def read_raw(
-    path: Path, *, modality: Modality | None = None, max_pixels: int = MAX_PIXELS, drop_alpha: bool = False
+    path: Path,
+    *,
+    modality: Modality | None = None,
+    max_pixels: int = MAX_PIXELS,
+    drop_alpha: bool = False,
+    radiometry: Radiometry | None = None,
 ) -> np.ndarray:
     """Read one still image as it is stored, of any type of number: (H, W, 1) if grey, (H, W, 3) if colour; of a
-    radiometric file the temperatures in degrees Celsius if it is infrared, the photo if it is visible; else refused.
+    radiometric file the temperatures in degrees Celsius (by `radiometry`) if it is infrared, the photo if it is
+    visible; else refused.
 
     Raises:
         LureError: as `read_picture`; also transparent images, unless their alpha is dropped.
     """
     with name_errors(path):
-        stored = _decode(path, max_pixels, modality=modality)
+        stored = _decode(path, max_pixels, modality=modality, radiometry=radiometry)
         if stored.alpha is not None and not drop_alpha:
             raise LureError("has transparent pixels", FLATTEN)
     return stored.pixels

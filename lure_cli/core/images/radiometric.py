@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lure_cli.core.images.guards import MAX_PIXELS, name_errors, open_image, refuse_damage
 from lure_cli.core.thermal.flir import Sizes, Thermogram, sizes, unpack
+from lure_cli.core.thermal.makers import closed_maker
 from lure_cli.core.thermal.radiometry import Radiometry
 
 DAMAGED = "its FLIR data are damaged"
@@ -36,3 +37,16 @@ def radiometric_sizes(path: Path) -> Sizes | None:
     """
     with name_errors(path), refuse_damage(DAMAGED), open_image(path) as file:
         return sizes(file)
+
+
+def closed_maker_of(path: Path) -> str | None:
+    """The maker whose software alone reads the temperatures of a file, see `closed_maker`; None of all else, such as
+    standard input.
+
+    Raises:
+        LureError: it cannot be opened.
+    """
+    if not path.is_file():
+        return None
+    with name_errors(path), open_image(path) as file:
+        return closed_maker(file)

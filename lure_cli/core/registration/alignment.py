@@ -26,6 +26,8 @@ _SHRUNK = 1.5
 """Infrared pixels to a pixel of the visible grid from which on the infrared is blurred first, or it would alias."""
 BEYOND = 0.02
 """Share of the picture beyond the infrared's edge up to which that edge is repeated."""
+WIDEST = 32.0
+"""How many times larger or smaller than in the visible view things may be in the infrared's, if it is to be a rig."""
 SEAM = 0.06
 """Width of the seam between an infrared image and what lies around it, inside the infrared, as a share of its width."""
 
@@ -143,6 +145,22 @@ class Alignment:
         return a * x, b * x, c * x + (x / 2 - 0.5), d * y, e * y, f * y + (y / 2 - 0.5)
 
     @property
+    def _stretches(self) -> tuple[float, float]:
+        """The least and the largest factor by which lengths change, beside the resizing."""
+        a, b, _, d, e, _ = self._in_grid
+        one, other = math.hypot(a + e, d - b) / 2, math.hypot(a - e, d + b) / 2
+        return abs(one - other), one + other
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the infrared image shows any of the visible grid."""
+        import numpy as np
+
+        (w, h), (ws, hs) = self.size, self.source_size
+        x, y = self.lead(*np.meshgrid(np.linspace(0, w - 1, 129), np.linspace(0, h - 1, 129)))
+        return bool(((x >= 0) & (x <= ws - 1) & (y >= 0) & (y <= hs - 1)).any())
+
+    @property
     def shift(self) -> tuple[float, float]:
         """How far the centre of the frame moves, (dx, dy) in pixels."""
         (a, b, c, d, e, f), (w, h) = self._in_grid, self.size
@@ -186,18 +204,31 @@ class Alignment:
             KeyError, TypeError, ValueError: it is no such record.
         """
         (a, b, c), (d, e, f) = ((float(v) for v in row) for row in record["matrix"])
-        width, height = (int(v) for v in record["size"])
-        source_width, source_height = (int(v) for v in record.get("source", record["size"]))
+        width, height = (_whole(v) for v in record["size"])
+        source_width, source_height = (_whole(v) for v in record.get("source", record["size"]))
         k1, k2 = (float(v) for v in record.get("distortion", (0, 0)))
         confidence = float(record.get("confidence", 1.0))
-        if not all(map(math.isfinite, (a, b, c, d, e, f, k1, k2, confidence))) or a * e - b * d <= 0:
+        if not all(map(math.isfinite, (a, b, c, d, e, f, k1, k2))) or not a * e - b * d > 0:
             raise ValueError("not a transform of the plane")
-        if min(width, height, source_width, source_height) < 1:
-            raise ValueError("not a size")
+        if not 0 <= confidence <= 1:
+            raise ValueError("not a confidence")
         if not is_lens(k1, k2):
             raise ValueError("not a distortion of a lens")
         source = None if (source_width, source_height) == (width, height) else (source_width, source_height)
-        return cls((a, b, c, d, e, f), (width, height), confidence, source, (k1, k2))
+        alignment = cls((a, b, c, d, e, f), (width, height), confidence, source, (k1, k2))
+        least, most = alignment._stretches
+        if not 1 / WIDEST <= least <= most <= WIDEST:
+            raise ValueError("it makes the infrared image a speck, or spreads it beyond all measure")
+        if not alignment.overlaps:
+            raise ValueError("it lays the infrared image beside the visible one")
+        return alignment
+
+
+def _whole(value: Any) -> int:
+    """A side of an image, as JSON has it."""
+    if type(value) is not int or not 1 <= value <= 1 << 20:
+        raise ValueError("not a size")
+    return value
 
 
 def is_lens(k1: float, k2: float) -> bool:
@@ -301,6 +332,18 @@ def warp_values(values: np.ndarray, alignment: Alignment) -> np.ndarray:
     warped = _resample(values, alignment, order=1).astype(np.float32)
     warped[~known] = np.nan
     return warped
+
+
+def nearest_values(values: np.ndarray, alignment: Alignment) -> np.ndarray:
+    """As `warp_values`, but each pixel has the value of the one that is nearest to it, as it was measured."""
+    import numpy as np
+
+    _check_size(values, alignment)
+    if alignment.is_identity:
+        return values
+    nearest = _resample(values, alignment, order=0)
+    nearest[~inside(alignment)] = np.nan
+    return nearest
 
 
 def inside(alignment: Alignment) -> np.ndarray:

@@ -45,7 +45,10 @@ MOST_PAIRS = 12
 """Of more pairs for one transform, this many are looked at, evenly spread."""
 _LONG_SIDES = (128, 256, 384)
 """Pixels along the longer side at each level of the search."""
-_OTHERWISE = "give --align none, let all pairs of a fixed rig share one transform (once), or register the pair by hand"
+_OTHERWISE = (
+    "leave the pair as it is (lure fuse --align none), let all pairs of a fixed rig share one transform (--align-once, "
+    "lure align --once), or register it by hand"
+)
 
 _OTHER_VIEW = (
     f"the search reaches views that differ by a factor of {WIDEST_SCALE:g}, counted from the infrared at the width or "

@@ -47,9 +47,10 @@ def read_transform(path: Path) -> Alignment:
     if not isinstance(record, dict) or record.get("kind", KIND) != KIND:
         raise LureError(f"{path}: holds no transform", hint)
     version = record.get("version", VERSION)
-    if not isinstance(version, int) or version > VERSION:
-        raise LureError(f"{path}: is of version {version}, which this LURE does not know", "upgrade lure-cli")
+    if type(version) is not int or not 1 <= version <= VERSION:
+        raise LureError(f"{path}: is of version {version!r}, which this LURE does not know", "upgrade lure-cli")
     try:
         return Alignment.from_record(record)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise LureError(f"{path}: holds no transform", hint) from error
+        fault = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
+        raise LureError(f"{path}: holds no transform ({fault})", hint) from error

@@ -111,7 +111,8 @@ def unpack(file: BinaryIO, radiometry: Radiometry | None, max_pixels: int) -> Th
         max_pixels: larger images inside are refused from their headers.
 
     Raises:
-        LureError: as `sizes`; also what is too large, and flyr is missing. Other exceptions: as the module says.
+        LureError: as `sizes`; also what is too large, flyr is missing, or settings of the user leave no temperature.
+            Other exceptions: as the module says.
     """
     block = _read_block(file)
     if block is None:
@@ -129,15 +130,25 @@ def unpack(file: BinaryIO, radiometry: Radiometry | None, max_pixels: int) -> Th
     with np.errstate(all="ignore"):
         celsius = thermogram.celsius.astype(np.float32)
     celsius[~np.isfinite(celsius)] = np.nan
+    if any(value is not None for value in changes.values()) and np.isnan(celsius).all():
+        raise LureError(
+            "no pixel has a temperature with the emissivity, reflected temperature and distance that are given",
+            "check --emissivity, --reflected and --distance",
+        )
     photo, placement, settings = thermogram.optical, _placement(thermogram.pip_info), thermogram.metadata
     if photo is None and _PHOTO in records:
         raise LureError("the photo inside it is damaged", _COPY)
     if photo is not None:
         photo = _as_rgb(photo, is_png=records[_PHOTO].startswith(_PNG, _PIXELS_AT))
+    alignment = None
+    if photo is not None and placement is not None:
+        alignment = _alignment(celsius.shape, photo.shape, placement)
+        if not alignment.overlaps:
+            alignment = placement = None
     return Thermogram(
         celsius,
         photo,
-        None if photo is None or placement is None else _alignment(celsius.shape, photo.shape, placement),
+        alignment,
         placement,
         *_camera(thermogram.camera_metadata),
         emissivity=settings["emissivity"],

@@ -12,6 +12,8 @@ from typing import BinaryIO
 from lure_cli.core.thermal.segments import app_segments
 
 _HIKMICRO = ("hikmicro", "hikvision")
+_CHUNK = 1 << 20
+"""Bytes that are looked through at once."""
 
 
 def closed_maker(file: BinaryIO) -> str | None:
@@ -32,11 +34,7 @@ def closed_maker(file: BinaryIO) -> str | None:
     make = _make(file).lower()
     if holds_app3 and make == "dji":
         return "DJI"
-    if make.startswith(_HIKMICRO):
-        file.seek(0)
-        if b"HDRI" in file.read():
-            return "HIKMICRO"
-    return None
+    return "HIKMICRO" if make.startswith(_HIKMICRO) and _contains(file, b"HDRI") else None
 
 
 def closed_note(maker: str) -> str:
@@ -45,6 +43,22 @@ def closed_note(maker: str) -> str:
         f"holds temperatures that only {maker}'s own software reads: its rendering is taken, and its grey levels are no"
         f" temperatures; export a TIFF in degrees with {maker}'s software to keep them"
     )
+
+
+def closed_hint(maker: str) -> str:
+    """What can be done where its temperatures are wanted."""
+    return f"export a TIFF in degrees Celsius with {maker}'s own software, and give that with --unit c"
+
+
+def _contains(file: BinaryIO, word: bytes) -> bool:
+    """Whether a file, however large, has these bytes anywhere."""
+    file.seek(0)
+    before = b""
+    while chunk := file.read(_CHUNK):
+        if word in before + chunk:
+            return True
+        before = chunk[1 - len(word) :]
+    return False
 
 
 def _make(file: BinaryIO) -> str:

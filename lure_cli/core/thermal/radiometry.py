@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lure_cli.errors import LureError
-
-if TYPE_CHECKING:
-    pass
 
 UNITS = {"auto": "", "c": "degrees Celsius", "k": "kelvin", "ck": "centikelvin (hundredths of a kelvin)"}
 """Units of the numbers of a file that is not radiometric by itself; `auto`: they are no temperatures."""

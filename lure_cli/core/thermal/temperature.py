@@ -64,7 +64,7 @@ def check_unit(middle: float, unit: str) -> None:
 
 @dataclass(frozen=True)
 class Temperatures:
-    """What is told of an image of temperatures: degrees Celsius, and (x, y) of the first hottest and coldest pixel."""
+    """What is told of an image of temperatures: degrees Celsius, and (x, y) of the hottest and coldest pixel."""
 
     min: float
     mean: float
@@ -73,17 +73,30 @@ class Temperatures:
     coldest: tuple[int, int]
 
     @classmethod
-    def of(cls, celsius: np.ndarray) -> Temperatures | None:
-        """Of an image (H, W); NaN, which was not measured, has no part. None if that is all of it."""
+    def of(cls, celsius: np.ndarray, measured: np.ndarray | None = None) -> Temperatures | None:
+        """Of an image (H, W); NaN, which was not measured, has no part. None if that is all of it.
+
+        Args:
+            celsius: the temperatures.
+            measured: (H, W), if those are interpolated between the sensor's pixels: what the nearest of these measured.
+                The extremes are its own, which interpolation flattens (a hot spot of one pixel by half and more), and
+                of the pixels that show them the most extreme one is the place.
+        """
         import numpy as np
 
-        measured = ~np.isnan(celsius)
-        if not measured.any():
+        known = ~np.isnan(celsius)
+        if not known.any():
             return None
-        places = int(np.nanargmax(celsius)), int(np.nanargmin(celsius))
-        (top, left), (bottom, right) = (divmod(place, celsius.shape[1]) for place in places)
-        mean = float(celsius[measured].mean(dtype=np.float64))
-        return cls(float(celsius[bottom, right]), mean, float(celsius[top, left]), (left, top), (right, bottom))
+        measured = celsius if measured is None else measured
+        found = []
+        for sign in (1, -1):
+            most = np.where(known, sign * measured, np.float32(-np.inf))
+            extreme = np.nanmax(most)
+            place = int(np.argmax(np.where(most == extreme, sign * celsius, np.float32(-np.inf))))
+            found.append((sign * float(extreme), divmod(place, celsius.shape[1])))
+        (high, (top, left)), (low, (bottom, right)) = found
+        mean = float(celsius[known].mean(dtype=np.float64))
+        return cls(low, mean, high, (left, top), (right, bottom))
 
     def record(self) -> dict[str, Any]:
         """For JSON: degrees to a hundredth."""

@@ -26,21 +26,19 @@ class _Protocol:
     format: the muxer, as FFmpeg calls it.
     query: what the address is given besides, for the protocol.
     port: where the address says none; 0: it has to say one.
-    connects: the receiver answers, so that it is known to be there.
     """
 
     format: str
     query: str = ""
     port: int = 0
-    connects: bool = False
 
 
 # 7 packets of a transport stream fit into what a network passes on in one piece; `connect` reports who refuses them.
 _PROTOCOLS: dict[str, _Protocol] = {
     "udp": _Protocol("mpegts", "pkt_size=1316&connect=1"),
     "rtp": _Protocol("mpegts"),  # see `sender._RtpSocket`
-    "rtsp": _Protocol("rtsp", port=554, connects=True),
-    "srt": _Protocol("mpegts", "pkt_size=1316", connects=True),
+    "rtsp": _Protocol("rtsp", port=554),
+    "srt": _Protocol("mpegts", "pkt_size=1316"),
 }
 # The end of a picture is known without the next one; TCP for firewalls; microseconds in which a server has to answer.
 _OPTIONS = {"mpegts": {"omit_video_pes_length": "0"}, "rtsp": {"rtsp_transport": "tcp", "timeout": "3000000"}}
@@ -65,7 +63,6 @@ class LiveOutput:
         rtp: the transport stream goes in packets of RTP to `server`.
         server: its host and port; of rtsp, it is asked whether it is there before FFmpeg opens it.
         playlist: of an HLS folder.
-        connects: the receiver answers, so that it is known whether anything arrived.
     """
 
     name: str
@@ -74,7 +71,6 @@ class LiveOutput:
     rtp: bool = False
     server: tuple[str, int] | None = None
     playlist: Path | None = None
-    connects: bool = False
     options: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -130,7 +126,6 @@ def _address(text: str) -> LiveOutput:
         protocol.format,
         rtp=scheme == "rtp",
         server=(host, port) if scheme in ("rtp", "rtsp") else None,
-        connects=protocol.connects,
         options=dict(_OPTIONS[protocol.format]),
     )
 
@@ -189,4 +184,4 @@ def _hls(text: str) -> LiveOutput:
         "hls_flags": "delete_segments+temp_file+independent_segments",
         "hls_segment_filename": str(whole.parent / f"{whole.stem}_%d.ts"),
     }
-    return LiveOutput(text, str(whole), "hls", playlist=path, connects=True, options=options)
+    return LiveOutput(text, str(whole), "hls", playlist=path, options=options)

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 from lure_cli.core.images.formats import has_image_suffix
 from lure_cli.core.images.guards import MAX_PIXELS
 from lure_cli.core.images.picture import read_raw
+from lure_cli.core.images.radiometric import radiometric_sizes
 from lure_cli.core.video.clip import ClipInfo, Frame
 from lure_cli.core.video.pixels import is_coloured
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from lure_cli.core.pixels import Modality
+    from lure_cli.core.thermal.radiometry import Radiometry
 
 _NUMBER = re.compile(r"(\d+)(?!.*\d)")
 _HINT = "name the pictures by their place in the clip, such as frame_000123.png"
@@ -68,15 +72,29 @@ class PictureFolder:
             over as they are stored.
         max_pixels: larger pictures are refused from their headers.
         rate: pictures a second.
+        radiometry: what is to be used instead of what radiometric files say.
+
+    Attributes:
+        celsius: they are infrared and radiometric: the numbers are degrees Celsius.
 
     Raises:
         LureError: as `list_numbered`; reading a picture that is damaged, transparent, or of another size than the
-            first one's.
+            first one's, or not radiometric, if that one is.
     """
 
-    def __init__(self, source: str, *, grey: bool, max_pixels: int = MAX_PIXELS, rate: Fraction | None = None) -> None:
+    def __init__(
+        self,
+        source: str,
+        *,
+        grey: bool,
+        max_pixels: int = MAX_PIXELS,
+        rate: Fraction | None = None,
+        radiometry: Radiometry | None = None,
+    ) -> None:
         self.source, self.grey, self._max_pixels, self._rate = source, grey, max_pixels, rate
+        self._radiometry = radiometry
         self._files = list_numbered(Path(source))
+        self.celsius = grey and radiometric_sizes(self._files[0][1]) is not None
         first = self._read(self._files[0][1])
         self.info = ClipInfo(first.shape[1::-1], rate, len(self._files))
         self.sound: list[Any] = []
@@ -97,7 +115,10 @@ class PictureFolder:
         return self._files[0][0]
 
     def _read(self, path: Path) -> np.ndarray:
-        return read_raw(path, modality="ir" if self.grey else "vis", max_pixels=self._max_pixels)
+        if self.celsius and radiometric_sizes(path) is None:
+            raise LureError(f"{path}: is not radiometric, but the first picture is", "a clip is of one kind of files")
+        modality: Modality = "ir" if self.grey else "vis"
+        return read_raw(path, modality=modality, max_pixels=self._max_pixels, radiometry=self._radiometry)
 
     def frames(self) -> Iterator[Frame]:
         """The pictures in the order of their numbers."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lure_cli.core.images.radiometric import closed_maker_of
 from lure_cli.core.thermal.colouring import HeatColours, Unit
+from lure_cli.core.thermal.makers import closed_hint
 from lure_cli.core.thermal.painter import HeatPainter
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import Note, PairInputs
@@ -83,7 +85,9 @@ def with_painter(inputs: PairInputs, colours: HeatColours, pair: Pair) -> PairIn
     try:
         painter = HeatPainter(colours, [heat], unit)
     except LureError as error:
-        raise LureError(f"{pair.ir}: {error.message}", error.hint) from error
+        maker = closed_maker_of(pair.ir) if unit == "range" else None
+        hint = error.hint if maker is None else f"give a percentile, as 90%; or {closed_hint(maker)}"
+        raise LureError(f"{pair.ir}: {error.message}", hint) from error
     notes = (*inputs.notes, Note("palette", f"{pair.ir}: {painter}"))
     alpha = inputs.alpha
     if alpha is not None:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from lure_cli.core.images.guards import MAX_PIXELS
 from lure_cli.core.images.picture import read_both, read_picture, to_channels
+from lure_cli.core.images.radiometric import closed_maker_of
 from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.core.registration.alignment import MODELS, Model, beyond, lay
+from lure_cli.core.thermal.makers import closed_hint
 from lure_cli.core.thermal.radiometry import Radiometry
+from lure_cli.core.thermal.temperature import Temperatures
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import STANDARD
 from lure_cli.tasks.paths.pairing import Pair
@@ -106,7 +109,7 @@ class Inputs:
     """What is read beside the pixels. Transparency and metadata, of a pair those of the visible image, go into the
     result; `invalid` counts the pixels without a measurement, by modality; `seconds` is how long it took. `celsius`
     (H, W), float32: the temperatures on the grid of the result, NaN where none was measured; None if the infrared holds
-    none."""
+    none. `temperatures`: what is told of them."""
 
     alpha: np.ndarray | None
     metadata: Metadata
@@ -115,6 +118,7 @@ class Inputs:
     invalid: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     celsius: np.ndarray | None = None
+    temperatures: Temperatures | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,7 @@ def read_single(path: Path, modality: Modality, options: ReadOptions) -> SingleI
         notes=tuple(notes),
         invalid=invalid,
         celsius=picture.celsius,
+        temperatures=None if picture.celsius is None else Temperatures.of(picture.celsius),
     )
 
 
@@ -194,6 +199,9 @@ def read_temperature(
 
 def no_temperatures(path: str | Path) -> LureError:
     """Of an infrared file whose temperatures are wanted."""
+    maker = closed_maker_of(Path(path))
+    if maker is not None:
+        return LureError(f"{path}: holds temperatures that only {maker}'s own software reads", closed_hint(maker))
     return LureError(f"{path}: holds no temperatures", "say what its numbers are: --unit ck (centikelvin), k or c")
 
 
@@ -245,7 +253,7 @@ def read_pair(
     Raises:
         LureError: a file that cannot be read, sizes that differ, or an alignment that is not plausible.
     """
-    from lure_cli.core.registration.alignment import warp, warp_values
+    from lure_cli.core.registration.alignment import warp
 
     if pair.ir == pair.vis and options.alpha != "ir":
         return _read_one_file(pair.ir, options)
@@ -253,17 +261,29 @@ def read_pair(
     placed, note = _place(ir.x, vis.x, pair, options, options.rig or common)
     if note is not None:
         notes.append(replace(note, text=note.text + what_is_beyond(placed)) if surrounded else note)
+    celsius, told = _laid(ir.celsius, placed)
     return PairInputs(
         lay(ir.x, to_channels(vis.x, 1), placed) if surrounded else warp(ir.x, placed),
         vis.x,
         ir.bits,
-        celsius=None if ir.celsius is None else warp_values(ir.celsius, placed),
+        celsius=celsius,
+        temperatures=told,
         alpha=vis.alpha if options.alpha == "keep" else None,
         metadata=vis.metadata,
         notes=tuple(notes),
         alignment=None if note is None else placed,
         invalid={m: p.invalid for m, p in (("ir", ir), ("vis", vis)) if p.invalid},
     )
+
+
+def _laid(celsius: np.ndarray | None, placed: Alignment) -> tuple[np.ndarray | None, Temperatures | None]:
+    """Temperatures on the grid of the result, and what is told of them."""
+    from lure_cli.core.registration.alignment import nearest_values, warp_values
+
+    if celsius is None:
+        return None, None
+    laid = warp_values(celsius, placed)
+    return laid, Temperatures.of(laid, None if placed.is_identity else nearest_values(celsius, placed))
 
 
 def what_is_beyond(placed: Alignment) -> str:
@@ -298,8 +318,6 @@ def read_one_file(
     Raises:
         LureError: as `read_both`.
     """
-    from lure_cli.core.registration.alignment import warp_values
-
     both = read_both(source, ir_range, vis_range, radiometry=radiometry, max_pixels=max_pixels, name=name)
     ir, vis, placed = both.ir, both.vis, both.alignment
     assert ir.celsius is not None
@@ -312,11 +330,13 @@ def read_one_file(
     notes = [Note("one file", text + what_is_beyond(placed))]
     if ir.mapping is not None:
         notes.append(Note("range", f"{name}: {ir.mapping}"))
+    celsius, told = _laid(ir.celsius, placed)
     return PairInputs(
         lay(ir.x, to_channels(vis.x, 1), placed),
         vis.x,
         ir.bits,
-        celsius=warp_values(ir.celsius, placed),
+        celsius=celsius,
+        temperatures=told,
         alpha=None,
         metadata=vis.metadata,
         notes=tuple(notes),

@@ -192,7 +192,7 @@ class ImageWorker(Generic[AnyItem, Read]):
             notes=inputs.notes,
             alignment=inputs.alignment,
             invalid=inputs.invalid,
-            temperatures=None if inputs.celsius is None else Temperatures.of(inputs.celsius),
+            temperatures=inputs.temperatures,
         )
         computed = self.finish(Computed(output.picture, inputs, result, output.extras))
         seconds = inputs.seconds + time.perf_counter() - started

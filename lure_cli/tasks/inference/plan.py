@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 from lure_cli.config import nearest
 from lure_cli.core.images.formats import check_output
-from lure_cli.core.images.radiometric import radiometric_sizes
+from lure_cli.core.images.radiometric import closed_maker_of, radiometric_sizes
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.core.thermal.colouring import HeatColours
 from lure_cli.core.thermal.radiometry import Radiometry
@@ -393,6 +393,8 @@ def holds_both(path: Path, *, damaged: bool) -> bool:
 def _needs_visible(ir: Path) -> LureError:
     if not ir.is_file():
         what = "no file there is a radiometric one with a photo inside"
+    elif (maker := closed_maker_of(ir)) is not None:
+        what = f"none is read from files of {maker}"
     elif radiometric_sizes(ir) is None:
         what = "the infrared file is not a radiometric one, with a photo inside"
     else:

@@ -173,7 +173,8 @@ def find_pairs(
         folder, file = (ir, vis) if many[0] else (vis, ir)
         raise LureError(f"{folder} is a folder but {file} is a file", "give two files or two folders")
     if ir == vis or (STANDARD not in (ir, vis) and not any(map(is_glob, (ir, vis))) and ir.samefile(vis)):
-        raise LureError(f"{ir} is given as both the infrared and the visible input", "give two different inputs")
+        hint = f"; of one folder that holds both, two patterns, such as '{ir / '*_T.JPG'}'" if ir.is_dir() else ""
+        raise LureError(f"{ir} is given as both the infrared and the visible input", f"give two different inputs{hint}")
     check_pairing(pairing, many[0])
     unmatched: list[Path] = []
     if not many[0]:

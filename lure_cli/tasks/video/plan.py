@@ -234,7 +234,8 @@ def _check(o: VideoOptions) -> None:
         raise LureError(f"--check-every {o.check_every} is no number of frames", "give a number from 1 on")
     for what in s.extras:
         raise LureError(f"--{what} is for images", "fuse the frames that are wanted as single images")
-    s.read.radiometry.refuse_overrides("clips hold no raw thermal data")
+    if is_live(o.ir) or not os.path.isdir(o.ir):  # of radiometric files numbered pictures may consist
+        s.read.radiometry.refuse_overrides("clips hold no raw thermal data")
     if s.output == "-" or "-" in (o.ir, o.vis):
         raise LureError("clips do not go through standard input and output", "give files")
 

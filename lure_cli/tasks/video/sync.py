@@ -62,7 +62,7 @@ def open_clip(source: str, side: str, options: ReadOptions, rate: Fraction | Non
     """
     grey = side == "ir"
     if not is_live(source) and Path(source).is_dir():
-        return PictureFolder(source, grey=grey, max_pixels=options.max_pixels, rate=rate)
+        return PictureFolder(source, grey=grey, max_pixels=options.max_pixels, rate=rate, radiometry=options.radiometry)
     return VideoFile(source, grey=grey, sound=sound, max_pixels=options.max_pixels)
 
 
@@ -178,6 +178,9 @@ class FramePairs:
             raise LureError(self._why_nothing(), "check that both are whole and show the same time")
         self._place(head[0][0].pixels, head[0][1].pixels)
         wanted, vis_wanted = self.options.check()
+        wanted = replace(wanted, unit=self._unit)
+        if not self._radiometric:
+            self.options.radiometry.refuse_overrides(f"{self.ir.source}: it is not radiometric: it holds no raw data")
         if self._unit != "auto":
             self._check_temperatures(head[0][0].pixels)
         deep = head[0][0].pixels.dtype != "uint8"
@@ -187,7 +190,7 @@ class FramePairs:
         if not live and (by_content or align or self.heat is not None):
             irs = self.ir.sample(SAMPLES) or irs
         try:
-            self._range, mapping, _ = resolve_range(irs, wanted)
+            self._range, mapping, _ = resolve_range(irs, wanted, trusted=self._radiometric)
         except LureError as error:
             raise LureError(f"{self.ir.source}: {error.message}", error.hint) from error
         if isinstance(self.vis, PictureFolder) and head[0][1].pixels.dtype != "uint8":
@@ -219,7 +222,12 @@ class FramePairs:
     @property
     def _unit(self) -> str:
         """That of the infrared's numbers."""
-        return self.options.radiometry.unit
+        return "c" if self._radiometric else self.options.radiometry.unit
+
+    @property
+    def _radiometric(self) -> bool:
+        """Whether the infrared frames are radiometric files, whose numbers are degrees."""
+        return isinstance(self.ir, PictureFolder) and self.ir.celsius
 
     def _check_temperatures(self, pixels: np.ndarray) -> None:
         if pixels.dtype == "uint8" or not self.ir.as_recorded:

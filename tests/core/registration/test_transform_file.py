@@ -38,6 +38,16 @@ BAD = {
     "three terms": {"distortion": [0, 0, 0]},
     "not finite": {"distortion": [float("nan"), 0]},
     "no lens": {"distortion": [-0.5, 0]},
+    "size of truth": {"size": [True, True]},
+    "size of parts": {"size": [320.5, 240]},
+    "size beyond all images": {"size": [1 << 40, 1 << 40]},
+    "confidence beyond 1": {"confidence": 3},
+    "version of truth": {"version": True},
+    "a speck": {"matrix": [[1e6, 0, 0], [0, 1e6, 0]]},
+    "beyond all numbers": {"matrix": [[1e300, 0, 0], [0, 1e300, 0]]},
+    "spread over all": {"matrix": [[1e-9, 0, 0], [0, 1e-9, 0]]},
+    "sheared": {"matrix": [[0.5, 1e9, 0], [0, 0.5, 0]]},
+    "far away": {"matrix": [[0.5, 0, 1e6], [0, 0.5, 0]]},
 }
 
 
@@ -47,6 +57,23 @@ def test_what_is_no_transform_is_refused(tmp_path: Path, change: dict[str, objec
     path.write_text(json.dumps({"kind": KIND, "version": VERSION} | RIG.record() | change))
     with pytest.raises(LureError, match=r"bad\.json"):
         read_transform(path)
+
+
+def test_the_error_says_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "far.json"
+    path.write_text(json.dumps(RIG.record() | {"matrix": [[0.5, 0, 1e6], [0, 0.5, 0]]}))
+    with pytest.raises(LureError, match="beside the visible one"):
+        read_transform(path)
+    path.write_text('{"matrix": [[1, 0, 0], [0, 1, 0]]}')
+    with pytest.raises(LureError, match="'size' is missing"):
+        read_transform(path)
+
+
+def test_a_telephoto_infrared_is_a_rig(tmp_path: Path) -> None:
+    path = tmp_path / "tele.json"
+    tele = Alignment((10.0, 0.0, -1500.0, 0.0, 10.0, -1100.0), (640, 480), source=(320, 240))
+    write_transform(path, tele)
+    assert read_transform(path) == tele
 
 
 def test_a_later_version_asks_for_an_upgrade(tmp_path: Path) -> None:

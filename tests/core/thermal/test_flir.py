@@ -79,6 +79,14 @@ def test_what_the_user_says_replaces_what_the_file_says(tmp_path: Path) -> None:
     assert (told.emissivity, told.reflected, told.distance) == pytest.approx((0.7, 12, 30))
 
 
+def test_settings_that_leave_no_temperature_are_blamed(tmp_path: Path) -> None:
+    path = write_flir(tmp_path / "a.jpg", raw=np.full((24, 32), 9000, np.uint16))
+    assert np.isfinite(read(path).celsius).all()
+    with pytest.raises(LureError, match="no pixel has a temperature with the emissivity") as caught:
+        read(path, Radiometry(emissivity=0.01))
+    assert "--emissivity" in caught.value.hint
+
+
 def test_numbers_that_are_no_temperature_are_nan(tmp_path: Path) -> None:
     raw = RAW.copy()
     raw[3, 4] = 0
@@ -138,8 +146,9 @@ def test_a_photo_without_placement_and_no_photo(tmp_path: Path) -> None:
     assert alone.photo is not None and alone.alignment is None and alone.placement is None
     none = read(write_flir(tmp_path / "b.jpg", photo=None))
     assert none.photo is None and none.alignment is None
-    absurd = read(write_flir(tmp_path / "c.jpg", placement=(float("nan"), 0, 0)))
-    assert absurd.photo is not None and absurd.alignment is None
+    for absurd in ((float("nan"), 0, 0), (1.6, 300, 0), (1.6, 0, -20_000)):
+        lost = read(write_flir(tmp_path / "c.jpg", placement=absurd))
+        assert lost.photo is not None and lost.alignment is None and lost.placement is None
 
 
 @pytest.mark.shared

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lure_cli.core.images.picture import read_picture
+from lure_cli.core.thermal import makers
 from lure_cli.core.thermal.makers import closed_maker
 from tests.helpers.flir import segment, with_segments
 
@@ -28,6 +29,21 @@ from tests.helpers.flir import segment, with_segments
 )
 def test_makers(segments: bytes, make: str, maker: str | None) -> None:
     assert closed_maker(io.BytesIO(with_segments(segments, make=make))) == maker
+
+
+def test_a_block_is_found_wherever_it_lies_in_a_large_file() -> None:
+    class Counted(io.BytesIO):
+        most = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            content = super().read(size)
+            self.most = max(self.most, len(content))
+            return content
+
+    plain = with_segments(b"", make="HIKMICRO")
+    for ahead in range(-4, 1):  # over the end of what is read at once
+        file = Counted(plain.ljust(makers._CHUNK + ahead, b"\0") + b"HDRI" + bytes(2 * makers._CHUNK))
+        assert closed_maker(file) == "HIKMICRO" and file.most <= makers._CHUNK
 
 
 def test_a_picture_says_that_its_temperatures_are_out_of_reach(tmp_path: Path) -> None:

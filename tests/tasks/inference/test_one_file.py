@@ -151,6 +151,30 @@ def test_other_makers_files_are_named_in_a_note(here: Path) -> None:
     assert "dji.jpg: holds temperatures that only DJI's own software reads" in inputs.notes[0].text
 
 
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (("--vis", "vis.png", "--temperature", "t.tif"), "dji.jpg: holds temperatures that only DJI's own software"),
+        (("--vis", "vis.png", "--palette", "iron", "--palette-from", "30"), "or export a TIFF in degrees Celsius"),
+        ((), "none is read from files of DJI"),
+    ],
+)
+def test_what_other_makers_files_cannot_give_has_a_way_out(
+    lure: Run, here: Path, args: tuple[str, ...], text: str
+) -> None:
+    Path("dji.jpg").write_bytes(with_segments(segment(3, bytes(500)), make="DJI"))
+    save_png(here / "vis.png", np.full((24, 32, 3), (7, 77, 99), np.uint8))
+    done = lure("fuse", "--ir", "dji.jpg", *args, "-o", "out.png")
+    assert done.code in (1, 2) and text in done.err
+    assert ("with DJI's own software, and give that with --unit c" in done.err) == bool(args)
+
+
+def test_one_folder_of_both_asks_for_patterns(lure: Run, here: Path) -> None:
+    Path("flight").mkdir()
+    done = lure("fuse", "--ir", "flight", "--vis", "flight", "-o", "out")
+    assert done.code == 2 and "two patterns, such as 'flight/*_T.JPG'" in done.err
+
+
 def test_command_python_and_standard_input_agree(lure: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_flir(here / "FLIR0001.jpg")
     done = lure("fuse", "--ir", path, "--json")

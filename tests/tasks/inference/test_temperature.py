@@ -141,8 +141,23 @@ def test_an_infrared_of_another_size_lies_where_the_picture_shows_it(lure: Run, 
         for j in (0, 1)
     )
     assert np.abs(celsius - expected).max() < 0.005
-    hottest = json.loads(done.out)["temperature"]["hottest"]
-    assert expected[hottest[1], hottest[0]] == pytest.approx(expected.max(), abs=1e-4)
+    told = json.loads(done.out)["temperature"]
+    assert (
+        told["max"] == round(small.max(), 2) and small[told["hottest"][1] // 2, told["hottest"][0] // 2] == small.max()
+    )
+
+
+def test_a_hot_spot_of_one_pixel_is_told_as_it_was_measured(lure: Run, here: Path) -> None:
+    """In the larger picture it is interpolated with the cold around it, and would be less than the warm area."""
+    small = np.tile(np.linspace(290, 318, W // 2, dtype=np.float32), (H // 2, 1))
+    small[10, 3] = 320
+    tifffile.imwrite("ir.tif", small)
+    done = lure(*PAIR, "--unit", "k", "--temperature", "heat.tif", "--resize-ir", "--json")
+    told, celsius = json.loads(done.out)["temperature"], tifffile.imread("heat.tif")
+    assert told["max"] == pytest.approx(320 - 273.15, abs=0.01) and celsius.max() == pytest.approx(318 - 273.15)
+    assert told["hottest"][0] in (6, 7) and told["hottest"][1] in (20, 21)
+    assert told["min"] == pytest.approx(290 - 273.15, abs=0.01)
+    assert told["mean"] == pytest.approx(celsius.mean(), abs=0.01)
 
 
 def test_a_common_transform_moves_them_with_the_infrared(here: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from lure_cli import read_temperature
 from lure_cli.core.thermal.colouring import HeatColours, paint_heat
 from lure_cli.core.thermal.palettes import palette_colours
 from lure_cli.core.thermal.radiometry import Radiometry
@@ -19,6 +20,7 @@ from lure_cli.tasks.inference.inputs import ReadOptions
 from lure_cli.tasks.video.sync import FramePairs, HotFrame, open_clip
 from tests.helpers.clips import SIZE, make_clip, read_clip
 from tests.helpers.files import Outcome, save_png
+from tests.helpers.flir import RAW, write_flir
 
 Run = Callable[..., Outcome]
 W, H = SIZE[0], 80
@@ -172,3 +174,25 @@ def test_an_aligned_clip_carries_its_temperatures_along(here: Path) -> None:
     assert isinstance(frame, HotFrame) and frame.heat is not None
     np.testing.assert_allclose(frame.heat[:-2, :-3], RAMP[2:, 3:], atol=0.006)
     assert np.isnan(frame.heat[-2:]).all() and np.isnan(frame.heat[:, -3:]).all()
+
+
+def radiometric(here: Path) -> None:
+    """Folders of three radiometric files, and of grey pictures of their size."""
+    for i in range(3):
+        write_flir(here / "ir" / f"FLIR{i}.jpg", raw=np.kron(RAW, np.ones((4, 4), np.uint16)))
+        save_png(here / "vis" / f"{i}.png", np.full((96, 128, 3), 100, np.uint8))
+
+
+def test_numbered_radiometric_files_are_in_degrees(fuse: Run, here: Path) -> None:
+    radiometric(here)
+    celsius = read_temperature(here / "ir" / "FLIR0.jpg")
+    how = {"fps": "5", "codec": "ffv1", "heat": heat("iron", "5"), "as_json": True}
+    done = fuse("ir", "vis", "out.mkv", **how)
+    assert done.code == 0, done.err
+    record = json.loads(done.out)["palette"]
+    assert (record["unit"], record["from"], record["to"]) == ("celsius", 5, pytest.approx(celsius.max(), abs=0.01))
+    assert "°C -> 0..1 (percentiles 0.5 and 99.5), for the whole clip" in done.err
+    told = fuse("ir", "vis", "told.mkv", **how, radiometry=Radiometry(emissivity=0.5))
+    assert told.code == 0 and json.loads(told.out)["palette"]["to"] != pytest.approx(celsius.max(), abs=0.5)
+    write_flir(here / "ir" / "FLIR2.jpg", raw=None)
+    assert "FLIR2.jpg: is not radiometric, but the first picture is" in fuse("ir", "vis", "cut.mkv", **how).err

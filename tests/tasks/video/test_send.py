@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -128,6 +129,16 @@ def test_nobody_is_there(fuse: Run, here: Path) -> None:
     alone = fuse("ir.mp4", "vis.mp4", live=live[1:])
     assert alone.code == 1
     assert "nothing could be sent" in alone.err
+
+
+def test_a_host_that_is_not_known_takes_nothing(fuse: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    done = fuse("ir.mp4", "vis.mp4", live=("rtp://camera.invalid:5000",))
+    assert done.code == 1
+    assert "rtp://camera.invalid:5000: nothing could be sent" in done.err
 
 
 def test_a_server_that_never_answers_does_not_end_the_run(fuse: Run, here: Path) -> None:

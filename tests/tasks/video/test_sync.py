@@ -116,7 +116,7 @@ def test_a_clip_of_temperatures_has_its_range_in_degrees(fuse: Run, here: Path) 
     refused = fuse("a", "b", "q/{frame}.png", fps="25", temperature="heat")
     assert refused.code == 2 and "--temperature is for images" in refused.err
     refused = fuse("a", "b", "q/{frame}.png", fps="25", radiometry=Radiometry(emissivity=0.9))
-    assert refused.code == 2 and "clips hold no raw thermal data that --emissivity" in refused.err
+    assert refused.code == 1 and "a: it is not radiometric: it holds no raw data that --emissivity" in refused.err
 
 
 def test_numbered_pictures_in_and_out(fuse: Run, here: Path) -> None:
