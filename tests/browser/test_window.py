@@ -276,7 +276,6 @@ def test_clip_is_played_on_the_page(chromium: Browser, url: str) -> None:
         drop(page, "ir", EXAMPLES / "clip/ir.mp4")
         drop(page, "vis", EXAMPLES / "clip/vis.mp4")
         page.locator("#go").click()
-        page.locator("#said progress").wait_for(timeout=WAIT)
         page.locator("#save").wait_for(timeout=WAIT)
         page.wait_for_function("document.querySelector('#viewer video').readyState >= 2", timeout=WAIT)
         assert page.evaluate("document.querySelector('#viewer video').videoWidth") == 160
