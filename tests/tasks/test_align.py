@@ -405,8 +405,9 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.shared
+@pytest.mark.slow  # eight registrations of real pairs
 def test_known_movements_of_real_pairs_are_undone() -> None:
-    """A small sample; `benchmark_align.py` measures on all."""
+    """A small sample; `tests/benchmarks/align.py` measures on all."""
     trials = list(run(SHARED / "data", "test", 2, strangers=False))
     assert len(trials) == 8
     assert np.mean([t.undone <= 1.5 and not t.refused for t in trials]) >= 0.85

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -175,15 +174,7 @@ def _long() -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-def test_loading_and_reading_are_quick() -> None:
-    """Measured: 0.1 s and 0.7 ms."""
-    started = time.perf_counter()
-    fresh = PromptParser.load(text_weights())
-    loaded = time.perf_counter()
-    for _ in range(20):
-        fresh.parse("the visible image is dark and foggy, and the thermal camera shows vertical lines")
-    assert loaded - started < 0.3
-    assert (time.perf_counter() - loaded) / 20 < 0.02
+def test_the_file_is_small() -> None:
     assert text_weights().stat().st_size <= 8e6
 
 
