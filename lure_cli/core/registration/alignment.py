@@ -346,14 +346,16 @@ def nearest_values(values: np.ndarray, alignment: Alignment) -> np.ndarray:
     return nearest
 
 
+@lru_cache(maxsize=2)
 def inside(alignment: Alignment) -> np.ndarray:
-    """Which pixels of the visible grid the infrared image shows: bool (H, W)."""
+    """Which pixels of the visible grid the infrared image shows: bool (H, W), not to be written to."""
     import numpy as np
 
     (w, h), (ws, hs) = alignment.size, alignment.source_size
     x, y = alignment.lead(np.arange(w)[None, :], np.arange(h)[:, None])
     least, right, bottom = -0.5 - _ROUNDED, ws - 0.5 + _ROUNDED, hs - 0.5 + _ROUNDED
     shown: np.ndarray = (x >= least) & (x <= right) & (y >= least) & (y <= bottom)
+    shown.flags.writeable = False
     return shown
 
 
