@@ -24,9 +24,12 @@ EXTRAS = {
     "eval": ("matplotlib", "lure eval --plots"),
     "plot": ("sklearn", "lure plot ulfs"),
     "video": ("av", "lure fuse with clips"),
+    "thermal": ("flyr", "radiometric files of thermal cameras"),
+    "heif": ("pi_heif", "HEIC images"),
     "watch": ("watchfiles", "lure watch"),
     "ui": ("gradio", "lure ui"),
     "ray": ("ray.data", "lure fuse --engine ray"),
+    "train": ("accelerate", "lure train with TensorBoard, on several devices"),
 }
 """Optional parts: the extra that installs each, the module that it needs, what it is for."""
 

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lure_cli.tasks import doctor
 from tests.helpers.files import ROOT, Outcome
 
 Run = Callable[..., Outcome]
@@ -39,7 +41,6 @@ def test_a_damaged_weight_file_is_found(lure: Run, monkeypatch: pytest.MonkeyPat
 
 
 def test_offline_state_and_missing_extras(lure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lure_cli.tasks import doctor
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setitem(doctor.EXTRAS, "eval", ("no_such_module", "nothing"))
@@ -56,3 +57,9 @@ def test_completion(typed: str, expected: str) -> None:
     env |= {"COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
     done = subprocess.run([sys.executable, "-m", "lure_cli"], env=env, capture_output=True, text=True, check=False)
     assert expected in done.stdout.split()
+
+
+def test_every_extra_of_the_package_is_looked_for() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    assert set(doctor.EXTRAS) == set(extras) - {"all", "test"}

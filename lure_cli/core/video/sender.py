@@ -59,7 +59,7 @@ class Sender:
         self._stream: Any = None
         self._key = self._last = -1  # stamps of the last key frame, and of the last picture
         self._away, self._row, self._wait, self._retry = False, 0, RETRY, 0.0
-        self._waiting: deque[tuple[np.ndarray, float]] = deque()
+        self._waiting: deque[tuple[Any, float]] = deque()  # as frames of the encoder, an eighth of the pictures
         self._news = threading.Condition()
         self._closing = False
         self._busy: float | None = None
@@ -68,11 +68,12 @@ class Sender:
 
     def put(self, x: np.ndarray, time_shown: float) -> None:
         """Hand a picture over, float (H, W, 3) in [0, 1], and when it is shown, in seconds; never waits."""
+        frame = self._frames(x)
         with self._news:
             if len(self._waiting) >= self._keep:
                 self._waiting.popleft()
                 self.lost += 1
-            self._waiting.append((x, time_shown))
+            self._waiting.append((frame, time_shown))
             if not self._away and self._busy is not None and time.monotonic() - self._busy > PATIENCE:
                 self._lose("it takes nothing any more")
             self._news.notify()
@@ -95,10 +96,10 @@ class Sender:
                 self._news.wait_for(lambda: self._waiting or self._closing)
                 if not self._waiting:
                     break
-                x, shown = self._waiting.popleft()
+                frame, shown = self._waiting.popleft()
                 self._busy = time.monotonic()
             try:
-                sent = self._send(x, shown)
+                sent = self._send(frame, shown)
             except (self._av.FFmpegError, OSError, ValueError) as error:
                 self._lose(describe_fault(error))
                 self._let_go()
@@ -110,13 +111,12 @@ class Sender:
                 self.lost += 1
         self._end()
 
-    def _send(self, x: np.ndarray, shown: float) -> bool:
+    def _send(self, frame: Any, shown: float) -> bool:
         """Encode and send a picture; whether there was anybody to send to."""
         if self._container is None:
             if time.monotonic() < self._retry or (self._away and self._closing):
                 return False
             self._open()
-        frame = self._frames(x)
         stamp = max(round(shown / _UNIT), self._last + 1)
         if self._key < 0 or stamp - self._key >= SEGMENT / _UNIT - 1:
             frame.pict_type = self._av.video.frame.PictureType.I
