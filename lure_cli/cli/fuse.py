@@ -16,7 +16,7 @@ from lure_cli.cli.output import SIDES, no_progress_bars, note
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
-    from lure_cli.tasks.inference.plan import FuseOptions
+    from lure_cli.tasks.inference.options import FuseOptions
 
 
 def fuse(
@@ -282,8 +282,7 @@ def fuse_options(given: Mapping[str, Any]) -> FuseOptions:
     from lure_cli.core.registration.transform_file import read_transform
     from lure_cli.core.thermal.colouring import HeatColours
     from lure_cli.core.thermal.radiometry import Radiometry
-    from lure_cli.tasks.inference.inputs import ReadOptions
-    from lure_cli.tasks.inference.plan import FuseOptions
+    from lure_cli.tasks.inference.options import FuseOptions, ReadOptions
     from lure_cli.tasks.paths.pairing import Pairing
 
     a = {name: parameter.default for name, parameter in inspect.signature(fuse).parameters.items()} | dict(given)

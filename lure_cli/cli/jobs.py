@@ -16,7 +16,8 @@ from lure_cli.cli.output import SIDES, describe, emit, emit_json, note, show_err
 
 if TYPE_CHECKING:
     from lure_cli.tasks.inference.job import Result
-    from lure_cli.tasks.inference.plan import FusePlan, JobOptions, RestorePlan
+    from lure_cli.tasks.inference.options import JobOptions
+    from lure_cli.tasks.inference.plan import FusePlan, RestorePlan
     from lure_cli.tasks.inference.request import Request
     from lure_cli.tasks.paths.outputs import Item
 

@@ -67,8 +67,8 @@ def restore(
     """
     from lure_cli.core.thermal.radiometry import Radiometry
     from lure_cli.tasks.inference import restore as task
-    from lure_cli.tasks.inference.inputs import ReadOptions
-    from lure_cli.tasks.inference.plan import RestoreOptions, plan_restore
+    from lure_cli.tasks.inference.options import ReadOptions, RestoreOptions
+    from lure_cli.tasks.inference.plan import plan_restore
 
     if output == "-" and as_json:
         raise LureError("--json and -o - both want standard output", "give the picture a file, or leave --json out")

@@ -16,7 +16,9 @@ from lure_cli.core.images.radiometric import radiometric_sizes
 from lure_cli.core.registration.alignment import MODELS, Alignment, describe, require_simpleitk
 from lure_cli.core.registration.transform_file import read_transform, write_transform
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.inputs import ReadOptions, common_alignment, fit_of, read_pair
+from lure_cli.tasks.inference.inputs import common_alignment, read_pair
+from lure_cli.tasks.inference.options import ReadOptions
+from lure_cli.tasks.inference.placement import fit_of
 from lure_cli.tasks.paths.find import is_many
 from lure_cli.tasks.paths.pairing import Pair, find_pairs
 

@@ -17,7 +17,8 @@ from lure_cli.core.video.live_output import hidden, is_live_output
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuse import FuseWorker
 from lure_cli.tasks.inference.job import Result, Stop, clean_up, run_locally
-from lure_cli.tasks.inference.plan import FuseOptions, check_types, holds_both, pair_in_one, plan_job, refuse_pairing
+from lure_cli.tasks.inference.options import FuseOptions
+from lure_cli.tasks.inference.plan import check_types, holds_both, pair_in_one, plan_job, refuse_pairing
 from lure_cli.tasks.inference.request import FuserLike, Request
 from lure_cli.tasks.paths.find import File, is_many, present, root_of
 from lure_cli.tasks.paths.outputs import (

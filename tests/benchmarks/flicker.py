@@ -31,7 +31,7 @@ from scenekit.render import Noise, paint, photograph, thermograph
 from scipy.ndimage import binary_dilation
 
 from lure_cli import Fuser
-from lure_cli.tasks.inference.plan import FuseOptions
+from lure_cli.tasks.inference.options import FuseOptions
 from lure_cli.tasks.video.plan import VideoOptions, plan_video
 from lure_cli.tasks.video.result import ClipResult
 from lure_cli.tasks.video.run import fuse_clips

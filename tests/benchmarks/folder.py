@@ -34,8 +34,9 @@ def throughput(pairs: int, rounds: int, dtype: str) -> None:
     from lure_cli.core.devices import autocast
     from lure_cli.tasks.inference.fuse import FuseWorker
     from lure_cli.tasks.inference.job import load_fuser
+    from lure_cli.tasks.inference.options import FuseOptions
     from lure_cli.tasks.inference.pipeline import run_pipeline
-    from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
+    from lure_cli.tasks.inference.plan import plan_fuse
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -22,7 +22,7 @@ from typing import Any
 import av
 import numpy as np
 
-from lure_cli.tasks.inference.plan import FuseOptions
+from lure_cli.tasks.inference.options import FuseOptions
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.video.plan import VideoOptions, plan_video
 from lure_cli.tasks.video.result import ClipResult, Message

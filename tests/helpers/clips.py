@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lure_cli.tasks.inference.inputs import ReadOptions
-from lure_cli.tasks.inference.plan import FuseOptions
+from lure_cli.tasks.inference.options import FuseOptions, ReadOptions
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.video.plan import ClipPlan, VideoOptions, plan_video
 

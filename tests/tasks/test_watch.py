@@ -29,9 +29,8 @@ from lure_cli.core.thermal.colouring import HeatColours
 from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 from lure_cli.tasks import watch as task
-from lure_cli.tasks.inference.inputs import ReadOptions
 from lure_cli.tasks.inference.job import Result
-from lure_cli.tasks.inference.plan import FuseOptions
+from lure_cli.tasks.inference.options import FuseOptions, ReadOptions
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.paths.pairing import Pairing
 from lure_cli.tasks.watch import Watcher, WatchOptions, plan_watch

@@ -22,7 +22,8 @@ from lure_cli.errors import LureError
 if TYPE_CHECKING:
     from lure_cli.cli.window.settings import Settings
     from lure_cli.tasks.inference.fuser import Fuser
-    from lure_cli.tasks.inference.plan import FuseOptions, FusePlan
+    from lure_cli.tasks.inference.options import FuseOptions
+    from lure_cli.tasks.inference.plan import FusePlan
 
 MODELS_KEPT = 2
 """Models that stay in memory."""

@@ -354,9 +354,9 @@ def inside(alignment: Alignment) -> np.ndarray:
     (w, h), (ws, hs) = alignment.size, alignment.source_size
     x, y = alignment.lead(np.arange(w)[None, :], np.arange(h)[:, None])
     least, right, bottom = -0.5 - _ROUNDED, ws - 0.5 + _ROUNDED, hs - 0.5 + _ROUNDED
-    shown: np.ndarray = (x >= least) & (x <= right) & (y >= least) & (y <= bottom)
-    shown.flags.writeable = False
-    return shown
+    within: np.ndarray = (x >= least) & (x <= right) & (y >= least) & (y <= bottom)
+    within.flags.writeable = False
+    return within
 
 
 def _check_size(x: np.ndarray, alignment: Alignment) -> None:

@@ -56,7 +56,8 @@ def _measure(task: RowTask) -> Speed:
     from lure_cli.core.devices import DTYPES
     from lure_cli.tasks.inference.fuse import FuseWorker
     from lure_cli.tasks.inference.job import load_fuser
-    from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
+    from lure_cli.tasks.inference.options import FuseOptions
+    from lure_cli.tasks.inference.plan import plan_fuse
 
     row, count = task.row, max(4, task.runs)
     images = _images(*row.side_lengths)

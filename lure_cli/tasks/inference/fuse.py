@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from lure_cli.tasks.inference.heat import heat_of, with_painter
 from lure_cli.tasks.inference.inputs import PairInputs, common_alignment, read_pair
 from lure_cli.tasks.inference.job import Computed, ImageWorker, Result, Stop, clean_up, run_locally, until_failed
-from lure_cli.tasks.inference.plan import FuseOptions, FusePlan, finished
+from lure_cli.tasks.inference.options import FuseOptions
+from lure_cli.tasks.inference.plan import FusePlan, finished
 from lure_cli.tasks.inference.provenance import colours_of, without_infrared
 from lure_cli.tasks.inference.ray_engine import run_on_ray
 from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request, as_they_are

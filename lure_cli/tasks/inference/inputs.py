@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Literal, cast
 from lure_cli.core.images.guards import MAX_PIXELS
 from lure_cli.core.images.picture import read_both, read_picture, to_channels
 from lure_cli.core.images.radiometric import closed_maker_of
-from lure_cli.core.images.value_range import ValueRange, parse_range
-from lure_cli.core.registration.alignment import MODELS, Model, beyond, lay
+from lure_cli.core.images.value_range import ValueRange
+from lure_cli.core.registration.alignment import Model, lay
 from lure_cli.core.thermal.makers import closed_hint
 from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.core.thermal.temperature import Temperatures
 from lure_cli.errors import LureError
+from lure_cli.tasks.inference.options import ReadOptions
+from lure_cli.tasks.inference.placement import fit_of, place, what_is_beyond
 from lure_cli.tasks.paths.find import STANDARD
 from lure_cli.tasks.paths.pairing import Pair
 
@@ -30,58 +32,6 @@ if TYPE_CHECKING:
 
 STANDARD_BYTES = 1 << 30
 """Most that is read from standard input."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How the sources are read.
-
-    ir_range, vis_range: how the numbers of either image are mapped to [0, 1]; see
-        `lure_cli.core.images.value_range.ValueRange`.
-    alpha: of a visible image with transparency: `keep` it in the result, `drop` it, or `ir`: it is the infrared image.
-    resize_ir: bring an infrared of another size to that of the visible, instead of refusing it.
-    align: register the infrared to the visible: `auto` (shift, rotation, scale), `affine`, or `none`.
-    align_once: one transform for all pairs, estimated on some of them: for cameras that are fixed to each other.
-    rig: the transform of such cameras, known beforehand; it excludes the three before.
-    max_pixels: larger images are refused from their headers.
-    frame: of an animated file: `only` (it is refused), or `first`.
-    radiometry: how the infrared's numbers become temperatures.
-    """
-
-    ir_range: str = "auto"
-    vis_range: str = "auto"
-    alpha: str = "keep"
-    resize_ir: bool = False
-    align: str = "none"
-    align_once: bool = False
-    rig: Alignment | None = None
-    max_pixels: int = 200_000_000
-    frame: str = "only"
-    radiometry: Radiometry = field(default_factory=Radiometry)
-
-    def check(self) -> tuple[ValueRange, ValueRange]:
-        """The parsed ranges of infrared and visible; LureError on options that cannot be meant."""
-        if self.alpha not in ("keep", "drop", "ir"):
-            raise LureError(f"--alpha {self.alpha} is not known", "use keep, drop or ir")
-        if self.align not in ("none", *MODELS):
-            raise LureError(f"--align {self.align} is not known", "use auto, affine or none")
-        if self.align_once and self.align == "none":
-            raise LureError("--align-once needs --align", "give --align auto or --align affine as well")
-        if self.rig is not None and (self.align != "none" or self.resize_ir):
-            raise LureError(
-                "--rig excludes --align, --align-once and --resize-ir", "a known rig is neither estimated nor resized"
-            )
-        if self.max_pixels < 1:
-            raise LureError(f"--max-pixels {self.max_pixels} leaves no image", "give the largest width x height")
-        if self.frame not in ("only", "first"):
-            raise LureError(f"--frame {self.frame} is not known", "use only or first")
-        self.radiometry.check()
-        if self.alpha == "ir" and self.radiometry != Radiometry():
-            raise LureError("an alpha channel holds no temperatures", "leave --alpha ir or the options of them out")
-        ir_range = replace(parse_range(self.ir_range), unit=self.radiometry.unit)
-        if ir_range.of_temperatures:
-            ir_range.in_numbers()
-        return ir_range, parse_range(self.vis_range, "vis")
 
 
 @dataclass(frozen=True)
@@ -286,12 +236,6 @@ def _laid(celsius: np.ndarray | None, placed: Alignment) -> tuple[np.ndarray | N
     return laid, Temperatures.of(laid, None if placed.is_identity else nearest_values(celsius, placed))
 
 
-def what_is_beyond(placed: Alignment) -> str:
-    """How much of the picture is the visible image alone, for a person; empty if none is."""
-    share = beyond(placed)
-    return f"; {share:.0%} of the picture, beyond the infrared's edge, is the visible image alone" if share else ""
-
-
 def _read_one_file(path: Path, options: ReadOptions) -> PairInputs:
     """A radiometric file as a pair: its temperatures, laid into its photo as the file says."""
     both = read_one_file(_source(path), *options.check(), options.radiometry, options.max_pixels, name=_name(path))
@@ -385,50 +329,6 @@ def _place(
     if placed.is_identity:
         return placed, None
     return placed, Note("resized", f"{pair.ir}: {w}x{h} resized to {wv}x{hv}")
-
-
-def place(
-    source: tuple[int, ...],
-    size: tuple[int, ...],
-    options: ReadOptions,
-    known: Alignment | None,
-    names: tuple[str, str],
-) -> Alignment:
-    """Where an infrared image goes on the visible grid, if nothing is estimated.
-
-    Args:
-        source, size: (width, height) of the infrared and of the visible image.
-        options: whether the infrared may be resized.
-        known: the transform, if there is one.
-        names: what errors call the two images.
-
-    Raises:
-        LureError: the sizes do not fit each other, or the transform.
-    """
-    from lure_cli.core.registration.alignment import Alignment
-
-    (w, h), (wv, hv) = source, size
-    if known is not None:
-        try:
-            return known.fitted((w, h), (wv, hv))
-        except LureError as error:
-            raise LureError(f"{names[0]} and {names[1]}: {error.message}", error.hint) from error
-    if source != size and not options.resize_ir:
-        raise LureError(
-            f"{names[0]} is {w}x{h} but {names[1]} is {wv}x{hv}",
-            "give --resize-ir if both show the same view, --rig or --align if not, or crop one of them",
-        )
-    return Alignment.stretched((w, h), (wv, hv))
-
-
-def fit_of(placed: Alignment, known: Alignment) -> str:
-    """For a person: a known transform as it was used, and whether it was made to fit other sizes."""
-    from lure_cli.core.registration.alignment import describe
-
-    if placed == known:
-        return describe(placed)
-    (w, h), (wv, hv) = known.source_size, known.size
-    return f"{describe(placed)}; estimated for {w}x{h} on {wv}x{hv} and scaled"
 
 
 def common_alignment(

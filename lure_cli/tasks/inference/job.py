@@ -21,8 +21,9 @@ from lure_cli.core.thermal.temperature import Temperatures
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuser import Fuser
 from lure_cli.tasks.inference.inputs import Note, no_temperatures
+from lure_cli.tasks.inference.options import JobOptions
 from lure_cli.tasks.inference.pipeline import run_pipeline
-from lure_cli.tasks.inference.plan import JobOptions, finished
+from lure_cli.tasks.inference.plan import finished
 from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request
 from lure_cli.tasks.paths.find import STANDARD
 from lure_cli.tasks.paths.outputs import Item, files_of

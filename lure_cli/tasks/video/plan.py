@@ -18,7 +18,8 @@ from lure_cli.core.video.source import is_live, is_realtime, is_video
 from lure_cli.core.video.writer import SUFFIXES as WRITTEN
 from lure_cli.core.video.writer import check_clip
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.plan import FuseOptions, Plan, plan_job
+from lure_cli.tasks.inference.options import FuseOptions
+from lure_cli.tasks.inference.plan import Plan, plan_job
 from lure_cli.tasks.inference.stream import CHECK_EVERY
 from lure_cli.tasks.paths.find import Kind, is_many
 from lure_cli.tasks.paths.outputs import check_folder

@@ -20,7 +20,8 @@ from lure_cli.core.video.pixels import is_coloured
 from lure_cli.core.video.reader import VideoFile
 from lure_cli.core.video.source import is_live, is_realtime
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.inputs import ReadOptions, fit_of, place, what_is_beyond
+from lure_cli.tasks.inference.options import ReadOptions
+from lure_cli.tasks.inference.placement import fit_of, place, what_is_beyond
 from lure_cli.tasks.inference.stream import Fused
 from lure_cli.tasks.video.live import KEEP, LiveFrames
 
@@ -301,12 +302,12 @@ class FramePairs:
     def _infrared(self, pixels: np.ndarray, vis: np.ndarray | None = None) -> np.ndarray:
         """As a clip holds it -> float32 (H, W, 1) in [0, 1], on the visible's grid once it is known where; beyond the
         infrared's edge the visible frame stands in it, if that is given, see `lay`."""
-        from lure_cli.core.registration.alignment import beyond, lay, warp
+        from lure_cli.core.registration.alignment import lay, shown, warp
 
         x = to_channels(apply_range(pixels, self._range), 1)
         if self._placed is None:
             return x
-        if vis is None or not beyond(self._placed):
+        if vis is None or shown(self._placed) is None:
             return warp(x, self._placed)
         return lay(x, to_channels(_visible(vis, self._vis_range, unit=True), 1), self._placed)
 

@@ -43,7 +43,7 @@ def ask(
         "method": "GET" if body is None else "POST",
         "headers": [(k.encode(), v.encode()) for k, v in all_headers.items()],
     }
-    asyncio.run(Guard(app, "/tmp/ui", hosts)(scope, receive, send))
+    asyncio.run(Guard(app, "/uploads", hosts)(scope, receive, send))
     return sent[0]["status"], bytes(given), {k.decode(): v.decode() for k, v in sent[0]["headers"]}
 
 
@@ -64,7 +64,7 @@ def test_nothing_is_fetched_from_elsewhere_or_kept(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/config", "/gradio_api/file=/tmp/a.png", "/gradio_api/call/fuse", "/assets/run.js"]
+    "path", ["/", "/config", "/gradio_api/file=/elsewhere/a.png", "/gradio_api/call/fuse", "/assets/run.js"]
 )
 def test_what_the_page_needs_passes(path: str) -> None:
     status, _, headers = ask(path)
@@ -74,7 +74,15 @@ def test_what_the_page_needs_passes(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["http://example.org/a.png", " https://example.org/a.png", "/etc/passwd", "/tmp/ui/../a", "/tmp/uib", "a", ["/"]],
+    [
+        "http://example.org/a.png",
+        " https://example.org/a.png",
+        "/etc/passwd",
+        "/uploads/../a",
+        "/uploads-too",
+        "a",
+        ["/"],
+    ],
 )
 def test_file_from_elsewhere_is_refused_wherever_it_stands(path: object) -> None:
     body = {"data": [None, [{"a": {"path": path, "meta": {"_type": "gradio.FileData"}}}]]}
@@ -82,7 +90,7 @@ def test_file_from_elsewhere_is_refused_wherever_it_stands(path: object) -> None
 
 
 def test_body_reaches_the_server_as_it_is() -> None:
-    body = json.dumps({"data": [{"path": "/tmp/ui/a.png", "url": "http://127.0.0.1/x"}, "x" * 5000]}).encode()
+    body = json.dumps({"data": [{"path": "/uploads/a.png", "url": "http://127.0.0.1/x"}, "x" * 5000]}).encode()
     assert ask("/gradio_api/call/fuse", body)[:2] == (200, body)
 
 

@@ -21,7 +21,8 @@ from PIL import Image
 from lure_cli import Fuser
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuse import fuse
-from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
+from lure_cli.tasks.inference.options import FuseOptions
+from lure_cli.tasks.inference.plan import plan_fuse
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.paths.pairing import Pairing
 from tests.helpers.files import ROOT, Outcome, save_png

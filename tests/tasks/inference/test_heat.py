@@ -18,9 +18,10 @@ from lure_cli.core.thermal.colouring import HeatColours
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference import fuse as fusing
 from lure_cli.tasks.inference.heat import with_painter
-from lure_cli.tasks.inference.inputs import ReadOptions, read_pair
+from lure_cli.tasks.inference.inputs import read_pair
 from lure_cli.tasks.inference.job import Result
-from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
+from lure_cli.tasks.inference.options import FuseOptions, ReadOptions
+from lure_cli.tasks.inference.plan import plan_fuse
 from lure_cli.tasks.inference.ray_engine import from_json, to_json
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.paths.pairing import Pair

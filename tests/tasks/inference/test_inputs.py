@@ -11,7 +11,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lure_cli.tasks.inference.inputs import ReadOptions, read_pair, read_single
+from lure_cli.tasks.inference.inputs import read_pair, read_single
+from lure_cli.tasks.inference.options import ReadOptions
 from lure_cli.tasks.paths.pairing import Pair
 
 SIZE = 48, 64

@@ -18,8 +18,9 @@ from lure_cli.core.registration.alignment import SEAM
 from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuse import fuse
-from lure_cli.tasks.inference.inputs import ReadOptions, common_alignment, read_pair
-from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
+from lure_cli.tasks.inference.inputs import common_alignment, read_pair
+from lure_cli.tasks.inference.options import FuseOptions, ReadOptions
+from lure_cli.tasks.inference.plan import plan_fuse
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.paths.pairing import Pair
 from tests.helpers.files import EXAMPLES, Outcome, save_png

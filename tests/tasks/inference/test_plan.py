@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.inputs import ReadOptions
-from lure_cli.tasks.inference.plan import FuseOptions, Plan, RestoreOptions, plan_fuse, plan_restore
+from lure_cli.tasks.inference.options import FuseOptions, ReadOptions, RestoreOptions
+from lure_cli.tasks.inference.plan import Plan, plan_fuse, plan_restore
 from lure_cli.tasks.video.plan import VideoOptions, plan_video
 from tests.helpers.files import ROOT, save_png
 

@@ -17,7 +17,8 @@ from lure_cli.core.images.picture import read_image
 from lure_cli.core.registration.alignment import Alignment, warp
 from lure_cli.core.registration.transform_file import write_transform
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.inputs import ReadOptions, read_pair
+from lure_cli.tasks.inference.inputs import read_pair
+from lure_cli.tasks.inference.options import ReadOptions
 from lure_cli.tasks.paths.pairing import Pair
 from tests.helpers.files import Outcome, save_png
 from tests.helpers.folders import FOLDERS, make_folder

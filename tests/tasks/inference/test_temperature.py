@@ -21,9 +21,10 @@ from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.core.thermal.temperature import Temperatures
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.fuse import FuseWorker
-from lure_cli.tasks.inference.inputs import ReadOptions, read_pair
+from lure_cli.tasks.inference.inputs import read_pair
 from lure_cli.tasks.inference.job import Result
-from lure_cli.tasks.inference.plan import FuseOptions, plan_fuse
+from lure_cli.tasks.inference.options import FuseOptions, ReadOptions
+from lure_cli.tasks.inference.plan import plan_fuse
 from lure_cli.tasks.inference.ray_engine import from_json, to_json
 from lure_cli.tasks.inference.request import Request
 from lure_cli.tasks.paths.pairing import Pair

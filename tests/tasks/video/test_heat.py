@@ -16,7 +16,7 @@ from lure_cli import read_temperature
 from lure_cli.core.thermal.colouring import HeatColours, paint_heat
 from lure_cli.core.thermal.palettes import palette_colours
 from lure_cli.core.thermal.radiometry import Radiometry
-from lure_cli.tasks.inference.inputs import ReadOptions
+from lure_cli.tasks.inference.options import ReadOptions
 from lure_cli.tasks.video.sync import FramePairs, HotFrame, open_clip
 from tests.helpers.clips import SIZE, make_clip, read_clip
 from tests.helpers.files import Outcome, save_png
