@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from lure_cli.core.pixels import LUMA
 from lure_cli.core.thermal.palettes import palette_colours
 from lure_cli.errors import LureError
 
@@ -245,7 +246,7 @@ def _fine_luma(x: np.ndarray, weight: np.ndarray, side: int) -> np.ndarray:
     import numpy as np
     from scipy.ndimage import uniform_filter
 
-    luma = x @ np.array([0.299, 0.587, 0.114], x.dtype)
+    luma = x @ np.array(LUMA, x.dtype)
     size = max(3, side // 40) | 1
 
     def mean(plane: np.ndarray) -> np.ndarray:
