@@ -8,11 +8,13 @@ from typing import Literal
 NONE = "none"
 """Name of the pseudo prompt p0: nothing is wrong with this image."""
 
-VIS_DEGRADATIONS = ("haze", "rain", "lowlight", "overexposure", "noise", "blur", "lowres")
+VIS_DEGRADATIONS = ("haze", "rain", "snow", "lowlight", "overexposure", "noise", "blur", "lowres")
 IR_DEGRADATIONS = ("lowcontrast", "noise", "stripe", "blur", "lowres")
 DEGRADATIONS: dict[str, tuple[str, ...]] = {"vis": VIS_DEGRADATIONS, "ir": IR_DEGRADATIONS}
-ALL = tuple(dict.fromkeys((*VIS_DEGRADATIONS, *IR_DEGRADATIONS)))
-"""Every name once."""
+FIRST = ("haze", "rain", "lowlight", "overexposure", "noise", "blur", "lowres", "lowcontrast", "stripe")
+"""What weights know whose file does not say."""
+ALL = (*FIRST, "snow")
+"""Every name once, in the order of their text vectors: a new name stands at the end, so that no vector changes."""
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,28 @@ def rain(x: Tensor, g: Generator) -> tuple[Tensor, float]:
     return (x * (1 - opacity * layer) + light * layer).clamp(0, 1), min(1.0, float(layer.mean()) / 0.2)
 
 
+def snow(x: Tensor, g: Generator) -> tuple[Tensor, float]:
+    """One to three layers of soft flakes, each layer of one size, some drawn out by their fall; visible.
+
+    Severity: mean cover of the flakes, of 0.2 at most.
+    """
+    _, h, w = x.shape
+    layer = torch.zeros(1, h, w)
+    angle = uniform(g, -0.9, 0.9)
+    for _ in range(int(uniform(g, 1, 3.99))):
+        sigma = uniform(g, 0.5, 1.8)
+        drops = (torch.rand(1, h, w, generator=g) < uniform(g, 2e-4, 3e-3)) * (0.5 + torch.rand(1, h, w, generator=g))
+        flakes = _gaussian(drops.float(), sigma) * (2 * math.pi * sigma**2)
+        if uniform(g, 0, 1) < 0.6:
+            length = uniform(g, 2, 12)
+            kernel = _line(length, angle + uniform(g, -0.2, 0.2), 2 * int(length / 2 + 1) + 1)
+            flakes = _filter(flakes, kernel) * (length / 2.5)
+        layer = torch.maximum(layer, flakes.clamp(0, 1) * uniform(g, 0.5, 1.0))
+    cover = uniform(g, 0.5, 0.97) * layer
+    light = uniform(g, 0.75, 1.0)
+    return (x * (1 - cover) + light * cover).clamp(0, 1), min(1.0, float(layer.mean()) / 0.2)
+
+
 def lifted_rain(x: Tensor, layer: Tensor, g: Generator) -> Tensor:
     """Real rain, lifted from a real pair (`layer`: degraded less clean, (3, H, W)), on another image; visible.
 
@@ -207,11 +229,11 @@ def stripe(x: Tensor, g: Generator) -> tuple[Tensor, float]:
 
 
 RECIPES: dict[str, Degradation] = {
-    f.__name__: f for f in (haze, rain, lowlight, overexposure, noise, blur, lowres, lowcontrast, stripe)
+    f.__name__: f for f in (haze, rain, snow, lowlight, overexposure, noise, blur, lowres, lowcontrast, stripe)
 }
 """Name (as in `DEGRADATIONS`) -> recipe."""
 
-ORDER = ("lowres", "blur", "lowcontrast", "overexposure", "lowlight", "haze", "rain", "stripe", "noise")
+ORDER = ("lowres", "blur", "lowcontrast", "overexposure", "lowlight", "haze", "rain", "snow", "stripe", "noise")
 """The order in which several degradations happen: the scene first, then the light, then the sensor."""
 
 

@@ -22,7 +22,7 @@ from lure_cli.errors import LureError
 
 _SIDES: dict[Modality, int] = {"ir": 0, "vis": 1}
 """Where a modality stands in a fusion pair."""
-_SHARES = {"noise": 3.0, "rain": 2.5, "blur": 1.5, "haze": 2.5, "stripe": 1.5, "lowres": 0.5}
+_SHARES = {"noise": 3.0, "rain": 2.5, "snow": 1.5, "blur": 1.5, "haze": 2.5, "stripe": 1.5, "lowres": 0.5}
 """How often a degradation is drawn, where not once: local detail is learnt slowly, light within minutes."""
 LIGHT = frozenset(("haze", "lowlight", "overexposure", "lowcontrast"))
 """What changes the light of the whole image. These tasks come in gradually: learnt first, they close the layers to all

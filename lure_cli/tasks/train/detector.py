@@ -48,7 +48,16 @@ HIDDEN = 48
 _KEPT = ("Kodak24",)
 """Sets that are kept for testing although they are not in a folder named `test`."""
 _FAINT = {
-    **{"haze": 0.15, "rain": 0.12, "lowlight": 0.3, "overexposure": 0.2, "noise": 0.1, "blur": 0.3, "lowres": 0.2},
+    **{
+        "haze": 0.15,
+        "rain": 0.12,
+        "snow": 0.12,
+        "lowlight": 0.3,
+        "overexposure": 0.2,
+        "noise": 0.1,
+        "blur": 0.3,
+        "lowres": 0.2,
+    },
     **{"lowcontrast": 0.42, "stripe": 0.14},
 }
 """Below this severity a degradation counts as neither there nor missing: people would not agree either."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lure_cli.tasks.ulfs.result import LatentMeasurement, UlfsResult
 
 # Paul Tol's "muted" scheme, made to be told apart by colour-blind readers (https://personal.sron.nl/~pault), and black.
-_MUTED = ("#88CCEE", "#332288", "#117733", "#DDCC77", "#CC6677", "#AA4499", "#44AA99", "#999933", "#882255")
+_MUTED = ("#88CCEE", "#332288", "#117733", "#DDCC77", "#CC6677", "#AA4499", "#44AA99", "#999933", "#882255", "#DDDDDD")
 COLOURS = {NONE: "#000000", **dict(zip(ALL, _MUTED, strict=True))}
 _MARKERS = {"vis": "o", "ir": "^"}
 _SPOKEN = {

@@ -33,12 +33,12 @@ SHIPPED: dict[str, ShippedFile] = {
 
 DETECTOR = ShippedFile(
     file="lure-detect.safetensors",
-    sha256="a15d07a33f57727124d078861f71b678230041c17aadbfdfad99ae87ede80464",
+    sha256="44c5889e4beba86ddd293706f402177595de1739c4d86880495317916d536752",
 )
 """The network behind `--prompt auto` and `lure detect`."""
 TEXT = ShippedFile(
     file="lure-text.safetensors",
-    sha256="42e13bfad8102858977ebe13d05e09ba7fd3072f543eee055a1c010adab3dcfa",
+    sha256="07cfb65264f5c3635a71d46c7fb80c56a8c4f2f600ca2b1dfa84136bfcba5930",
 )
 """The parser that understands prompts."""
 PARTS = {"lure-text": "text encoder", "lure-detect": "detector"}
