@@ -32,6 +32,9 @@ class ModelConfig:
     inner_residual: bool = True  # ablation: off removes the path around the feature-mixing branch
     global_context: bool = True  # ablation: off hides the image as a whole from the condition
     tone: bool = False  # a brightness curve for the whole image before the layers; older files have none
+    airlight: bool = (
+        False  # with it: the visible's curve sees the colour of the haze's light; older files do not say so
+    )
 
     def __post_init__(self) -> None:
         """Refuse sizes that no model has, before memory is taken for them (the file that names them may be foreign).
@@ -56,11 +59,11 @@ class ModelConfig:
                 raise ValueError(f"{key} = {getattr(self, key)}: expected 1 to 4096")
 
 
-SWITCHES = ("text_guided_attention", "inner_residual", "global_context", "tone")
+SWITCHES = ("text_guided_attention", "inner_residual", "global_context", "tone", "airlight")
 """Ablation switches of the model; they are keys of `TrainConfig` as well."""
 
 MODELS: dict[str, ModelConfig] = {
-    "lure-small": ModelConfig(tone=True),
+    "lure-small": ModelConfig(tone=True, airlight=True),
     "lure-base": ModelConfig(
         name="lure-base",
         widths=(64, 128, 256),
@@ -71,6 +74,7 @@ MODELS: dict[str, ModelConfig] = {
         expansions=(4, 4, 4),
         condition_dim=256,
         tone=True,
+        airlight=True,
     ),
 }
 
@@ -85,6 +89,7 @@ class TrainConfig:
     inner_residual: bool = True
     global_context: bool = True
     tone: bool = True  # added, as the identity, to a model that has none
+    airlight: bool = True  # of the tone curve; a model that is trained without it sees it from here on
     data: str = ""  # root of the data folder
     exclude: tuple[str, ...] = ()  # names of sets that are never trained on
     out: str = ""  # folder of checkpoints and log
