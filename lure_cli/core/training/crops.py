@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from lure_cli.core.images.picture import read_image
-from lure_cli.core.model.context import context_view
+from lure_cli.core.model.context import THUMBNAIL, context_view
 from lure_cli.core.pixels import pad_to_multiple
-from lure_cli.core.training.degradations import uniform
+from lure_cli.core.training.fields import Scene, uniform
 from lure_cli.core.training.layout import Files
 from lure_cli.errors import LureError
 
@@ -28,25 +28,49 @@ class Crop:
     """The whole of it: uint8 (C, H, W)."""
     whole: Tensor
     """Its `context_view` (3 C, T, T)."""
+    small: Tensor
+    """A few of its pixels, spread evenly, each the mean of 2x2: uint8 (C, h, w)."""
     window: tuple[slice, slice]
     size: int
     mirrored: bool
 
     @cached_property
     def pixels(self) -> Tensor:
-        """(C, S, S) in [0, 1]."""
-        return self.cut(self.image[:, *self.window].float() / 255)
-
-    def cut(self, part: Tensor) -> Tensor:
-        """What lies in the window, brought to the size of the crop."""
+        """What lies in the window, brought to the size of the crop: (C, S, S) in [0, 1], in steps of 1/255."""
+        part = self.image[:, *self.window]
         if part.shape[1:] != (self.size, self.size):
             part = F.interpolate(part[None], size=(self.size, self.size), mode="bilinear", antialias=True)[0]
-        return part.flip(2) if self.mirrored else part
+        return (part.flip(2) if self.mirrored else part).float() / 255
+
+    def scene(self, lamp_ratio: float) -> Scene:
+        """Where the crop lies in the image."""
+        (top, left), (h, w) = self.window, self.image.shape[1:]
+        sides = (left.stop / w, left.start / w) if self.mirrored else (left.start / w, left.stop / w)
+        thumbnail = self.whole.chunk(3)[0]
+        return Scene(self.pixels, thumbnail, top.start / h, top.stop / h, *sides, lamp_ratio=lamp_ratio)
 
 
 def view_of(image: Tensor) -> Tensor:
     """`context_view` of one image (C, H, W) in [0, 1]."""
     return context_view(pad_to_multiple(image[None], 2), extremes=True)[0]
+
+
+def view_of_means(small: Tensor) -> Tensor:
+    """The view of an image of which pixels (C, h, w) are left, each the mean of 2x2."""
+    thumbnail = F.adaptive_avg_pool2d(small, THUMBNAIL)
+    low, high = (v.expand_as(thumbnail) for v in (small.amin((1, 2), True), small.amax((1, 2), True)))
+    return torch.cat((thumbnail, low, high))
+
+
+SMALL = 128
+"""About the longer side of the pixels that are kept for the view of a degraded image."""
+
+
+def spread_means(image: Tensor) -> Tensor:
+    """Means of 2x2 pixels of an image (C, H, W), as many as `SMALL` asks for, spread evenly over it."""
+    means = F.avg_pool2d(image, 2)
+    step = max(1, round(max(means.shape[1:]) / SMALL))
+    return means[:, step // 2 :: step, step // 2 :: step]
 
 
 def view_with(whole: Tensor, part: Tensor) -> Tensor:
@@ -59,6 +83,10 @@ def view_with(whole: Tensor, part: Tensor) -> Tensor:
     return torch.cat((thumbnail, low, high))
 
 
+Loaded = tuple[Tensor, Tensor, Tensor]
+"""Of one file: the image, uint8 (C, H, W), its view as a whole, its `spread_means` in 8 bits."""
+
+
 class CropReader:
     """Reads image files and crops them at random; keeps what it has read in memory.
 
@@ -69,7 +97,7 @@ class CropReader:
 
     def __init__(self, size: int, cache_gib: float) -> None:
         self.size, self._cache_bytes = size, cache_gib * 2**30
-        self._cache: OrderedDict[tuple[Path, int], tuple[Tensor, Tensor]] = OrderedDict()
+        self._cache: OrderedDict[tuple[Path, int], Loaded] = OrderedDict()
         self._cached_bytes = 0
 
     def draw(self, files: Files, planes: Sequence[int], g: Generator, zoom: float) -> list[Crop]:
@@ -81,7 +109,7 @@ class CropReader:
         """
         images = [self._load(p, c) for p, c in zip(files, planes, strict=True)]
         h, w = images[0][0].shape[1:]
-        if any(i.shape[1:] != (h, w) for i, _ in images):
+        if any(loaded[0].shape[1:] != (h, w) for loaded in images):
             raise LureError(f"{files[0]} and {files[1]} differ in size", "pairs must be registered")
         # A third keeps its pixels; the rest is seen from further away, as whole images are at inference.
         factor = 1.0 if uniform(g, 0, 1) < 1 / 3 else uniform(g, 1.0, zoom)
@@ -90,17 +118,19 @@ class CropReader:
         left = int(torch.randint(w - side + 1, (), generator=g))
         mirrored = uniform(g, 0, 1) < 0.5
         window = slice(top, top + side), slice(left, left + side)
-        return [Crop(image, whole, window, self.size, mirrored) for image, whole in images]
+        return [Crop(*loaded, window, self.size, mirrored) for loaded in images]
 
-    def _load(self, path: Path, planes: int) -> tuple[Tensor, Tensor]:
-        """uint8 (C, H, W) and its view as a whole, from memory where it was read before and the cache had room."""
+    def _load(self, path: Path, planes: int) -> Loaded:
+        """What of a file is needed, from memory where it was read before and the cache had room."""
         key = (path, planes)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
         pixels = torch.from_numpy(read_image(path, channels=planes))  # type: ignore[arg-type]
         image = (pixels.permute(2, 0, 1) * 255).round().to(torch.uint8).contiguous()
-        loaded = self._cache[key] = image, view_of(image.float() / 255)
+        values = image.float() / 255
+        small = (spread_means(values) * 255).round().to(torch.uint8)
+        loaded = self._cache[key] = image, view_of(values), small
         self._cached_bytes += _bytes(loaded)
         while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
             self._cached_bytes -= _bytes(self._cache.popitem(last=False)[1])
