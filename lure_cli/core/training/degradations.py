@@ -73,7 +73,7 @@ def overexposure(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
     if chance(g, 0.5):
         gain, gamma, offset = uniform(g, 1.2, 2.8), uniform(g, 0.65, 1.1), uniform(g, 0, 0.12)
         return (gain * x**gamma + offset).clamp(0, 1), (gain * 0.5**gamma + offset - 0.5) / 1.4
-    stops, curve = uniform(g, 0.7, 3.2), uniform(g, 1.8, 2.4)
+    stops, curve = uniform(g, 0.8, 3.8), uniform(g, 1.8, 2.4)
     cast = 1 + 0.1 * (torch.rand(3, 1, 1, generator=g) - 0.5)
     shoulder, contrast = uniform(g, 0, 1), uniform(g, 0.85, 1.25)
     y = cast * (2**stops * x.clamp_min(1e-4) ** curve)

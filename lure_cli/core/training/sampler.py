@@ -86,6 +86,13 @@ def _generator(*place: int | str) -> Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:4]))  # torch's generator takes no more bits
 
 
+def _white_balance(g: Generator) -> Tensor:
+    """Gains (3, 1, 1) from cold to warm. Clean pictures are warm in the mean, fog is not: restored with the colours of
+    the pictures alone, it turns pink."""
+    warm, green = (torch.randn(2, generator=g) * torch.tensor([0.05, 0.015]) - torch.tensor([0.03, 0.0])).tolist()
+    return torch.tensor([1 + warm, 1 + green, 1 - warm]).clamp(0.8, 1.2)[:, None, None]
+
+
 class Sampler:
     """Draws batches. Everything random about a sample comes from a generator seeded with (seed, step, place in the
     batch), so that a resumed run sees what an uninterrupted one would have seen, and each of several processes draws
@@ -154,13 +161,15 @@ class Sampler:
     ) -> Sample:
         """A sample with these degradations; the prompt asks for all to go but for those that are kept."""
         sides: list[Sequence[str]] = [names, kept]
-        crops, whole, scene = [clean.pixels, clean.pixels], clean.whole, clean.scene(self.cfg.lamp_ratio)
+        pixels, whole, scene = clean.pixels, clean.whole, clean.scene(self.cfg.lamp_ratio)
+        crops = [pixels, pixels]
         if LIGHT & set(names):  # shows in the image as a whole
             light, kept_light = ([n for n in side if n in LIGHT] for side in sides)
-            small = clean.small.float() / 255
-            scenes = [scene, scene, Scene(small, scene.shown, grain=0.5, lamp_ratio=scene.lamp_ratio)]
-            views = [(clean.pixels, light), (clean.pixels, kept_light), (small, light)]
-            *crops, small = degrade_alike(views, modality, g, scenes)
+            small, balance = clean.small.float() / 255, _white_balance(g) if "haze" in names else 1.0
+            pixels, small, shown = ((v * balance).clamp(0, 1) for v in (pixels, small, scene.thumbnail))
+            scene = replace(scene, pixels=pixels, shown=shown)
+            scenes = [scene, scene, Scene(small, shown, grain=0.5, lamp_ratio=scene.lamp_ratio)]
+            *crops, small = degrade_alike([(pixels, light), (pixels, kept_light), (small, light)], modality, g, scenes)
             whole = view_of_means(small)
             sides = [[n for n in side if n not in LIGHT] for side in sides]
         x, y = degrade_alike(list(zip(crops, sides, strict=True)), modality, g, [scene, scene])

@@ -18,8 +18,8 @@ def haze(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
 
     d grows towards a horizon, or along any ramp, with bumps, and in half of the draws has steps along the image's own
     edges, as depth has at objects; a bright sky lies behind all of it. In half of the draws light is added as light
-    is, before the camera's curve, in half in the image's values, as data sets of made haze have it. A is nearly
-    neutral, warm or cold by little; at night it is dim and glows around lamps.
+    is, before the camera's curve, in half in the image's values, as data sets of made haze have it. A has
+    about the colour of what is bright in the scene; at night it can be dim, and glows around lamps.
 
     Severity: the share of the light that the haze has replaced, 1 - t, mean over the image.
     """
@@ -54,17 +54,25 @@ def haze(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
 
 
 def _airlight(g: Generator, scene: Scene, night: bool) -> Tensor:
-    """The light that haze sends: (3, 1, 1), or (3, H, W) at night."""
-    level, warm = uniform(g, 0.0, 1.0), torch.randn(2, generator=g)
-    cast = 0.02 if chance(g, 0.85) else 0.07  # smoke, dust and street lamps are coloured
-    warmth, green = cast * float(warm[0]), 0.2 * cast * float(warm[1])
-    colour = 1 + torch.tensor([warmth, green, -warmth]).clamp(-0.2, 0.2)[:, None, None]
+    """The light that haze sends: (3, 1, 1), or (3, H, W) at night.
+
+    In most draws it is of the colour that the scene's bright parts have, as the sky lights both: fog that goes must not
+    leave the sky in another colour. Smoke, dust and street lamps have their own.
+    """
+    level, cast = uniform(g, 0, 1), torch.randn(2, generator=g)
+    alike, own, kept = not chance(g, 0.2), 0.01 if chance(g, 0.75) else 0.04, uniform(g, 0.5, 1.0)
+    luma = scene.thumbnail.mean(0).flatten()
+    bright = scene.thumbnail.flatten(1)[:, luma >= luma.quantile(0.85)].mean(1)
+    colour = 1 + torch.tensor([1.0, 0.0, -1.0]) * own * cast[0] + torch.tensor([-0.5, 1.0, -0.5]) * 0.4 * own * cast[1]
+    if alike:
+        tint = bright / bright.mean().clamp_min(0.02) - 1
+        colour = colour + kept * tint * ((0.16 - tint.abs().max()) / 0.08).clamp(0, 1)  # more is a thing's colour
+    colour = colour.clamp(0.8, 1.2)[:, None, None]
     dim, glow, cells = chance(g, 0.5), uniform(g, 0, 1.2), uniform(g, 1.0, 4.0)
     if night and dim:
         lamps = gaussian(scene.thumbnail.amax(0, keepdim=True) ** 2, cells)
         return (0.15 + 0.35 * level) * colour + glow * scene.spread(lamps) * colour
-    bright = float(scene.thumbnail.mean(0).flatten().quantile(0.9))
-    low = 0.6 if night else min(0.85, max(0.5, 0.8 * bright))
+    low = 0.6 if night else min(0.85, max(0.5, 0.8 * float(bright.mean())))
     return (low + (1.0 - low) * level) * colour
 
 
@@ -117,7 +125,7 @@ def snow(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
     layer = torch.zeros(1, h, w)
     angle, size = uniform(g, -0.9, 0.9), uniform(g, 0.7, 1.5)
     drawn_out = uniform(g, 1, 6) if chance(g, 0.5) else 0.3
-    amount = log_uniform(g, 0.3, 2.0)
+    amount = log_uniform(g, 0.3, 3.5)
     for distance in range(4):  # 0: far
         if distance in (1, 2) or chance(g, 0.6):
             flakes = _flakes(h, w, g, distance, amount, size, drawn_out, angle)
