@@ -29,7 +29,7 @@ class Crop:
     whole: Tensor
     """Its `context_view` (3 C, T, T)."""
     small: Tensor
-    """A few of its pixels, spread evenly, each the mean of 2x2: uint8 (C, h, w)."""
+    """Its `small_copies`, uint8."""
     window: tuple[slice, slice]
     size: int
     mirrored: bool
@@ -55,22 +55,25 @@ def view_of(image: Tensor) -> Tensor:
     return context_view(pad_to_multiple(image[None], 2), extremes=True)[0]
 
 
-def view_of_means(small: Tensor) -> Tensor:
-    """The view of an image of which pixels (C, h, w) are left, each the mean of 2x2."""
-    thumbnail = F.adaptive_avg_pool2d(small, THUMBNAIL)
-    low, high = (v.expand_as(thumbnail) for v in (small.amin((1, 2), True), small.amax((1, 2), True)))
-    return torch.cat((thumbnail, low, high))
+SMALL = 64
+"""Side of the small copies of an image, a multiple of the thumbnail's."""
 
 
-SMALL = 128
-"""About the longer side of the pixels that are kept for the view of a degraded image."""
+def small_copies(image: Tensor) -> Tensor:
+    """Three small copies of an image (C, H, W), whatever its shape: (3, C, `SMALL`, `SMALL`). Mean, least and greatest
+    value of each place, the latter two of 2x2 pixels' means. Degraded one by one they tell the view of the degraded
+    image: what changes the light keeps the order of equally lit pixels.
+    """
+    means = F.avg_pool2d(pad_to_multiple(image[None], 2), 2)[0]
+    high, low = (sign * F.adaptive_max_pool2d(sign * means, SMALL) for sign in (1, -1))
+    return torch.stack((F.adaptive_avg_pool2d(image, SMALL), low, high))
 
 
-def spread_means(image: Tensor) -> Tensor:
-    """Means of 2x2 pixels of an image (C, H, W), as many as `SMALL` asks for, spread evenly over it."""
-    means = F.avg_pool2d(image, 2)
-    step = max(1, round(max(means.shape[1:]) / SMALL))
-    return means[:, step // 2 :: step, step // 2 :: step]
+def view_of_copies(mean: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The view of the image that these are `small_copies` of."""
+    thumbnail = F.adaptive_avg_pool2d(mean, THUMBNAIL)
+    least, most = low.amin((1, 2), True), high.amax((1, 2), True)
+    return torch.cat((thumbnail, *(v.expand_as(thumbnail) for v in (least, most))))
 
 
 def view_with(whole: Tensor, part: Tensor) -> Tensor:
@@ -84,7 +87,7 @@ def view_with(whole: Tensor, part: Tensor) -> Tensor:
 
 
 Loaded = tuple[Tensor, Tensor, Tensor]
-"""Of one file: the image, uint8 (C, H, W), its view as a whole, its `spread_means` in 8 bits."""
+"""Of one file: the image, uint8 (C, H, W), its view as a whole, its `small_copies` in 8 bits."""
 
 
 class CropReader:
@@ -129,7 +132,7 @@ class CropReader:
         pixels = torch.from_numpy(read_image(path, channels=planes))  # type: ignore[arg-type]
         image = (pixels.permute(2, 0, 1) * 255).round().to(torch.uint8).contiguous()
         values = image.float() / 255
-        small = (spread_means(values) * 255).round().to(torch.uint8)
+        small = (small_copies(values) * 255).round().to(torch.uint8)
         loaded = self._cache[key] = image, view_of(values), small
         self._cached_bytes += _bytes(loaded)
         while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:

@@ -15,7 +15,7 @@ from lure_cli.core.pixels import CHANNELS, Modality
 from lure_cli.core.text.paraphrase import paraphrase
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training.corpus import Corpus
-from lure_cli.core.training.crops import Crop, CropReader, view_of_means, view_with
+from lure_cli.core.training.crops import Crop, CropReader, view_of_copies, view_with
 from lure_cli.core.training.degradations import degrade_alike
 from lure_cli.core.training.fields import Scene, chance, stored, uniform
 from lure_cli.core.training.layout import Files
@@ -168,9 +168,10 @@ class Sampler:
             small, balance = clean.small.float() / 255, _white_balance(g) if "haze" in names else 1.0
             pixels, small, shown = ((v * balance).clamp(0, 1) for v in (pixels, small, scene.thumbnail))
             scene = replace(scene, pixels=pixels, shown=shown)
-            scenes = [scene, scene, Scene(small, shown, grain=0.5, lamp_ratio=scene.lamp_ratio)]
-            *crops, small = degrade_alike([(pixels, light), (pixels, kept_light), (small, light)], modality, g, scenes)
-            whole = view_of_means(small)
+            copies = [Scene(copy, shown, grain=0.5, lamp_ratio=scene.lamp_ratio) for copy in small]
+            views = [(pixels, light), (pixels, kept_light), *((copy, light) for copy in small)]
+            *crops, mean, low, high = degrade_alike(views, modality, g, [scene, scene, *copies])
+            whole = view_of_copies(mean, low, high)
             sides = [[n for n in side if n not in LIGHT] for side in sides]
         x, y = degrade_alike(list(zip(crops, sides, strict=True)), modality, g, [scene, scene])
         return Sample(x, y, view_with(whole, x), tuple(name for name in names if name not in kept))
