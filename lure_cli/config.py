@@ -124,7 +124,11 @@ class TrainConfig:
     pseudo_degradation: bool = True  # ablation: x = y = clean with the pseudo prompt
     pseudo_ratio: float = 0.05  # share of such samples
     ignore_ratio: float = 0.01  # share of degraded samples that come with the pseudo prompt and stay as they are
-    composite_ratio: float = 0.15  # share of degraded samples with two degradations
+    eight_bits: bool = False  # degraded images and their targets in 256 steps, as files have them
+    jpeg_ratio: float = 0.0  # (needs eight_bits) share of degraded visible crops out of a JPEG; of infrared ones half
+    lamp_ratio: float = 0.0  # share of low light that is night: darker, but for what lamps light
+    composite_ratio: float = 0.15  # share of degraded samples with several degradations
+    together_ratio: float = 0.0  # share of those that are met together (haze and rain, stripes and noise); others: any
     partial_ratio: float = 0.25  # share of those whose prompt names only one: the other is to stay
     real_ratio: float = 0.3  # share of real pairs among the samples of a task that has some
     anchored: bool = True  # ablation: off lets the latents of clean images move during stage I
