@@ -45,6 +45,8 @@ class Group:
             torch.cuda.set_device(self.device)
         try:
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            # What hosts tell each other must not wait for what their GPUs are at.
+            self._hosts = dist.new_group(backend="gloo") if self.device.type == "cuda" else None
         except (RuntimeError, ValueError) as e:
             reason = str(e).splitlines()[0]
             raise LureError(
@@ -66,9 +68,14 @@ class Group:
         parts = torch.split(flat, [t.numel() for t in tensors])
         return [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]
 
-    def any(self, flag: bool) -> bool:
-        """Whether any process says yes."""
-        return flag if self.size == 1 else bool(self.sum([torch.tensor(float(flag), device=self.device)])[0] > 0)
+    def agree(self, flag: bool, value: float = 0.0) -> tuple[bool, float]:
+        """Whether any process says yes, and the greatest value of all; the same in all of them."""
+        if self.size == 1:
+            return flag, value
+        message = torch.tensor([float(flag), value], dtype=torch.float64)
+        dist.all_reduce(message, dist.ReduceOp.MAX, self._hosts)
+        yes, greatest = message.tolist()
+        return yes > 0, greatest
 
     def gather(self, record: Any) -> list[Any]:
         """The records of all processes by rank; the same list in all of them."""

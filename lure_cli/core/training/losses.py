@@ -187,7 +187,7 @@ class FusionWeights:
 
 def fusion_loss(
     fused: Tensor, ir: Tensor, vis: Tensor, intensity: str, weights: FusionWeights, gain: float = 1.0
-) -> tuple[Tensor, dict[str, float]]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """L_II = w_i L_int + w_g L_grad + w_s L_ssim + w_c L_color + w_b L_base + w_v L_vif + w_e L_edge (METHOD: stage II;
     the last three are ours).
 
@@ -224,4 +224,4 @@ def fusion_loss(
     if weights.edge:
         parts["edge"] = 1 - edge_preservation(y, ir, v).mean()
         loss = loss + weights.edge * parts["edge"]
-    return loss, {k: float(p.detach()) for k, p in parts.items()}
+    return loss, {k: p.detach() for k, p in parts.items()}
