@@ -37,6 +37,7 @@ class Group:
         if device == "auto" and os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
             device = "cpu"  # accelerate launch --cpu
         self.device = pick_device(device)
+        self._hosts: dist.ProcessGroup | None = None
         if self.size == 1:
             return
         if self.device.type == "cuda" and self.device.index is None:
@@ -46,7 +47,8 @@ class Group:
         try:
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
             # What hosts tell each other must not wait for what their GPUs are at.
-            self._hosts = dist.new_group(backend="gloo") if self.device.type == "cuda" else None
+            if self.device.type == "cuda":
+                self._hosts = dist.new_group(backend="gloo")  # type: ignore[assignment]  # this process is in it
         except (RuntimeError, ValueError) as e:
             reason = str(e).splitlines()[0]
             raise LureError(

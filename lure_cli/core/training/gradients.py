@@ -25,7 +25,10 @@ class Gradients:
             starts.append(starts[-1] + -(-p.numel() // _ALIGNED) * _ALIGNED)
         self._rows = params[0].new_zeros(shards, starts[-1] + 1)  # what is between stays zero; the last is the loss
         self.views = [
-            [row.as_strided(p.shape, p.stride(), row.storage_offset() + i) for i, p in zip(starts, params)]
+            [
+                row.as_strided(p.shape, p.stride(), row.storage_offset() + i)
+                for i, p in zip(starts[:-1], params, strict=True)
+            ]
             for row in self._rows
         ]
 
