@@ -52,7 +52,7 @@ class Gradients:
             0-d tensors, so that the host need not wait: the loss, the norm before, and whether all is finite: 1 or 0.
         """
         flat, loss = self._rows[0, :-1], self._rows[0, -1].clone()
-        norm = torch.linalg.vector_norm(flat)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(self.views[0])))
         finite = torch.isfinite(norm) & torch.isfinite(loss)
         flat.mul_((largest / (norm + 1e-6)).clamp_max(1.0)).masked_fill_(~finite, 0.0)
         return loss, norm, finite.float()

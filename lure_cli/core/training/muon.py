@@ -106,7 +106,7 @@ class Muon(torch.optim.Optimizer):
     def _adam(self, params: list[Tensor], group: dict[str, Any], go: Tensor) -> None:
         first, second = group["betas"]
         gradients, means, squares = _gradients(params), *(self._moments(params, k) for k in ("exp_avg", "exp_avg_sq"))
-        counts = [self.state[p].setdefault("step", p.new_zeros((), dtype=torch.float32)) for p in params]
+        counts = self._moments(params, "step")
         torch._foreach_add_(counts, go)  # type: ignore[call-overload]
         move_towards(means, gradients, go * (1 - first))
         move_towards(squares, list(torch._foreach_mul(gradients, gradients)), go * (1 - second))
@@ -119,10 +119,10 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_sub_(params, update)
 
     def _moments(self, params: list[Tensor], key: str) -> list[Tensor]:
-        """This state of each parameter, zero at first."""
+        """This state of each parameter, zero at first: its number of steps, or a moment of its gradients."""
         for p in params:
             if key not in self.state[p]:
-                self.state[p][key] = torch.zeros_like(p)
+                self.state[p][key] = p.new_zeros(()) if key == "step" else torch.zeros_like(p)
         return [self.state[p][key] for p in params]
 
 

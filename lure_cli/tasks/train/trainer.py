@@ -333,7 +333,10 @@ class Trainer:
         if self.step in self.cfg.snapshots:
             self._save_weights(f"step-{self.step:08d}.safetensors")
         if validate and (self.step % self.cfg.validate_every == 0 or self.finished):
+            searching = torch.backends.cudnn.benchmark
+            torch.backends.cudnn.benchmark = False  # batches of many sizes, each seen once or twice
             outcome = validate(self.averaged_model())
+            torch.backends.cudnn.benchmark = searching
             best = self.progress.add(outcome.score, self.step)
             log.write_validation(self.step, outcome, best, self._done(self.step))
             if best:
