@@ -101,7 +101,9 @@ class TrainConfig:
     text_encoder: str = "vocabulary"  # or "open_clip:MODEL/PRETRAINED", or "open_clip:FOLDER"
     threads: int = 0  # CPU threads per operation; 0: as many as torch chooses
     shards: int = 1  # parts of a batch computed side by side; on a CPU, threads = 1 and shards = cores is fastest
+    workers: int = 0  # processes that draw batches; 0: a thread of the training process does
     steps: int = 20_000
+    minutes: float = 0.0  # training time of the whole run, whatever `steps` says; 0: by steps
     batch_vis: int = 6  # stage I: visible crops a step; stage II: pairs a step
     batch_ir: int = 4  # stage I: infrared crops a step
     crop: int = 128
@@ -113,6 +115,7 @@ class TrainConfig:
     checkpoint_minutes: float = 3.0
     log_every: int = 50  # steps
     cache_gib: float = 4.0  # decoded images kept in memory
+    eight_bits: bool = False  # samples in 256 steps, as files have them; they travel to the device so
     tensorboard: bool = True  # event files beside the log
     snapshots: tuple[int, ...] = ()  # steps whose averaged weights are kept as step-00001000.safetensors; 0: untrained
     holdout: float = 0.05  # share of each train set that is kept for validation; 0: all is trained on
@@ -124,7 +127,6 @@ class TrainConfig:
     pseudo_degradation: bool = True  # ablation: x = y = clean with the pseudo prompt
     pseudo_ratio: float = 0.05  # share of such samples
     ignore_ratio: float = 0.01  # share of degraded samples that come with the pseudo prompt and stay as they are
-    eight_bits: bool = False  # degraded images and their targets in 256 steps, as files have them
     jpeg_ratio: float = 0.0  # (needs eight_bits) share of degraded visible crops out of a JPEG; of infrared ones half
     lamp_ratio: float = 0.0  # share of low light that is night: darker, but for what lamps light
     composite_ratio: float = 0.15  # share of degraded samples with several degradations
@@ -139,6 +141,8 @@ class TrainConfig:
     w_light: float = 0.15  # of tasks that change the light: their gradients have one sign all over, and drown others
     w_ssim: float = 0.2
     w_grad: float = 0.5
+    w_level: float = 0.0  # mean brightness of broad areas, of the same tasks
+    w_tone: float = 0.0  # of the same tasks: how far the tone curve alone is from the clean image
     w_content: float = 0.1  # content part of L_unified
     w_distribution: float = 0.02  # distribution part of L_unified
     # stage II

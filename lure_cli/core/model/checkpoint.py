@@ -161,4 +161,5 @@ def load_state(
     for key, value in groups["optimizer"].items():
         kind, _, name = key.partition(".")
         p = parameters[name]
-        optimizer.state[p][kind] = value.to(p.device if value.dim() else "cpu")
+        # As the parameter lies in memory: lists of tensors that lie alike are computed at once.
+        optimizer.state[p][kind] = torch.empty_like(p).copy_(value) if value.dim() else value.to(p.device)

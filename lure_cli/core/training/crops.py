@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from lure_cli.core.images.picture import read_image
+from lure_cli.core.images.picture import read_pixels, to_channels
+from lure_cli.core.images.value_range import full_range
 from lure_cli.core.model.context import THUMBNAIL, context_view
 from lure_cli.core.pixels import pad_to_multiple
 from lure_cli.core.training.fields import Scene, uniform
@@ -102,6 +106,7 @@ class CropReader:
         self.size, self._cache_bytes = size, cache_gib * 2**30
         self._cache: OrderedDict[tuple[Path, int], Loaded] = OrderedDict()
         self._cached_bytes = 0
+        self._full = False
 
     def draw(self, files: Files, planes: Sequence[int], g: Generator, zoom: float) -> list[Crop]:
         """The same random crop of all files of one sample, from a window up to `zoom` times as large, mirrored in half
@@ -123,21 +128,48 @@ class CropReader:
         window = slice(top, top + side), slice(left, left + side)
         return [Crop(*loaded, window, self.size, mirrored) for loaded in images]
 
+    def preload(self, files: Sequence[tuple[Path, int]], threads: int) -> None:
+        """Read files, each with its number of planes, until the cache is full; what is in it then stays, and no more is
+        kept. Files that cannot be read are left to `draw` to report."""
+        with ThreadPoolExecutor(threads) as pool:
+            for i in range(0, len(files), 8 * threads):
+                if self._cached_bytes < self._cache_bytes:
+                    part = [file for file in files[i : i + 8 * threads] if file not in self._cache]
+                    for file, loaded in zip(part, pool.map(lambda f: _try(*f), part), strict=True):
+                        if loaded:
+                            self._cache[file] = loaded
+                            self._cached_bytes += _bytes(loaded)
+        self._full = True
+
     def _load(self, path: Path, planes: int) -> Loaded:
         """What of a file is needed, from memory where it was read before and the cache had room."""
         key = (path, planes)
         if key in self._cache:
-            self._cache.move_to_end(key)
+            if not self._full:
+                self._cache.move_to_end(key)
             return self._cache[key]
-        pixels = torch.from_numpy(read_image(path, channels=planes))  # type: ignore[arg-type]
-        image = (pixels.permute(2, 0, 1) * 255).round().to(torch.uint8).contiguous()
-        values = image.float() / 255
-        small = (small_copies(values) * 255).round().to(torch.uint8)
-        loaded = self._cache[key] = image, view_of(values), small
-        self._cached_bytes += _bytes(loaded)
-        while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
-            self._cached_bytes -= _bytes(self._cache.popitem(last=False)[1])
+        loaded = _read(path, planes)
+        if not self._full:
+            self._cache[key] = loaded
+            self._cached_bytes += _bytes(loaded)
+            while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
+                self._cached_bytes -= _bytes(self._cache.popitem(last=False)[1])
         return loaded
+
+
+def _read(path: Path, planes: int) -> Loaded:
+    pixels = read_pixels(path)
+    if pixels.dtype != np.uint8 or pixels.shape[2] != planes:
+        pixels = (to_channels(full_range(pixels), planes) * 255).round().astype(np.uint8)  # type: ignore[arg-type]
+    image = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+    values = image.float() / 255
+    return image, view_of(values), (small_copies(values) * 255).round().to(torch.uint8)
+
+
+def _try(path: Path, planes: int) -> Loaded | None:
+    with suppress(LureError):
+        return _read(path, planes)
+    return None
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
@@ -111,6 +112,20 @@ class Sampler:
             for m, k in _SIDES.items()
         }
         self._clean = {m: {**corpus.clean[m], **self._fusion[m]} for m in _SIDES}
+
+    def preload(self, threads: int) -> None:
+        """Decode the images that training draws from while the cache has room, those of fusion pairs first; see
+        `CropReader.preload`."""
+        files: dict[tuple[Path, int], None] = {}  # in order, each once
+        for m, k in _SIDES.items():
+            files |= dict.fromkeys((pair[k], CHANNELS[m]) for pairs in self.corpus.fusion.values() for pair in pairs)
+        if self.cfg.stage == 1:
+            for (m, _), sets in self.corpus.restoration.items():
+                every = [path for pairs in sets.values() for pair in pairs for path in pair]
+                files |= dict.fromkeys((path, CHANNELS[m]) for path in every)
+            for m, sets in self.corpus.clean.items():
+                files |= dict.fromkeys((path, CHANNELS[m]) for images in sets.values() for (path,) in images)
+        self.reader.preload(list(files), threads)
 
     def stage1(self, step: int, part: slice = slice(None)) -> dict[Modality, list[Sample]]:
         """Crops of both modalities for one step: the whole batch, or a part of each modality's crops."""
