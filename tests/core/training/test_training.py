@@ -18,6 +18,7 @@ from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training import losses
 from lure_cli.core.training.corpus import find_corpus
 from lure_cli.core.training.degradations import ORDER, RECIPES, degrade, degrade_alike
+from lure_cli.core.training.fields import Scene
 from lure_cli.core.training.muon import Muon
 from lure_cli.core.training.sampler import Sampler
 from lure_cli.core.training.weather import lifted_rain
@@ -203,7 +204,7 @@ def first_stage(stage: int, data: Path, folder: Path) -> dict[str, str]:
 
 def test_a_prompt_may_name_a_part_of_what_is_wrong(data: Path, tmp_path: Path) -> None:
     g = torch.Generator().manual_seed(3)
-    x, y = degrade_alike([(picture(), ("noise", "haze")), (picture(), ("haze",))], "vis", g)
+    x, y = degrade_alike([(Scene(picture()), ("noise", "haze")), (Scene(picture()), ("haze",))], "vis", g)
     assert (y - picture()).abs().mean() > 0.02
     rest = (x - y) - (x - y).mean()
     assert rest.std() > 0.005
