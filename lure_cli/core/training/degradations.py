@@ -31,7 +31,7 @@ def lowlight(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
     Severity: the share of its light that a middle grey (0.5) loses.
     """
     night = chance(g, scene.lamp_ratio)
-    gain, gamma = log_uniform(g, *((0.03, 0.3) if night else (0.08, 0.75))), uniform(g, 1.0, 2.4)
+    gain, gamma = log_uniform(g, *((0.03, 0.3) if night else (0.05, 0.75))), uniform(g, 1.0, 2.4)
     cast = 1 + 0.1 * (torch.rand(3, 1, 1, generator=g) - 0.5)
     light: Tensor | float = gain
     if night:
