@@ -110,7 +110,6 @@ class TrainConfig:
     checkpoint_minutes: float = 3.0
     log_every: int = 50  # steps
     cache_gib: float = 4.0  # decoded images kept in memory
-    eight_bits: bool = False  # samples have the precision of files, and travel to the device so
     tensorboard: bool = True  # event files beside the log
     snapshots: tuple[int, ...] = ()  # steps whose averaged weights are kept as step-00001000.safetensors; 0: untrained
     holdout: float = 0.05  # share of each train set that is kept for validation; 0: all is trained on
@@ -122,6 +121,7 @@ class TrainConfig:
     pseudo_degradation: bool = True  # ablation: x = y = clean with the pseudo prompt
     pseudo_ratio: float = 0.05  # share of such samples
     ignore_ratio: float = 0.01  # share of degraded samples that come with the pseudo prompt and stay as they are
+    eight_bits: bool = False  # degraded images and their targets in 256 steps, as files have them
     composite_ratio: float = 0.15  # share of degraded samples with two degradations
     partial_ratio: float = 0.25  # share of those whose prompt names only one: the other is to stay
     real_ratio: float = 0.3  # share of real pairs among the samples of a task that has some
