@@ -109,13 +109,19 @@ def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
     return model.eval(), text, provenance
 
 
-def with_tone(model: Lure) -> Lure:
-    """The model with tone curves; where it has none, they are added and change nothing until they are trained."""
-    if model.cfg.tone:
+def with_tone(model: Lure, airlight: bool | None = None) -> Lure:
+    """The model with tone curves; where it has none, they are added and change nothing until they are trained.
+
+    Args:
+        airlight: whether the visible's curve sees the haze's light; None leaves that as it is. A trained curve gives
+            another picture where this changes, and is to be trained on.
+    """
+    airlight = model.cfg.airlight if airlight is None else airlight
+    if model.cfg.tone and airlight == model.cfg.airlight:
         return model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        grown = Lure(dataclasses.replace(model.cfg, tone=True), model.pseudo_prompt)
+        grown = Lure(dataclasses.replace(model.cfg, tone=True, airlight=airlight), model.pseudo_prompt)
     grown.load_state_dict(model.state_dict(), strict=False)
     return grown.eval()
 

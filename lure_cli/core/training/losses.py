@@ -47,6 +47,19 @@ def reconstruction_loss(x: Tensor, y: Tensor, w_ssim: float, w_grad: float) -> T
     return charbonnier(x, y) + w_ssim * (1 - ssim_map(x, y).mean((1, 2, 3))) + w_grad * gradient_loss(x, y)
 
 
+LEVEL_CELLS = 4
+"""Cells a side of a crop whose mean brightness L_level compares."""
+
+
+def level_loss(x: Tensor, y: Tensor) -> Tensor:
+    """L_level per image (B,): L1 between the means of 4x4 cells, per plane. (our addition)
+
+    A picture that is too bright as a whole costs L_rec little more than one with a little noise.
+    """
+    seen, wanted = (F.adaptive_avg_pool2d(v.float(), LEVEL_CELLS) for v in (x, y))
+    return (seen - wanted).abs().mean((1, 2, 3))
+
+
 def task_weights(degraded: Tensor, y: Tensor, w_ssim: float, w_grad: float) -> Tensor:
     """Weights (B,) that set each image's L_rec in relation to the loss of its degraded input.
 

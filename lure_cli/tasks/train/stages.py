@@ -13,19 +13,26 @@ from torch import Tensor
 
 from lure_cli.config import TrainConfig
 from lure_cli.core.devices import autocast
+from lure_cli.core.model.context import Condition
 from lure_cli.core.model.lure import Latent, Lure, stack
+from lure_cli.core.model.tone_curve import ToneCurve
 from lure_cli.core.pixels import Modality
 from lure_cli.core.text.encoders import OpenClipEncoder, TextEncoder
 from lure_cli.core.training.batches import Packed, pack, unpack_images
 from lure_cli.core.training.losses import (
     FusionWeights,
+    charbonnier,
     content_loss,
     fusion_loss,
+    level_loss,
     moment_distance,
     reconstruction_loss,
     task_weights,
 )
 from lure_cli.core.training.sampler import LIGHT, Sample
+
+CLIPPED = 0.98
+"""What is brighter may have been clipped: no curve brings it back."""
 
 Batch = Mapping[Modality, Packed | Sequence[Sample]]
 """Of stage I: crops of each modality."""
@@ -97,6 +104,8 @@ def stage1_loss(model: Lure, text: TextVectors, batch: Batch, cfg: TrainConfig, 
     restored = {m: x.mean(1, keepdim=True) if m == "ir" else x for m, x in zip(crops, images, strict=True)}
     for m, c in crops.items():
         loss = loss + _task_losses(restored[m], c, cfg).sum() / len(decoded)
+        if cfg.w_tone and model.cfg.tone:
+            loss = loss + cfg.w_tone * _tone_losses(model, m, c, conditions[m], cfg).sum() / len(decoded)
     return RestorationLoss(loss, parts, crops, restored)
 
 
@@ -125,12 +134,33 @@ def unified_loss(
 
 
 def _task_losses(restored: Tensor, crops: Crops, cfg: TrainConfig) -> Tensor:
-    """L_rec of each image (B,), in relation to how hard its task is where tasks are balanced."""
+    """L_rec of each image (B,), in relation to how hard its task is where tasks are balanced; of tasks that change the
+    light, L_level too."""
     loss = reconstruction_loss(restored, crops.y, cfg.w_ssim, cfg.w_grad)
+    light = torch.tensor([float(bool(LIGHT & set(names))) for names in crops.names]).to(loss.device, non_blocking=True)
+    if cfg.w_level:
+        loss = loss + cfg.w_level * light * level_loss(restored, crops.y)
     if not cfg.balanced:
         return loss
-    light = torch.tensor([cfg.w_light if LIGHT & set(names) else 1.0 for names in crops.names])
-    return loss * light.to(loss.device, non_blocking=True) * task_weights(crops.x, crops.y, cfg.w_ssim, cfg.w_grad)
+    share = 1 + light * (cfg.w_light - 1)
+    return loss * share * task_weights(crops.x, crops.y, cfg.w_ssim, cfg.w_grad)
+
+
+def _tone_losses(model: Lure, modality: Modality, crops: Crops, condition: Condition, cfg: TrainConfig) -> Tensor:
+    """L_tone of the images whose light was changed (N,): how far the tone curve alone is from the clean image, where
+    the input is not clipped. The inverse of such a change is one of its curves; left to the end of the network, it
+    learns next to nothing, and the layers do with blotches what it could do alone. (our addition)"""
+    lit = [i for i, names in enumerate(crops.names) if LIGHT & set(names)]
+    tone = model.encoders[modality].tone
+    if not lit or not isinstance(tone, ToneCurve):
+        return crops.x.new_zeros(0)
+    rows = torch.tensor(lit).to(crops.x.device, non_blocking=True)
+    x, y = crops.x[rows], crops.y[rows]
+    vector, *seen = (None if v is None else v[rows].float() for v in condition)
+    part = Condition(vector, *seen)  # type: ignore[arg-type]
+    unclipped = (x.amax(1, keepdim=True) < CLIPPED).to(x.dtype)
+    loss = charbonnier(tone(x, part).clamp(0, 1) * unclipped, y * unclipped)
+    return loss * task_weights(x, y, cfg.w_ssim, cfg.w_grad) if cfg.balanced else loss
 
 
 def stage2_loss(model: Lure, text: TextVectors, pairs: Pairs, cfg: TrainConfig, amp: bool = False) -> FusionLoss:

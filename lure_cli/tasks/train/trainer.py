@@ -119,7 +119,8 @@ class Trainer:
             for name in SWITCHES:
                 if getattr(model.cfg, name) and not getattr(self.cfg, name):
                     raise LureError(f"{self.cfg.init}: has been trained with {name}", "train without --init instead")
-            return with_tone(model) if self.cfg.tone else model, text, before
+            learns = self.cfg.stage == 1 and self.cfg.airlight  # stage II leaves the encoders as they are
+            return with_tone(model, learns or None) if self.cfg.tone else model, text, before
         if self.cfg.stage == 2:
             raise LureError("stage II needs the weights of stage I", "give them with --init")
         switches = {name: getattr(self.cfg, name) for name in SWITCHES}

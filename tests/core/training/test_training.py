@@ -17,9 +17,10 @@ from lure_cli.core.pixels import luma
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training import losses
 from lure_cli.core.training.corpus import find_corpus
-from lure_cli.core.training.degradations import ORDER, RECIPES, degrade, degrade_alike, lifted_rain
+from lure_cli.core.training.degradations import ORDER, RECIPES, degrade, degrade_alike
 from lure_cli.core.training.muon import Muon
 from lure_cli.core.training.sampler import Sampler
+from lure_cli.core.training.weather import lifted_rain
 from lure_cli.errors import LureError
 from lure_cli.tasks.train.config import resolve_config
 from lure_cli.tasks.train.log import read_values
