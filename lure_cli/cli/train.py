@@ -70,7 +70,7 @@ def _train(
     if not quiet:
         processes = f" in {trainer.group.size} processes" if trainer.group.size > 1 else ""
         number = "bf16" if trainer.amp else "fp32"
-        note(f"stage {stage}: {cfg.model} on {trainer.device}{processes}, {number}, {_length(cfg)}")
+        note(f"stage {stage}: {trainer.model.cfg.name} on {trainer.device}{processes}, {number}, {_length(cfg)}")
         note(f"sets: {', '.join(trainer.sets)}")
     # By steps the bar counts those; by time, seconds.
     seconds = round(60 * cfg.minutes)
