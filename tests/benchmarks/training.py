@@ -4,8 +4,8 @@
     python -m tests.benchmarks.training parts DATA [--model lure-small] [--init WEIGHTS] [--seconds 30] [--json FILE]
 
 `pair` trains with this checkout and with another one, each in a process of its own, in turns of a few steps of the same
-batches, and prints the median of the paired ratios of steps a second. The runs are those of the shipped preset, their
-checkpoints included.
+batches, and prints the medians of the paired ratios of steps a second, by the clock and by the processor's time, which
+other programs disturb less. The runs are those of the shipped preset, their checkpoints included.
 
 `parts` trains for some seconds as the preset for a GPU says (`--set` changes it) and tells crops a second and the share
 of the time spent waiting for batches; then, of one batch over and over, the time of forward and backward pass and of
@@ -41,9 +41,9 @@ trainer = Trainer(resolve_config(stage, None, flags, settings))
 trainer.run(until=2)
 print("ready", flush=True)
 for line in sys.stdin:
-    started = time.perf_counter()
+    started, begun = time.perf_counter(), time.process_time()
     trainer.run(until=trainer.step + int(line))
-    print(time.perf_counter() - started, flush=True)
+    print(time.perf_counter() - started, time.process_time() - begun, flush=True)
 """
 """What runs in both checkouts; the other one may be older."""
 
@@ -64,10 +64,11 @@ def pair(args: argparse.Namespace) -> None:
                 subprocess.Popen(command, cwd=root, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             )
 
-        def turn(child: subprocess.Popen[str]) -> float:
+        def turn(child: subprocess.Popen[str]) -> tuple[float, ...]:
+            """Steps a second, by the clock and by the processor's time."""
             assert child.stdin and child.stdout
             print(args.steps, file=child.stdin, flush=True)
-            return args.steps / float(child.stdout.readline())
+            return tuple(args.steps / float(seconds) for seconds in child.stdout.readline().split())
 
         for child in children:
             assert child.stdout and child.stdout.readline() == "ready\n"
@@ -78,11 +79,13 @@ def pair(args: argparse.Namespace) -> None:
             rates.append(tuple(both[id(child)] for child in children))
         for child in children:
             child.communicate("")
-    ratios = [a / b for a, b in rates]
     print(f"torch {torch.__version__}, stage {args.stage}, {args.rounds} rounds of {args.steps} steps")
-    for name, each in zip(("this", "other"), zip(*rates, strict=True), strict=True):
-        print(f"{name:6} {statistics.median(each):.3f} steps a second (median)")
-    print(f"ratio  {statistics.median(ratios):.3f} (median of paired ratios; {min(ratios):.3f} to {max(ratios):.3f})")
+    for n, name in enumerate(("clock", "processor")):
+        ours, theirs = ([rate[side][n] for rate in rates] for side in (0, 1))
+        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+        medians = f"{statistics.median(ours):.3f} steps a second, other {statistics.median(theirs):.3f}"
+        print(f"by the {name}: {medians} (medians)")
+        print(f"  ratio {statistics.median(ratios):.3f} (median of pairs; {min(ratios):.3f} to {max(ratios):.3f})")
 
 
 def parts(args: argparse.Namespace) -> None:
