@@ -203,7 +203,8 @@ def test_a_signal_to_the_whole_group_ends_a_run_by_the_clock(
 ) -> None:
     """As Ctrl-C in a terminal and `timeout` send it: to the workers as well."""
     out = tmp_path / "r"
-    settings = as_settings({"holdout": 0.0, "workers": 2, "minutes": 60.0})
+    settings = ["--config=gpu", "--minutes=60", "--device=cpu", *as_settings({"holdout": 0.0, "workers": 2})]
+    settings.remove("--set=steps=4")
     args, env = command("-m", "lure_cli", "train", "stage1", "--data", tiled, "--out", out, *settings)
     run = subprocess.Popen(args, env=env, text=True, stderr=subprocess.PIPE, start_new_session=True)
     assert run.stderr
