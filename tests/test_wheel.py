@@ -37,6 +37,8 @@ def test_contents(wheel: Path) -> None:
         "core/text/wording.toml",
         "presets/stage1.toml",
         "presets/stage2.toml",
+        "presets/stage1-gpu.toml",
+        "presets/stage2-gpu.toml",
         "py.typed",
         "tasks/report/report.html.jinja",
         "cli/window/viewer.js",

@@ -79,7 +79,7 @@ def overexposure(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
     y = cast * (2**stops * x.clamp_min(1e-4) ** curve)
     if chance(g, 0.5):
         bright = gaussian(scene.thumbnail, uniform(g, 1.5, 6)) ** 2
-        y = y + uniform(g, 0, 0.35) * scene.spread(bright)
+        y = y + uniform(g, 0, 0.35) * scene.spread(bright).clamp_min(0)  # which may swing below
     hard, soft = y.clamp(max=1), 1 - torch.exp(-1.5 * y)
     y = ((1 - shoulder) * hard + shoulder * soft) ** (contrast / curve)
     grey = 2 ** (stops / curve) * 0.5
