@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,7 +48,7 @@ def _list(
             seconds = glance(entry.name)
         state = "ok" if known.checksum == "ok" else MISSING if entry.path == MISSING else "damaged"
         if as_json:
-            told = {"parameters": known.parameters, "gflop_plain": known.gflop_plain}
+            told: dict[str, Any] = {"parameters": known.parameters, "gflop_plain": known.gflop_plain}
             told |= {"gflop_prompts": known.gflop_prompts, "terms": known.terms, "state": state}
             emit_json(asdict(entry) | told | {"seconds": asdict(seconds) if seconds else None})
             continue

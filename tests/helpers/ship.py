@@ -2,8 +2,9 @@
 
     python -m tests.helpers.ship runs/small/weights.safetensors runs/base/weights.safetensors
 
-Each file goes where the name in its config belongs: `weights/NAME.safetensors`, in half precision; its checksum goes into
-`lure_cli/tasks/weights/find.py`, and its pictures into `tests/golden/NAME`. Without files, only the pictures are made.
+Each file goes where the name in its config belongs: `weights/NAME.safetensors`, in half precision, with terms if it
+states none; its checksum goes into `lure_cli/tasks/weights/find.py`, and its pictures into `tests/golden/NAME`. Without
+files, only the pictures are made.
 """
 
 from __future__ import annotations
@@ -39,9 +40,8 @@ def ship(file: Path) -> str:
     name = model.cfg.name
     place = ROOT / "weights" / find.SHIPPED[name].file
     stated = provenance.licence not in ("", "not stated")
-    if stated and all(
-        tensor.dtype != torch.float32 or "prompt" in key for key, tensor in load_tensors(file)[0].items()
-    ):
+    types = {tensor.dtype for key, tensor in load_tensors(file)[0].items() if key != "pseudo_prompt"}
+    if stated and types == {torch.float16}:
         if file.resolve() != place:
             shutil.copyfile(file, place)  # as it is, to the byte
     else:

@@ -17,8 +17,8 @@ RUNS = 3
 
 @dataclass(frozen=True)
 class Glance:
-    """Seconds a pair of 640x480, from tensor to tensor (median of `RUNS`, after one that does not count), plain and with
-    prompts for both images; on which device, and what the network computed in: as `auto` chose."""
+    """Seconds a pair of 640x480, from tensor to tensor (median of `RUNS`, after one that does not count), plain and
+    with prompts for both images; on which device, and what the network computed in: as `auto` chose."""
 
     plain: float
     prompts: float
@@ -41,7 +41,8 @@ def _seconds(fuser: Fuser, prompt: str) -> Iterator[float]:
     height, width = COUNTED
     of_vis, of_ir = PROMPTS[prompt]
     request = request_of(None, of_ir, of_vis)
-    ir, vis = (fuser.tensor(x, c) for x, c in zip(rendered_pair(width, height), (1, 3), strict=True))
+    images = rendered_pair(width, height)
+    ir, vis = fuser.tensor(images[0], 1), fuser.tensor(images[1], 3)
     for run in range(RUNS + 1):
         start = clock(fuser.device)
         fuser.compute(ir, vis, [request.prompt], request)
