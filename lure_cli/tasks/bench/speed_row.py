@@ -90,7 +90,7 @@ def _measure(task: RowTask) -> Speed:
             if result.error:
                 raise result.error
             ends.append(time.perf_counter())
-    memory = _peak_memory(fuser.device)  # of this row, not of the reference
+    memory = peak_memory(fuser.device)  # of this row, not of the reference
     gflop, reference = _reference(task, images, request)
     mse = float((picture.cpu() - reference).square().mean())
     model = statistics.median(models)
@@ -172,7 +172,7 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _peak_memory(device: torch.device) -> float:
+def peak_memory(device: torch.device) -> float:
     """MiB."""
     import torch
 
