@@ -186,9 +186,8 @@ class Lure(nn.Module):
             blocks[i] += count * asked
         radius = 1 + 1 + sum(n * 2**i for i, n in enumerate(blocks))  # stem and head; in pixels of the finest scale
         radius += sum((2 + asked) * 2 ** (i + 1) for i in scales[:-1])  # ways up: fusion module, decoder, encoder
-        darkness = (
-            7 * self.multiple if cfg.tone and asked else 0
-        )  # `local_darkness`: cell, neighbours, two boxes, bilinear
+        # `local_darkness` of the tone curve: cell, its neighbours, two boxes, bilinear
+        darkness = 7 * self.multiple if cfg.tone and asked else 0
         return -(-2 * radius // self.multiple) * self.multiple + darkness
 
     def context_view(self, x: Tensor) -> Tensor:
