@@ -6,7 +6,7 @@
 Plain and with prompts for both images, from tensor to tensor. Each figure comes from a process of its own, so that its
 peak memory is its own: resident memory of the process on a CPU, what torch has allocated on a GPU. The models take
 turns, `--rounds` times, and the table shows the median of the rounds and their spread: a machine's clock drifts. Of
-packages, torch, numpy, safetensors and tqdm are needed, and for ONNX its own. Quote the figures with the machine, and
+packages, torch, numpy and safetensors are needed, and for ONNX its own. Quote the figures with the machine, and
 only when nothing else runs.
 """
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from lure_cli.config import MODELS, nearest
+from lure_cli.config import nearest
 from lure_cli.core.files import PACKAGE, sha256
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights.hub import Notify, cached, download, list_cached
@@ -122,7 +122,7 @@ def find_weights(weights: str) -> Path | Repo:
     does), the name of shipped weights, and `owner/repo[@revision]` on the hub, `main` if no revision is given.
 
     Raises:
-        LureError: no such file, an unknown name, a model that has no weights yet, or a file that is not as recorded.
+        LureError: no such file, an unknown name, or a file that is missing or not as recorded.
     """
     path = Path(weights)
     if os.path.isdir(path) and weights not in SHIPPED:
@@ -138,8 +138,6 @@ def find_weights(weights: str) -> Path | Repo:
         raise LureError(f"{weights}: no such weight file", f"shipped: {', '.join(SHIPPED)}")
     if weights in SHIPPED:
         return _verified(SHIPPED[weights])
-    if weights in MODELS:
-        raise LureError(f"there are no weights of '{weights}' yet", "train them with `lure train`, or use lure-small")
     repo = parse_repo(weights)
     if repo is None:
         raise LureError(
