@@ -194,11 +194,11 @@ def test_streams_are_as_steady_as_the_models(tile: int, model: Lure, exported: O
 
 
 @torch.inference_mode()
-def test_half_precision_is_close(model: Lure, data: bytes) -> None:
+def test_half_precision_is_close(model: Lure) -> None:
     half = compare(model, TEXT, run_onnx(model, half=True))
     assert 1e-5 < half.difference < 1e-2
     assert half.psnr > 55
-    assert len(content(model, half=True)) < 0.8 * len(data)
+    assert build_onnx(model, half=True).ByteSize() < 0.75 * build_onnx(model).ByteSize()  # the record is as it was
 
 
 def test_the_file_is_plain_onnx(model: Lure) -> None:
