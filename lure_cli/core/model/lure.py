@@ -120,7 +120,8 @@ class FusionModule(nn.Module):
             joined = self.join[i](torch.cat((ir[i], vis[i]), dim=1))  # (B, C_i, h / 2^i, w / 2^i)
             z = self.blocks[i](joined if z is None else joined + upsample(self.lift[i](z), joined))
             weight = torch.sigmoid(self.select[i](z))
-            chosen.insert(0, torch.lerp(vis[i], ir[i], weight))
+            a, b = (f[i].to(weight.dtype) for f in (vis, ir))  # autocast may leave some latents in float32
+            chosen.insert(0, torch.lerp(a, b, weight))
             fused.insert(0, chosen[0] + self.add[i](z))
         return tuple(chosen), tuple(fused)
 

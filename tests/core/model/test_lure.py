@@ -300,3 +300,15 @@ def test_luma_and_psnr() -> None:
     assert luma(x).item() == pytest.approx(0.299 + 0.587 * 0.5 + 0.114 * 0.25)
     y = torch.full((1, 3, 4, 4), 0.5)
     assert psnr(y + 0.1, y).item() == pytest.approx(20.0, abs=1e-3)
+
+
+@torch.inference_mode()
+def test_the_fusion_module_takes_latents_of_any_precision() -> None:
+    """Autocast of a GPU leaves latents in float32 where the layers were asked for something, and only there."""
+    fusion = tiny().fusion
+    ir, vis = (tuple(torch.rand(1, 16, 16 >> i, 16 >> i) for i in range(3)) for _ in range(2))
+    expected = fusion(ir, vis)
+    with torch.autocast("cpu", torch.bfloat16):
+        for a, b in ((ir, vis), (ir, tuple(f.bfloat16() for f in vis))):
+            for fused, wanted in zip(fusion(a, b), expected, strict=True):
+                torch.testing.assert_close(fused.float(), wanted, atol=0.02, rtol=0.02)
