@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from lure_cli.core.records import read_metadata
+from lure_cli.core.text.vocabulary import FIRST, known_names
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights.find import resolve_weights
 
@@ -42,6 +44,22 @@ def pick_backend(name: str, weights: Path) -> Literal["torch", "onnx"]:
     if name == "torch" != fits:
         raise LureError(f"--backend torch cannot run {weights}", "leave --backend out, or give .safetensors weights")
     return fits
+
+
+def known_degradations(weights: Path) -> tuple[str, ...]:
+    """What a weight file was trained to restore, without loading its network; `FIRST` where it does not say.
+
+    Raises:
+        LureError: an ONNX file that cannot be used. Other files are looked into when they are loaded.
+    """
+    if weights.suffix.lower() == ".onnx":
+        from lure_cli.core.onnx.runtime import load_onnx
+
+        return load_onnx(weights, "cpu")[2].degradations
+    try:
+        return known_names(read_metadata(weights).get("degradations", ()))
+    except TypeError:
+        return FIRST
 
 
 def check_machine(device: str, dtype: str) -> None:

@@ -2,10 +2,13 @@
 
     python -m lure_cli.tasks.train.parser vectors --teacher all-MiniLM-L6-v2 --words words.txt --out vectors.safetensors
     python -m lure_cli.tasks.train.parser train --vectors vectors.safetensors --out weights/lure-text.safetensors
+    python -m lure_cli.tasks.train.parser train --init weights/lure-text.safetensors --out new.safetensors --lr 5e-4
     python -m lure_cli.tasks.train.parser test --weights weights/lure-text.safetensors --prompts tests/prompts.tsv
 
 The first needs `transformers` and a folder with the teacher (a BERT-like sentence encoder, mean pooling); the words are
-a list of English words, the most frequent first, to which those of the training texts are added.
+a list of English words, the most frequent first, to which those of the training texts are added. With `--init` the
+second goes on from an existing file, whose words and vectors it keeps: so the parser learns new wording, or a new
+degradation whose outputs stand in the file already, without the teacher.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lure_cli.core.records import save_record
+from lure_cli.core.records import open_record, save_record
 from lure_cli.core.text.paraphrase import WORDS, Sample, Split, lexicon, sample, telling_words, typo
 from lure_cli.core.text.parser import FORMAT, LABELS, LENGTH, SPECIAL, PromptParser, Tokenizer
 from lure_cli.core.text.vocabulary import SEVERITIES
@@ -43,6 +46,8 @@ HYPERPARAMETERS: dict[str, Any] = {
     "common": 0.45,  # share of texts in common wording only
     "typos": 0.15,  # share of texts with a typing error
     "vary": 0.25,  # share of telling words replaced by neighbours, in two of five texts
+    "more": "",  # a degradation of which more is to be learnt than of the others, ...
+    "more_share": 0.25,  # ... as many texts about it are added as this share of all
 }
 
 
@@ -148,12 +153,29 @@ def load_words(path: Path, cfg: Mapping[str, Any], seed: int = 0) -> WordList:
     near, plain = _neighbours(words, like, meant, alike)
     v = v[:, : cfg["size"]]
     v = np.concatenate((v / v.std(), cfg["likeness"] * like), 1)
-    mine = lexicon()
-    order = sorted(range(len(words)), key=lambda i: words[i] not in mine)
-    words, v = [words[i] for i in order], v[order]
     scales = (np.abs(v).max(1) / 127).astype(np.float16)
     v8 = np.round(v / np.maximum(scales[:, None].astype(np.float32), 1e-6)).astype(np.int8)
-    return WordList(words, v8, scales, near, plain)
+    order = _mine_first(words)
+    return WordList([words[i] for i in order], v8[order], scales[order], near, plain)
+
+
+def kept_words(tensors: Mapping[str, np.ndarray], cfg: Mapping[str, Any], seed: int = 0) -> WordList:
+    """The words of an existing file with their vectors as they are; neighbours are found in its components.
+
+    In these, which are fewer than the teacher's, words look more alike: neighbours must be nearer.
+    """
+    words = tensors["words"].tobytes().decode().split("\n")
+    v8, scales = tensors["vectors"], tensors["scales"]
+    components = v8[:, : cfg["size"]] * scales[:, None].astype(np.float32)
+    near, plain = _neighbours(words, *likeness(words, components, seed), least=0.55, unlike=0.6)
+    order = _mine_first(words)
+    return WordList([words[i] for i in order], v8[order], scales[order], near, plain)
+
+
+def _mine_first(words: Sequence[str]) -> list[int]:
+    """The order that `WordList` wants."""
+    mine = lexicon()
+    return sorted(range(len(words)), key=lambda i: words[i] not in mine)
 
 
 _COMPONENTS = 256
@@ -168,7 +190,7 @@ def likeness(words: Sequence[str], v: np.ndarray, seed: int) -> tuple[np.ndarray
     of a word that is met for the first time.
 
     Returns:
-        (N, 19) of unit variance: logits of a linear classifier (nine degradations, none), then the mean cosine of the
+        (N, 2 D + 1) of unit variance: logits of a linear classifier (D degradations, none), then the mean cosine of the
         three telling words most alike, for each degradation; (N,) the degradation that both together speak for; the
         cosines (N,) of each telling word.
     """
@@ -249,16 +271,31 @@ def vary(rng: random.Random, text: str, near: dict[str, list[str]], share: float
     return "".join(rng.choice(near[w]) if w in near and rng.random() < share else w for w in words)
 
 
-def train(vectors: Path, out: Path, seed: int, count: int, steps: int, cfg: dict[str, Any]) -> None:
-    """Draw texts, train on them, write the file."""
+def train(
+    vectors: Path | None, init: Path | None, out: Path, seed: int, count: int, steps: int, cfg: dict[str, Any]
+) -> None:
+    """Draw texts, train on them, write the file.
+
+    Args:
+        vectors: the teacher's, to begin with; else
+        init: an existing file to go on from.
+    """
     torch.manual_seed(seed)
-    word_list = load_words(vectors, cfg)
+    tensors: dict[str, np.ndarray] = {}
+    before: dict[str, Any] = {}
+    if init:
+        tensors, record = open_record(init, "text", FORMAT, "a text encoder of LURE", "give a file that this wrote")
+        before = {"before": record["provenance"]}
+        cfg = cfg | {k: record["provenance"][k] for k in ("size", "likeness", "width", "layers", "heads")}
+    word_list = load_words(vectors, cfg) if vectors else kept_words(tensors, cfg)
     v = torch.from_numpy(word_list.vectors.astype(np.float32) * word_list.scales.astype(np.float32)[:, None])
     with ProcessPoolExecutor(2) as pool:
         shares = list(pool.map(_encode_share, [(seed * 1000 + i, count // 16, word_list, cfg) for i in range(16)]))
     tokens, labels, severities = (torch.from_numpy(np.concatenate(part)) for part in zip(*shares, strict=True))
     print(f"{len(tokens)} texts, {(tokens >= 0).sum(1).float().mean():.1f} tokens each", file=sys.stderr)
     tower = Tower(v, cfg["width"], cfg["layers"], cfg["heads"])
+    if init:
+        tower.load_state_dict({k: torch.from_numpy(tensors[k].astype(np.float32)) for k in tower.state_dict()})
     decay = [p for p in tower.parameters() if p.dim() > 1]
     plain = [p for p in tower.parameters() if p.dim() == 1]
     optimizer = torch.optim.AdamW(
@@ -288,7 +325,7 @@ def train(vectors: Path, out: Path, seed: int, count: int, steps: int, cfg: dict
         schedule.step()
         if step % 100 == 99:
             progress.set_postfix(loss=round(float(loss.detach()), 4))
-    _save(out, tower, word_list, seed, cfg)
+    _save(out, tower, word_list, {"seed": seed, "steps": steps, **cfg, **before})
 
 
 def _encode_share(job: tuple[int, int, WordList, dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -296,23 +333,35 @@ def _encode_share(job: tuple[int, int, WordList, dict[str, Any]]) -> tuple[np.nd
     rng = random.Random(seed)
     samples = []
     common = draw(seed, int(count * cfg["common"]), "common", word_list.plain, 0)
-    for s in common + draw(seed + 500, count - len(common), "train", word_list.plain, 0):
+    drawn = common + draw(seed + 500, count - len(common), "train", word_list.plain, 0)
+    if cfg["more"]:
+        for k in range(int(count * cfg["more_share"])):
+            drawn.append(_about(rng, "common" if k % 2 else "train", cfg["more"]))
+    for s in drawn:
         text = vary(rng, s.text, word_list.near, cfg["vary"]) if not s.off_topic and rng.random() < 0.4 else s.text
         text = typo(rng, text) if rng.random() < cfg["typos"] else text
         samples.append(Sample(text, s.focus, s.labels, s.off_topic))
     return encode_samples(samples, Tokenizer(word_list.words))
 
 
-def _save(out: Path, tower: Tower, word_list: WordList, seed: int, cfg: dict[str, Any]) -> None:
+def _about(rng: random.Random, split: Split, degradation: str) -> Sample:
+    """A text that finds this degradation in an image, whatever else it says."""
+    while True:
+        s = sample(rng, split)
+        if any(name == degradation for _, name in s.labels):
+            return s
+
+
+def _save(out: Path, tower: Tower, word_list: WordList, provenance: dict[str, Any]) -> None:
     tensors = {k: p.detach().numpy().astype(np.float16) for k, p in tower.state_dict().items()}
     tensors |= {"words": np.frombuffer("\n".join(word_list.words).encode(), np.uint8)}
     tensors |= {"vectors": word_list.vectors, "scales": word_list.scales}
     metadata = {
         "format": FORMAT,
         "kind": "text",
-        "heads": cfg["heads"],
-        "layers": cfg["layers"],
-        "provenance": {"seed": seed, **cfg, "teacher": "all-MiniLM-L6-v2 (Apache-2.0)"},
+        "heads": provenance["heads"],
+        "layers": provenance["layers"],
+        "provenance": {**provenance, "teacher": "all-MiniLM-L6-v2 (Apache-2.0)"},
         "licence": "Apache-2.0",
     }
     save_record(out, tensors, metadata)
@@ -413,8 +462,13 @@ def main() -> None:
     p.add_argument("--count", type=int, default=60_000)
     p.add_argument("--out", type=Path, required=True)
     p = commands.add_parser("train")
-    p.add_argument("--vectors", type=Path, required=True)
+    source = p.add_mutually_exclusive_group(required=True)
+    source.add_argument("--vectors", type=Path)
+    source.add_argument("--init", type=Path)
     p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--lr", type=float, default=HYPERPARAMETERS["lr"])
+    p.add_argument("--more", choices=[*WORDS], default="")
+    p.add_argument("--more-share", type=float, default=HYPERPARAMETERS["more_share"])
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--texts", type=int, default=1_500_000)
     p.add_argument("--steps", type=int, default=36_000)
@@ -428,7 +482,8 @@ def main() -> None:
         make_vectors(args.teacher, args.words, args.count, args.out)
     elif args.command == "train":
         torch.set_num_threads(args.threads)
-        train(args.vectors, args.out, args.seed, args.texts, args.steps, HYPERPARAMETERS)
+        cfg = HYPERPARAMETERS | {"lr": args.lr, "more": args.more, "more_share": args.more_share}
+        train(args.vectors, args.init, args.out, args.seed, args.texts, args.steps, cfg)
     else:
         report(args.weights, args.prompts, args.texts)
 

@@ -25,6 +25,8 @@ class WeightsInfo:
     parameters: int = 0
     """How many numbers it holds."""
     text_encoder: str = ""
+    degradations: tuple[str, ...] = ()
+    """What a model was trained to restore, as prompts name it."""
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -55,8 +57,9 @@ def inspect_weights(weights: str) -> WeightsInfo:
         values = sum(a.size for layers in detector.layers.values() for a in layers.values())
         return replace(info, parameters=values, provenance=dict(detector.provenance))
     model, encoder, provenance = load_model(path)
+    record = asdict(provenance)
     info = replace(info, parameters=parameter_count(model), text_encoder=encoder.spec)
-    return replace(info, config=asdict(model.cfg), provenance=asdict(provenance))
+    return replace(info, degradations=record.pop("degradations"), config=asdict(model.cfg), provenance=record)
 
 
 def try_weights(weights: str) -> WeightsInfo:
