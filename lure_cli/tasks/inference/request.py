@@ -134,7 +134,9 @@ def check_known(prompt: Prompt, known: Collection[str], weights: str = "these we
     for name in (*prompt.vis, *prompt.ir):
         if name not in known:
             instead = _INSTEAD.get(name)
-            hint = f"say '{instead}' instead, or give newer weights" if instead in known else f"known: {', '.join(known)}"
+            hint = (
+                f"say '{instead}' instead, or give newer weights" if instead in known else f"known: {', '.join(known)}"
+            )
             raise LureError(f"{weights} do not know '{name}': they were trained without it", hint)
 
 

@@ -99,7 +99,7 @@ def test_samples(folder: Path) -> None:
     again = list(draw_samples(read_layout(folder), _options(folder)))
     other = list(draw_samples(read_layout(folder), _options(folder, seed=1)))
     assert [g.name for g in groups if g.modality == "vis"] == [
-        f"visible {t}" for t in ("none", "haze", "rain", "lowlight", "overexposure", "noise", "blur", "lowres")
+        f"visible {t}" for t in ("none", "haze", "rain", "snow", "lowlight", "overexposure", "noise", "blur", "lowres")
     ] + ["visible haze (real)"]
     assert all(torch.equal(a.x, b.x) for a, b in zip(groups, again, strict=True))
     assert not torch.equal(groups[1].x, other[1].x)
@@ -126,7 +126,7 @@ def test_probe_finds_what_is_there_and_nothing_else(folder: Path) -> None:
             together.append(scene)
             apart.append(np.concatenate([scene, 5 * np.eye(len(groups))[i]]))
     probes = fit_probes([np.array(p) for p in (apart, together, together, together)], groups, (10, 8))
-    for scope, tasks in (("vis", 8), ("ir", 6), ("all", 14)):
+    for scope, tasks in (("vis", 9), ("ir", 6), ("all", 15)):
         probe = probes[scope]
         assert probe.tasks == tasks and probe.chance == pytest.approx(1 / tasks)
         assert probe.accuracy == 1 and probe.error == 0 and probe.scales[1] == 1
