@@ -38,7 +38,7 @@ DETECTOR = ShippedFile(
 """The network behind `--prompt auto` and `lure detect`."""
 TEXT = ShippedFile(
     file="lure-text.safetensors",
-    sha256="07cfb65264f5c3635a71d46c7fb80c56a8c4f2f600ca2b1dfa84136bfcba5930",
+    sha256="0f537f0e4597d22f081125091bd2fafa080c328c0d33e42580fe16e65be0397c",
 )
 """The parser that understands prompts."""
 PARTS = {"lure-text": "text encoder", "lure-detect": "detector"}
