@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from lure_cli.core.images.formats import check_output
 from lure_cli.core.images.radiometric import closed_maker_of, radiometric_sizes
-from lure_cli.core.text.vocabulary import FIRST
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.loading import known_degradations
+from lure_cli.tasks.inference.loading import check_prompts
 from lure_cli.tasks.inference.options import ENGINES, FuseOptions, JobOptions, RestoreOptions
-from lure_cli.tasks.inference.request import Request, check_known
+from lure_cli.tasks.inference.request import Request
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, File, is_many, search
 from lure_cli.tasks.paths.outputs import (
     Item,
@@ -125,11 +124,7 @@ def plan_job(
                 raise LureError(f"{path} exists already", "give --overwrite or --skip-existing, or another name")
     weights = resolve_weights(options.weights, notify)
     options.check_weights(weights)
-    prompts = {request.prompt for _, request in jobs}
-    if any(name not in FIRST for prompt in prompts for name in (*prompt.vis, *prompt.ir)):
-        known = known_degradations(weights)
-        for prompt in prompts:
-            check_known(prompt, known, f"the weights {options.weights}")
+    check_prompts({request.prompt for _, request in jobs}, weights, options.weights)
     return tuple(item for item, _ in jobs), tuple(request for _, request in jobs), weights
 
 

@@ -43,7 +43,7 @@ def load_words(path: Path, cfg: Mapping[str, Any], seed: int = 0) -> WordList:
     _, axes = np.linalg.eigh(v.T @ v)
     v = v @ axes[:, : -_COMPONENTS - 1 : -1]
     like, meant, alike = likeness(words, v, seed)
-    near, plain = _neighbours(words, like, meant, alike)
+    near, plain = _neighbours(words, _says_none(like), meant, alike)
     v = v[:, : cfg["size"]]
     v = np.concatenate((v / v.std(), cfg["likeness"] * like), 1)
     scales = (np.abs(v).max(1) / 127).astype(np.float16)
@@ -55,14 +55,24 @@ def load_words(path: Path, cfg: Mapping[str, Any], seed: int = 0) -> WordList:
 def kept_words(tensors: Mapping[str, np.ndarray], cfg: Mapping[str, Any], seed: int = 0) -> WordList:
     """The words of an existing file with their vectors as they are; neighbours are found in its components.
 
-    In these, which are fewer than the teacher's, words look more alike: neighbours must be nearer.
+    In these, which are fewer than the teacher's, words look more alike: neighbours must be nearer. Which words tell no
+    degradation is known from the likenesses in the file, of all components.
     """
     words = tensors["words"].tobytes().decode().split("\n")
     v8, scales = tensors["vectors"], tensors["scales"]
-    components = v8[:, : cfg["size"]] * scales[:, None].astype(np.float32)
-    near, plain = _neighbours(words, *likeness(words, components, seed), least=0.55, unlike=0.6)
+    v = v8 * scales[:, None].astype(np.float32)
+    components, like = v[:, : cfg["size"]], v[:, cfg["size"] :]
+    _, meant, alike = likeness(words, components, seed)
+    near, plain = _neighbours(words, _says_none(like), meant, alike, least=0.55, unlike=0.6)
     order = _mine_first(words)
     return WordList([words[i] for i in order], v8[order], scales[order], near, plain)
+
+
+def _says_none(like: np.ndarray) -> np.ndarray:
+    """Which words the classifier of `likeness` (N, 2 D + 1) takes to tell no degradation."""
+    degradations = like.shape[1] // 2
+    none: np.ndarray = like[:, : degradations + 1].argmax(1) == degradations
+    return none
 
 
 def _mine_first(words: Sequence[str]) -> list[int]:
@@ -132,7 +142,7 @@ def _logistic_regression(v: np.ndarray, rows: np.ndarray, meant: np.ndarray) -> 
 
 def _neighbours(
     words: Sequence[str],
-    like: np.ndarray,
+    none: np.ndarray,
     meant: np.ndarray,
     cosines: Mapping[str, np.ndarray],
     count: int = 12,
@@ -153,7 +163,6 @@ def _neighbours(
         ]
         if alike_words:
             near[w] = alike_words[:count]
-    none = like[:, : len(_NAMES) + 1].argmax(1) == len(_NAMES)
     frequent = [i for i, w in enumerate(words) if w not in mine][:20_000]
     return near, [words[i] for i in frequent if closest[i] < unlike and none[i]]
 

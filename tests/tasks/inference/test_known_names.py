@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,22 @@ def test_onnx_files_know_what_their_model_knows(old: Path, new: Path, lure: Run)
         assert len(record["prompts"]["vis"]) == 2 ** len(record["degradations"]["vis"])
         done = lure("fuse", *PAIR, "--prompt", "snow", "--weights", file, "-o", f"{file.stem}.png")
         assert (done.code, Path(f"{file.stem}.png").exists()) == ((0, True) if "snow" in known else (2, False))
+
+
+def test_benches_take_snow_and_ask_first(old: Path, new: Path, lure: Run) -> None:
+    for side, name in (("ir", "ir"), ("vi", "vis")):
+        for case in ("clean", "snow"):
+            Path("cases", case, side).mkdir(parents=True)
+            shutil.copy(f"examples/pairs/{name}/gate.png", Path("cases", case, side, "a.png"))
+    Path("cases/cases.json").write_text('{"clean": "", "snow": "snow"}')
+    for side in ("degraded", "clean"):
+        shutil.copytree("cases/clean/vi", f"data/restoration/visible/snow/A/test/{side}")
+    for command in (["fusion", "cases"], ["restore", "data"]):
+        done = lure("bench", *command, "--weights", old, "--json")
+        assert (done.code, "error: the weights old do not know 'snow'" in done.err) == (2, True)
+        done = lure("bench", *command, "--weights", new, "--json")
+        assert done.code == 0, done.err
+        assert "snow" in done.out
 
 
 def test_the_names_are_shown(old: Path, new: Path, lure: Run) -> None:

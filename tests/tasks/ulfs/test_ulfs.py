@@ -130,7 +130,7 @@ def test_probe_finds_what_is_there_and_nothing_else(folder: Path) -> None:
         probe = probes[scope]
         assert probe.tasks == tasks and probe.chance == pytest.approx(1 / tasks)
         assert probe.accuracy == 1 and probe.error == 0 and probe.scales[1] == 1
-    assert probes["vis"].scales[0] == pytest.approx(1 / 8)  # the first 20 numbers say only which scene it is
+    assert probes["vis"].scales[0] == pytest.approx(1 / 9)  # the first 20 numbers say only which scene it is
     assert probes["vis"].perfect == pytest.approx(1 / 8) and probes["ir"].perfect == pytest.approx(1 / 6)
 
 
