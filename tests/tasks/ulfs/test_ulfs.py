@@ -131,7 +131,7 @@ def test_probe_finds_what_is_there_and_nothing_else(folder: Path) -> None:
         assert probe.tasks == tasks and probe.chance == pytest.approx(1 / tasks)
         assert probe.accuracy == 1 and probe.error == 0 and probe.scales[1] == 1
     assert probes["vis"].scales[0] == pytest.approx(1 / 9)  # the first 20 numbers say only which scene it is
-    assert probes["vis"].perfect == pytest.approx(1 / 8) and probes["ir"].perfect == pytest.approx(1 / 6)
+    assert probes["vis"].perfect == pytest.approx(1 / 9) and probes["ir"].perfect == pytest.approx(1 / 6)
 
 
 def test_untrained_against_random(lure: Run, folder: Path, weights: Path, tmp_path: Path) -> None:
