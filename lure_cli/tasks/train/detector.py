@@ -35,7 +35,8 @@ from lure_cli.core.pixels import CHANNELS, Modality
 from lure_cli.core.records import save_record
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training.corpus import Corpus, find_corpus
-from lure_cli.core.training.degradations import degrade_measured, uniform
+from lure_cli.core.training.degradations import degrade_measured
+from lure_cli.core.training.fields import uniform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
