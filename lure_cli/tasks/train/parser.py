@@ -48,6 +48,7 @@ HYPERPARAMETERS: dict[str, Any] = {
     "vary": 0.25,  # share of telling words replaced by neighbours, in two of five texts
     "more": "",  # a degradation of which more is to be learnt than of the others, ...
     "more_share": 0.25,  # ... as many texts about it are added as this share of all
+    "caution": 1.5,  # taken off the logit of "about the images" in the end: other requests are not to be obeyed
 }
 
 
@@ -232,6 +233,7 @@ def _about(rng: random.Random, split: Split, degradation: str) -> Sample:
 
 def _save(out: Path, tower: Tower, word_list: WordList, provenance: dict[str, Any]) -> None:
     tensors = {k: p.detach().numpy().astype(np.float16) for k, p in tower.state_dict().items()}
+    tensors["head.bias"][len(LABELS)] -= provenance["caution"]
     tensors |= {"words": np.frombuffer("\n".join(word_list.words).encode(), np.uint8)}
     tensors |= {"vectors": word_list.vectors, "scales": word_list.scales}
     metadata = {

@@ -38,7 +38,7 @@ DETECTOR = ShippedFile(
 """The network behind `--prompt auto` and `lure detect`."""
 TEXT = ShippedFile(
     file="lure-text.safetensors",
-    sha256="0f537f0e4597d22f081125091bd2fafa080c328c0d33e42580fe16e65be0397c",
+    sha256="af011511e47069f56de33c2c9d4c6f69f8360af345ede4ecbf174e6ec2986627",
 )
 """The parser that understands prompts."""
 PARTS = {"lure-text": "text encoder", "lure-detect": "detector"}
