@@ -10,7 +10,7 @@ degraded with equal generators are lit alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import torch
@@ -31,7 +31,7 @@ def lowlight(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
     Severity: the share of its light that a middle grey (0.5) loses.
     """
     night = chance(g, scene.lamp_ratio)
-    gain, gamma = log_uniform(g, *((0.03, 0.3) if night else (0.08, 0.75))), uniform(g, 1.0, 2.4)
+    gain, gamma = log_uniform(g, *((0.03, 0.3) if night else (0.05, 0.75))), uniform(g, 1.0, 2.4)
     cast = 1 + 0.1 * (torch.rand(3, 1, 1, generator=g) - 0.5)
     light: Tensor | float = gain
     if night:
@@ -79,7 +79,7 @@ def overexposure(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
     y = cast * (2**stops * x.clamp_min(1e-4) ** curve)
     if chance(g, 0.5):
         bright = gaussian(scene.thumbnail, uniform(g, 1.5, 6)) ** 2
-        y = y + uniform(g, 0, 0.35) * scene.spread(bright)
+        y = y + uniform(g, 0, 0.35) * scene.spread(bright).clamp_min(0)  # which may swing below
     hard, soft = y.clamp(max=1), 1 - torch.exp(-1.5 * y)
     y = ((1 - shoulder) * hard + shoulder * soft) ** (contrast / curve)
     grey = 2 ** (stops / curve) * 0.5
@@ -166,40 +166,44 @@ ORDER = ("lowres", "blur", "lowcontrast", "overexposure", "lowlight", "haze", "r
 """The order in which several degradations happen: the scene first, then the light, then the sensor."""
 
 
-def degrade(x: Tensor, names: tuple[str, ...], modality: str, g: Generator) -> Tensor:
+def degrade(x: Tensor, names: Sequence[str], modality: str, g: Generator) -> Tensor:
     """Apply degradations in their natural order; x (C, H, W) in [0, 1], a whole image; KeyError on one unknown to the
     modality."""
     return degrade_measured(x, names, modality, g)[0]
 
 
-def degrade_measured(x: Tensor, names: tuple[str, ...], modality: str, g: Generator) -> tuple[Tensor, dict[str, float]]:
-    """As `degrade`, and the severity of each degradation in [0, 1]."""
+def degrade_measured(
+    x: Tensor, names: Sequence[str], modality: str, g: Generator, lamp_ratio: float = 0.0
+) -> tuple[Tensor, dict[str, float]]:
+    """As `degrade`, and the severity of each degradation in [0, 1]. `lamp_ratio`: see `Scene`."""
     severities: dict[str, float] = {}
-    for name in sorted(names, key=ORDER.index):
-        if name not in DEGRADATIONS[modality]:
-            raise KeyError(f"{name} is not a degradation of {modality}")
-        x, severity = RECIPES[name](x, g, Scene(x))
+    for name in _ordered(names, modality):
+        x, severity = RECIPES[name](x, g, Scene(x, lamp_ratio=lamp_ratio))
         severities[name] = min(1.0, max(0.0, severity))
     return x, severities
 
 
-def degrade_alike(
-    views: Sequence[tuple[Tensor, Sequence[str]]], modality: str, g: Generator, scenes: Sequence[Scene] | None = None
-) -> list[Tensor]:
+def degrade_alike(views: Sequence[tuple[Scene, Sequence[str]]], modality: str, g: Generator) -> list[Tensor]:
     """Degrade several views of one scene, each by its own part of the degradations, drawn the same for all.
 
     Args:
-        views: images (C, H, W) in [0, 1], of any sizes, and names, all known to the modality.
-        scenes: where each lies in the scene; without any, each is a whole.
+        views: images of any sizes, in their places in the scene, and names; KeyError on one unknown to the modality.
     """
-    named = sorted({name for _, names in views for name in names}, key=ORDER.index)
-    seeds = {name: int(torch.randint(2**31, (), generator=g)) for name in named}
+    seeds = {
+        name: int(torch.randint(2**31, (), generator=g))
+        for name in _ordered({name for _, names in views for name in names}, modality)
+    }
     degraded = []
-    for i, (x, names) in enumerate(views):
-        for name in sorted(names, key=ORDER.index):
-            if name not in DEGRADATIONS[modality]:
-                raise KeyError(f"{name} is not a degradation of {modality}")
-            scene = replace(scenes[i], pixels=x) if scenes else Scene(x)
-            x = RECIPES[name](x, torch.Generator().manual_seed(seeds[name]), scene)[0]
-        degraded.append(x)
+    for scene, names in views:
+        for name in _ordered(names, modality):
+            x, _ = RECIPES[name](scene.pixels, torch.Generator().manual_seed(seeds[name]), scene)
+            scene = replace(scene, pixels=x)
+        degraded.append(scene.pixels)
     return degraded
+
+
+def _ordered(names: Collection[str], modality: str) -> list[str]:
+    """In the order in which they happen; KeyError on one unknown to the modality."""
+    if unknown := set(names) - set(DEGRADATIONS[modality]):
+        raise KeyError(f"{min(unknown)} is not a degradation of {modality}")
+    return sorted(names, key=ORDER.index)

@@ -176,19 +176,20 @@ class Sampler:
     ) -> Sample:
         """A sample with these degradations; the prompt asks for all to go but for those that are kept."""
         sides: list[Sequence[str]] = [names, kept]
-        pixels, whole, scene = clean.pixels, clean.whole, clean.scene(self.cfg.lamp_ratio)
-        crops = [pixels, pixels]
+        scene, whole = clean.scene(self.cfg.lamp_ratio), clean.whole
+        degraded, wanted = scene, scene
         if LIGHT & set(names):  # shows in the image as a whole
-            light, kept_light = ([n for n in side if n in LIGHT] for side in sides)
-            small, balance = clean.small.float() / 255, _white_balance(g) if "haze" in names else 1.0
-            pixels, small, shown = ((v * balance).clamp(0, 1) for v in (pixels, small, scene.thumbnail))
-            scene = replace(scene, pixels=pixels, shown=shown)
+            light = [[n for n in side if n in LIGHT] for side in sides]
+            balance = _white_balance(g) if "haze" in names else torch.ones(1, 1, 1)
+            small, shown = ((v * balance).clamp(0, 1) for v in (clean.small.float() / 255, scene.thumbnail))
+            scene = replace(scene, pixels=(scene.pixels * balance).clamp(0, 1), shown=shown)
             copies = [Scene(copy, shown, grain=0.5, lamp_ratio=scene.lamp_ratio) for copy in small]
-            views = [(pixels, light), (pixels, kept_light), *((copy, light) for copy in small)]
-            *crops, mean, low, high = degrade_alike(views, modality, g, [scene, scene, *copies])
-            whole = view_of_copies(mean, low, high)
+            best = replace(scene, restored=True), [*light[1], *({"haze"} & set(light[0]) - set(light[1]))]
+            views = [(scene, light[0]), best, *((copy, light[0]) for copy in copies)]
+            x, y, *copies_of_x = degrade_alike(views, modality, g)
+            degraded, wanted, whole = replace(scene, pixels=x), replace(scene, pixels=y), view_of_copies(*copies_of_x)
             sides = [[n for n in side if n not in LIGHT] for side in sides]
-        x, y = degrade_alike(list(zip(crops, sides, strict=True)), modality, g, [scene, scene])
+        x, y = degrade_alike([(degraded, sides[0]), (wanted, sides[1])], modality, g)
         return Sample(x, y, view_with(whole, x), tuple(name for name in names if name not in kept))
 
     def _clean_crop(self, modality: Modality, names: tuple[str, ...], g: Generator, zoom: float) -> Crop:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from lure_cli.config import TrainConfig, from_mapping
 from lure_cli.core.training.corpus import find_corpus
-from lure_cli.core.training.degradations import degrade_alike
+from lure_cli.core.training.degradations import degrade, degrade_alike, degrade_measured
 from lure_cli.core.training.fields import Scene, gaussian, marks, stored
 from lure_cli.core.training.sampler import LIGHT, Sample, Sampler
 
@@ -63,8 +63,8 @@ def test_a_crop_is_lit_as_its_place_in_the_whole(name: str) -> None:
         place = Scene(part, shown, 24 / 96, 72 / 96, 32 / 128, 96 / 128, lamp_ratio=0.5)
         mirrored = Scene(part.flip(2), shown, 24 / 96, 72 / 96, 96 / 128, 32 / 128, lamp_ratio=0.5)
         scenes = [Scene(whole, lamp_ratio=0.5), place, mirrored]
-        views = [(scene.pixels, (name,)) for scene in scenes]
-        of_whole, of_part, of_mirrored = degrade_alike(views, modality, seeded(seed), scenes)
+        views = [(scene, (name,)) for scene in scenes]
+        of_whole, of_part, of_mirrored = degrade_alike(views, modality, seeded(seed))
         of_whole = of_whole[:, 24:72, 32:96]
         for seen in (of_part, of_mirrored.flip(2)):
             apart = F.avg_pool2d(of_whole - seen, 8).abs()
@@ -74,10 +74,7 @@ def test_a_crop_is_lit_as_its_place_in_the_whole(name: str) -> None:
 def test_lamps_leave_a_part_of_the_night_lit() -> None:
     x = torch.full((3, 64, 64), 0.6)
     dark, night = (
-        [
-            degrade_alike([(x, ("lowlight",))], "vis", seeded(i), [Scene(x, lamp_ratio=share)])[0].mean(0)
-            for i in range(30)
-        ]
+        [degrade_measured(x, ("lowlight",), "vis", seeded(i), share)[0].mean(0) for i in range(30)]
         for share in (0.0, 1.0)
     )
 
@@ -104,3 +101,44 @@ def test_marks_are_where_they_were_drawn() -> None:
     assert torch.equal(layer, marks(80, 120, seeded(0), 1e-3, (8, 12), (0.5, 0.8), (0.2, 0.3), (0.5, 1.0)))
     upright = (layer[:, 1:] - layer[:, :-1]).abs().mean() / (layer[:, :, 1:] - layer[:, :, :-1]).abs().mean()
     assert upright < 0.8  # drawn out downwards
+
+
+def test_fog_has_about_the_colour_of_the_scenes_light() -> None:
+    def warmth(colour: tuple[float, float, float]) -> float:
+        x = torch.full((3, 48, 48), 0.15)
+        x[:, :16] = torch.tensor(colour)[:, None, None]
+        fogged = [degrade(x, ("haze",), "vis", seeded(i))[:, 24:].mean((1, 2)) for i in range(60)]
+        assert torch.stack(fogged).mean() > 0.3
+        return float(torch.stack([y[0] - y[2] for y in fogged]).mean())
+
+    cold, grey, warm = warmth((0.76, 0.8, 0.84)), warmth((0.8, 0.8, 0.8)), warmth((0.84, 0.8, 0.76))
+    assert cold < grey - 0.01 and grey + 0.01 < warm
+
+
+def test_haze_of_a_night_is_seldom_bright() -> None:
+    def fog(level: float) -> torch.Tensor:
+        x = torch.full((3, 32, 32), level)
+        return torch.stack([degrade(x, ("haze",), "vis", seeded(i)).amax() for i in range(60)])
+
+    night, day = fog(0.05), fog(0.3)
+    assert (night < 0.35).float().mean() > 0.25 and (day < 0.35).float().mean() < 0.15
+
+
+def test_some_stripes_come_with_slow_blotches() -> None:
+    x = torch.full((1, 64, 64), 0.5)
+    uneven = []
+    for i in range(60):
+        y = degrade(x, ("stripe",), "ir", seeded(i))
+        y = y - y.mean(1, keepdim=True) if y.mean(1).std() > y.mean(2).std() else y - y.mean(2, keepdim=True)
+        uneven.append(float(y.std()))
+    assert 0.2 < sum(u > 2e-3 for u in uneven) / 60 < 0.5
+
+
+def test_flakes_hide_and_rain_brightens_little_of_a_bright_image() -> None:
+    dark, bright = torch.full((3, 64, 64), 0.1), torch.full((3, 64, 64), 0.75)
+    for name in ("rain", "snow"):
+        on_dark, on_bright = (
+            torch.stack([degrade(x, (name,), "vis", seeded(i)) - x for i in range(20)]) for x in (dark, bright)
+        )
+        assert on_dark.min() > -1e-6 and on_dark.amax((1, 2, 3)).median() > 0.25
+        assert on_bright.abs().mean() < on_dark.abs().mean()

@@ -18,6 +18,7 @@ from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training import losses
 from lure_cli.core.training.corpus import find_corpus
 from lure_cli.core.training.degradations import ORDER, RECIPES, degrade, degrade_alike
+from lure_cli.core.training.fields import Scene
 from lure_cli.core.training.muon import Muon
 from lure_cli.core.training.sampler import Sampler
 from lure_cli.core.training.weather import lifted_rain
@@ -56,6 +57,13 @@ def test_degradations_are_seeded_bounded_and_visible(modality: str, name: str) -
         strengths.append(float((x - clean).abs().mean()))
     assert min(strengths) > 1e-4
     assert max(strengths) > 1.5 * min(strengths)  # the severity is drawn
+
+
+def test_glare_beside_a_black_area_is_a_number() -> None:
+    """A smooth map swings below zero beside an edge; a negative light has no power."""
+    x = torch.nn.functional.interpolate(torch.eye(6).expand(1, 3, 6, 6), size=(48, 48), mode="nearest")[0]
+    for seed in range(400):
+        assert degrade(x, ("overexposure",), "vis", torch.Generator().manual_seed(seed)).isfinite().all(), seed
 
 
 def test_degradations_do_what_their_names_say() -> None:
@@ -203,7 +211,7 @@ def first_stage(stage: int, data: Path, folder: Path) -> dict[str, str]:
 
 def test_a_prompt_may_name_a_part_of_what_is_wrong(data: Path, tmp_path: Path) -> None:
     g = torch.Generator().manual_seed(3)
-    x, y = degrade_alike([(picture(), ("noise", "haze")), (picture(), ("haze",))], "vis", g)
+    x, y = degrade_alike([(Scene(picture()), ("noise", "haze")), (Scene(picture()), ("haze",))], "vis", g)
     assert (y - picture()).abs().mean() > 0.02
     rest = (x - y) - (x - y).mean()
     assert rest.std() > 0.005

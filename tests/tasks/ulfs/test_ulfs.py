@@ -145,7 +145,7 @@ def test_untrained_against_random(lure: Run, folder: Path, weights: Path, tmp_pa
     assert (init["name"], init["steps"], later["name"], later["steps"]) == ("init", 0, "later", 1234)
     assert set(init["distance"].values()) == {1.0} and "infrared stripe" in init["distance"]
     assert record["images"]["visible haze (real)"] == 2
-    for scope, tasks in (("vis", 8), ("ir", 6)):
+    for scope, tasks in (("vis", 9), ("ir", 6)):
         probe = init["probe"][scope]
         assert probe["accuracy"] == probe["nothing_done"] > 1.5 / tasks
         assert probe["prompt_alone"] == probe["perfect"] == pytest.approx(1 / tasks)
@@ -154,7 +154,7 @@ def test_untrained_against_random(lure: Run, folder: Path, weights: Path, tmp_pa
     rows = list(csv.DictReader(io.StringIO(table.read_text())))
     values = {(r["weights"], r["measure"], r["of"]): float(r["value"]) for r in rows}
     assert values["later", "distance", "visible rain"] == pytest.approx(later["distance"]["visible rain"])
-    assert values["init", "probe_chance", "both"] == pytest.approx(1 / 14)
+    assert values["init", "probe_chance", "both"] == pytest.approx(1 / 15)
     with Image.open(figure) as image:
         assert image.format == "PNG" and image.width > 1200
         seen = {tuple(c) for c in np.asarray(image.convert("RGB")).reshape(-1, 3)[::7]}
