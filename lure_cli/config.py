@@ -169,6 +169,7 @@ class Provenance:
     revision: str = ""
     licence: str = ""
     parts: tuple[str, ...] = field(default=())  # of joined weights: where each part comes from
+    degradations: tuple[str, ...] = field(default=())  # that were trained; kept beside the other fields in the metadata
 
 
 def nearest(word: str, known: list[str]) -> str:

@@ -51,7 +51,7 @@ def show_weights(info: dict[str, Any]) -> None:
     lines += [f"terms: {info['terms']}"] if info["terms"] else []
     if info["gflop_plain"]:
         lines.append(f"{info['gflop_plain']:.1f} GFLOP a pair of 640x480, {info['gflop_prompts']:.1f} with prompts")
-    for part in ("text_encoder", "config", "provenance"):
+    for part in ("text_encoder", "degradations", "config", "provenance"):
         values = info[part] if isinstance(info[part], dict) else {part: info[part]}
         listed = {k: ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
         lines += [f"{k}: {v}" for k, v in listed.items() if v != "" and k != "licence"]  # that is said as `terms`

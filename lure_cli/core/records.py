@@ -81,6 +81,17 @@ def open_record(
         raise LureError(f"{path}: damaged or not a safetensors file ({error})", hint) from error
 
 
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The record of a file that `save_record` wrote, alone and unchecked; empty if there is none that can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as f:
+            return {k: json.loads(v) for k, v in (f.metadata() or {}).items()}
+    except (OSError, SafetensorError, ValueError, RecursionError):
+        return {}
+
+
 def newer_format(name: str | Path, version: object) -> LureError:
     """What to say of a file in a format that this version does not know."""
     return LureError(f"{name}: format {version} is newer than this version knows", "upgrade lure-cli")

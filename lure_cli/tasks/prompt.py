@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES: dict[str, str] = {
     "haze": "please get rid of the fog",
     "rain": "it was raining, drops everywhere",
+    "snow": "it was snowing, flakes everywhere",
     "lowlight": "night shot, barely visible",
     "overexposure": "washed-out highlights",
     "noise": "grainy thermal image",

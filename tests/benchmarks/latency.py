@@ -22,6 +22,7 @@ from typing import Any
 import av
 import numpy as np
 
+from lure_cli.core.text.vocabulary import ALL
 from lure_cli.tasks.inference.options import FuseOptions
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.video.plan import VideoOptions, plan_video
@@ -84,6 +85,8 @@ def camera(ports: tuple[int, int], size: tuple[int, int], rate: int, newest: Cou
 
 class Mean:
     """In the place of the model."""
+
+    degradations = ALL
 
     def fuse_request(self, ir: np.ndarray, vis: np.ndarray, request: Request) -> ModelOutput:
         scale = np.float32(255 if vis.dtype == np.uint8 else 1)

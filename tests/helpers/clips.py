@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lure_cli.core.text.vocabulary import ALL
 from lure_cli.tasks.inference.options import FuseOptions, ReadOptions
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.video.plan import ClipPlan, VideoOptions, plan_video
@@ -105,6 +106,8 @@ def sound_of(path: Path) -> list[tuple[Fraction, bytes]]:
 
 class Both:
     """In the place of the model: red is the infrared, green the visible image's red, blue its blue."""
+
+    degradations = ALL
 
     def __init__(self) -> None:
         self.requests: list[Request] = []

@@ -20,7 +20,7 @@ from lure_cli.config import ModelConfig, Provenance, from_mapping
 from lure_cli.core.model.lure import Lure
 from lure_cli.core.records import open_record, save_record
 from lure_cli.core.text.encoders import TextEncoder, build_text_encoder
-from lure_cli.core.text.vocabulary import NONE
+from lure_cli.core.text.vocabulary import NONE, known_names
 from lure_cli.errors import LureError
 
 FORMAT = 1
@@ -55,12 +55,14 @@ def save_model(path: Path, model: Lure, text: TextEncoder, provenance: Provenanc
     """Write a model's weights; the parameters are stored as `dtype`, buffers as they are: the pseudo prompt must be the
     text encoder's to the last bit, as what differs from it is a request."""
     tensors = {k: v.to(dtype) for k, v in model.named_parameters()} | dict(model.named_buffers())
+    record = dataclasses.asdict(provenance)
     metadata = {
         "format": FORMAT,
         "kind": "model",
         "config": dataclasses.asdict(model.cfg),
         "text_encoder": text.spec,
-        "provenance": dataclasses.asdict(provenance),
+        "degradations": record.pop("degradations"),
+        "provenance": record,
     }
     save_tensors(path, tensors, metadata)
 
@@ -93,6 +95,7 @@ def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
         cfg = from_mapping(ModelConfig, metadata["config"], str(path))
         text = build_text_encoder(metadata["text_encoder"], cfg.text_dim)
         provenance = from_mapping(Provenance, metadata["provenance"], str(path))
+        provenance = dataclasses.replace(provenance, degradations=known_names(metadata.get("degradations", ())))
         # On "meta" it takes no memory before the file has shown tensors of the sizes that it names; torch has warnings
         # for odd ones, which are refused below.
         with torch.device("meta"), _NoInit(), warnings.catch_warnings(action="ignore"):

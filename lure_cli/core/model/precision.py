@@ -9,7 +9,7 @@ from lure_cli.core.devices import autocast, is_out_of_memory, pick_dtype
 from lure_cli.core.model.lure import Lure
 from lure_cli.core.pixels import psnr
 from lure_cli.core.text.encoders import TextEncoder
-from lure_cli.core.text.vocabulary import DEGRADATIONS
+from lure_cli.core.text.vocabulary import DEGRADATIONS, FIRST
 
 LEAST = 45.0
 """Agreement in dB (PSNR) that `--dtype auto` asks for."""
@@ -31,9 +31,9 @@ def _probe() -> tuple[Tensor, Tensor]:
 @torch.inference_mode()
 def agreement(model: Lure, text: TextEncoder, dtype: torch.dtype) -> float:
     """PSNR in dB between what a model computes in float32 and in `dtype`: the lowest over prompts that name nothing and
-    each degradation, on a small rendered pair."""
+    each degradation that all weights know, on a small rendered pair."""
     device = model.pseudo_prompt.device
-    names = {m: [(), *((n,) for n in DEGRADATIONS[m])] for m in ("ir", "vis")}
+    names = {m: [(), *((n,) for n in DEGRADATIONS[m] if n in FIRST)] for m in ("ir", "vis")}
     count = max(len(each) for each in names.values())
     texts = {m: text.encode([each[i % len(each)] for i in range(count)]).to(device) for m, each in names.items()}
     ir, vis = (x.to(device).expand(count, -1, -1, -1) for x in _probe())

@@ -18,7 +18,7 @@ from lure_cli.core.onnx.graph import INPUTS, OPERATORS, OPTIONAL
 from lure_cli.core.pixels import CHANNELS
 from lure_cli.core.records import newer_format
 from lure_cli.core.text.encoders import TextEncoder
-from lure_cli.core.text.vocabulary import ALL, DEGRADATIONS, NONE
+from lure_cli.core.text.vocabulary import ALL, DEGRADATIONS, NONE, known_names
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ class PromptTable:
     def encode(self, names: Sequence[Sequence[str]]) -> Tensor:
         """See `TextEncoder.encode`. KeyError on names that no image has (or not together)."""
         return torch.stack([self.vectors_of[frozenset(each) - {NONE}] for each in names])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every degradation that there is a vector for."""
+        return tuple(name for name in ALL if frozenset({name}) in self.vectors_of)
 
 
 def tensors_of(proto: ModelProto) -> Iterator[TensorProto]:
@@ -98,10 +103,14 @@ def describe(
     """The record of an exported model, ready for JSON. What a program in another language needs of it is `prompts`:
 
     `prompts["vis"]["haze+noise"]` is the vector (D,) to hand in as `prompt_vis` for haze and noise; names of a key
-    stand in the order of `degradations["vis"]`; `"none"` is the pseudo prompt, that nothing is wrong with the image.
+    stand in the order of `degradations["vis"]`, which lists what the model was trained to restore; `"none"` is the
+    pseudo prompt, that nothing is wrong with the image.
     """
+    record = dataclasses.asdict(provenance)
+    known = known_names(record.pop("degradations"))
+    degradations = {m: [name for name in names if name in known] for m, names in DEGRADATIONS.items()}
     prompts: dict[str, dict[str, list[float]]] = {}
-    for modality, names in DEGRADATIONS.items():
+    for modality, names in degradations.items():
         sets = [each for n in range(len(names) + 1) for each in combinations(names, n)]
         rows = text.encode(sets).tolist()  # as doubles; nine digits tell all float32 values apart
         prompts[modality] = {
@@ -117,9 +126,9 @@ def describe(
         "reach": model.halo,
         "text_encoder": text.spec,
         "text_dim": model.cfg.text_dim,
-        "degradations": DEGRADATIONS,
+        "degradations": degradations,
         "config": dataclasses.asdict(model.cfg),
-        "provenance": dataclasses.asdict(provenance),
+        "provenance": record,
         "prompts": prompts,
     }
 

@@ -7,6 +7,7 @@ beside it for programs in other languages.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,7 @@ def open_onnx(data: bytes, name: str, device: str = "auto") -> tuple[OnnxLure, P
         if multiple != 2 ** len(cfg.widths) or type(halo) is not int or not 0 <= halo <= 1 << 20:
             raise ValueError(f"multiple {multiple}, reach {halo}")
         text = PromptTable(vectors_of(record["prompts"], cfg.text_dim), str(record["text_encoder"]))
+        provenance = dataclasses.replace(provenance, degradations=text.names)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
         raise LureError(f"{name}: its record is damaged ({str(e).splitlines()[0]})", "export it again") from e
     options = ort.SessionOptions()

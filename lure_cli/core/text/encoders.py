@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lure_cli.config import nearest
-from lure_cli.core.text.vocabulary import ALL, NONE
+from lure_cli.core.text.vocabulary import ALL, FIRST, NONE
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
@@ -56,9 +56,10 @@ class VocabularyEncoder:
 class OpenClipEncoder:
     """Features of a frozen CLIP text tower for one sentence a set of degradations ("an image with haze and noise").
 
-    CLIP's features of such sentences are much alike, so the mean over all single degradations and p0 is taken off;
-    then they are projected on `dim` fixed orthonormal vectors (a cosine basis) and made unit. Our reading: the paper
-    does not say how its text features reach the network.
+    CLIP's features of such sentences are much alike, so the mean over p0 and the degradations of the first vocabulary
+    is taken off (later ones must not change the vectors that weights were trained with); then they are projected on
+    `dim` fixed orthonormal vectors (a cosine basis) and made unit. Our reading: the paper does not say how its text
+    features reach the network.
 
     Args:
         spec: `open_clip:MODEL/PRETRAINED` (names as open_clip lists them), or `open_clip:FOLDER` for a folder with
@@ -75,7 +76,7 @@ class OpenClipEncoder:
         self.dim, self.spec = dim, spec
         self._model, self._tokenizer = _load_open_clip(spec)
         self._known: dict[str, Tensor] = {}
-        singles = self._features([_sentence(names) for names in ((), *((n,) for n in ALL))])
+        singles = self._features([_sentence(names) for names in ((), *((n,) for n in FIRST))])
         if dim > singles.shape[1]:
             raise LureError(
                 f"text encoder '{spec}' has {singles.shape[1]} features, the model needs {dim}", "lower text_dim"

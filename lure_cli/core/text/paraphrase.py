@@ -22,7 +22,7 @@ Label = tuple[str, str]
 """(modality, degradation)."""
 
 HOMES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("haze", "rain", "lowlight", "overexposure"), ("vis",)),
+    **dict.fromkeys(("haze", "rain", "snow", "lowlight", "overexposure"), ("vis",)),
     **dict.fromkeys(("lowcontrast", "stripe"), ("ir",)),
     **dict.fromkeys(("noise", "blur", "lowres"), ("vis", "ir")),
 }

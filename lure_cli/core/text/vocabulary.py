@@ -17,6 +17,18 @@ ALL = (*FIRST, "snow")
 """Every name once, in the order of their text vectors: a new name stands at the end, so that no vector changes."""
 
 
+def known_names(recorded: object) -> tuple[str, ...]:
+    """What weights know whose record lists these names, in the order of `ALL`: those of them that this version has; an
+    empty list stands for `FIRST`.
+
+    Raises:
+        TypeError: no list.
+    """
+    if not isinstance(recorded, (list, tuple)):
+        raise TypeError(f"degradations: {recorded!r} is no list")
+    return tuple(name for name in ALL if name in recorded) if recorded else FIRST
+
+
 @dataclass(frozen=True)
 class Prompt:
     """A prompt, understood: the degradations meant per modality (names as in `DEGRADATIONS`); empty means p0."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lure_cli.core.pixels import MODALITY_NAMES
-from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
+from lure_cli.core.text.vocabulary import DEGRADATIONS, FIRST, Prompt
 from lure_cli.tasks.bench.result import CLEAN, SELF, UNPROMPTED, WRONG, FusionBench
 from lure_cli.tasks.prompt import parse_prompt
 from lure_cli.tasks.report.table import Cell, Table, defined, format_number
@@ -16,7 +16,8 @@ from lure_cli.tasks.report.table import Cell, Table, defined, format_number
 METRICS = (SELF, "SSIM")
 _RULE = (
     "The wrong prompt names, for each image that the right one speaks of, the degradation that follows in the "
-    "vocabulary of that image, round, and that is not named; for clean pairs the first one of each image."
+    "vocabulary of that image, round, that is not named, and that all weights know; for clean pairs the first one of "
+    "each image."
 )
 
 
@@ -24,8 +25,8 @@ def wrong_prompt(prompt: Prompt) -> Prompt:
     """Another degradation of the same images, which the pair does not have: always the same one for a prompt.
 
     For each image that the prompt speaks of: what follows the first degradation that it names, in the order of
-    `DEGRADATIONS` and from the end back to the start, and is not named itself. A prompt that speaks of no image (clean
-    pairs) gets the first degradation of each.
+    `DEGRADATIONS` and from the end back to the start, is not named itself, and is known to all weights (`FIRST`). A
+    prompt that speaks of no image (clean pairs) gets the first degradation of each.
     """
     wrong = {}
     for modality, known in DEGRADATIONS.items():
@@ -34,7 +35,7 @@ def wrong_prompt(prompt: Prompt) -> Prompt:
             wrong[modality] = () if prompt != Prompt() else known[:1]
             continue
         start = known.index(named[0])
-        others = [name for name in (*known[start:], *known[:start]) if name not in named]
+        others = [name for name in (*known[start:], *known[:start]) if name in FIRST and name not in named]
         wrong[modality] = tuple(others[:1])
     return Prompt(**wrong)
 

@@ -25,6 +25,7 @@ from lure_cli.tasks.bench.result import (
 )
 from lure_cli.tasks.evaluate.evaluate import evaluate, plan_evaluation
 from lure_cli.tasks.evaluate.images import EvaluateOptions
+from lure_cli.tasks.inference.loading import check_prompts
 from lure_cli.tasks.paths.pairing import find_pairs
 from lure_cli.tasks.prompt import parse_prompt
 from lure_cli.tasks.weights.find import resolve_weights, weights_label
@@ -93,6 +94,8 @@ def bench_fusion(options: FusionBenchOptions, progress: Callable[[str], None] | 
         if not path.is_dir():
             raise LureError(f"{path}: no such folder", f"method {name} needs a folder with one folder a case")
     weights = label_weights(options.weights, progress)
+    for name, path in weights.items():
+        check_prompts(prompts.values(), path, name)
     wrong = {case: wrong_prompt(prompt) for case, prompt in prompts.items()} if options.wrong else {}
     own = [name + suffix for name in weights for suffix in ("", UNPROMPTED, WRONG)[: 3 if wrong else 2]]
     baselines = list(BASELINES) if options.baselines else []

@@ -14,6 +14,7 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.bench.adherence import wrong_prompt
 from lure_cli.tasks.bench.cases import label_weights
 from lure_cli.tasks.bench.result import UNPROMPTED, WRONG
+from lure_cli.tasks.inference.loading import check_prompts
 from lure_cli.tasks.paths.find import list_images
 from lure_cli.tasks.weights.find import DEFAULT
 
@@ -181,6 +182,8 @@ def bench_restore(options: RestoreBenchOptions, progress: Callable[[str], None] 
     notify = progress or (lambda line: None)
     sets = find_sets(options)
     weights = label_weights(options.weights, progress)
+    for name, path in weights.items():
+        check_prompts({each.prompt for each in sets}, path, name)
     fusers = {name: Fuser.from_pretrained(path, options.device, options.dtype) for name, path in weights.items()}
     methods = [INPUT, *(name + suffix for name in fusers for suffix in _runs(Prompt(), options))]
     values: dict[str, dict[str, dict[str, dict[str, float]]]] = {}

@@ -13,7 +13,7 @@ from lure_cli.core.images.picture import to_channels
 from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.core.registration.alignment import lay
 from lure_cli.core.registration.transform_file import read_transform
-from lure_cli.core.text.vocabulary import Prompt
+from lure_cli.core.text.vocabulary import Prompt, known_names
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.inputs import read_one_file
 from lure_cli.tasks.inference.loading import load
@@ -22,6 +22,8 @@ from lure_cli.tasks.inference.request import (
     ModelOutput,
     Request,
     as_they_are,
+    check_known,
+    left_out,
     no_provenance,
     request_of,
     request_of_one,
@@ -155,7 +157,7 @@ class Fuser:
         """
         request = request_of(prompt, prompt_ir, prompt_vis, strength, strength_ir, strength_vis)
         request = replace(request, ir_range=parse_range(ir_range), vis_range=parse_range(vis_range, "vis"))
-        return self.fuse_request(ir, vis, request).picture
+        return self._picture(self.fuse_request(ir, vis, request))
 
     def batch(
         self,
@@ -195,7 +197,7 @@ class Fuser:
         texts = zip(*(_for_each(text, count) for text in (prompt, prompt_ir, prompt_vis)), strict=True)
         requests = [request_of(p, p_ir, p_vis, strength, strength_ir, strength_vis) for p, p_ir, p_vis in texts]
         prompts = [
-            with_findings(request.prompt, self._examine({"ir": x_ir[i : i + 1], "vis": x_vis[i : i + 1]}, request))
+            self._prompt(request, self._examine({"ir": x_ir[i : i + 1], "vis": x_vis[i : i + 1]}, request))
             for i, request in enumerate(requests)
         ]
         return self.compute(x_ir, x_vis, prompts, requests[0])
@@ -241,6 +243,11 @@ class Fuser:
         pairs = load_pairs(irs, viss, parse_range(ir_range), parse_range(vis_range, "vis"))
         return fuse_stream(self, pairs, request, check_every, write=lambda fused: fused.picture)
 
+    @property
+    def degradations(self) -> tuple[str, ...]:
+        """What the weights were trained to restore; a prompt of anything else is refused, and `auto` leaves it out."""
+        return known_names(self.provenance.degradations)
+
     def fuse(self, ir: Source, vis: Source, prompt: Prompt) -> np.ndarray:
         """As calling it, for a prompt that is already understood."""
         return self.fuse_request(ir, vis, Request(prompt, vis_range=ValueRange(modality="vis"))).picture
@@ -250,7 +257,7 @@ class Fuser:
         found in each image that was examined."""
         x_ir, x_vis, _ = self._pair(ir, vis, request)
         findings = self._examine({"ir": x_ir, "vis": x_vis}, request)
-        prompt = with_findings(request.prompt, findings)
+        prompt = self._prompt(request, findings)
         fused = self.compute(x_ir, x_vis, [prompt], request, _name(ir if vis is None else vis))
         return ModelOutput(to_array(fused), prompt, findings)
 
@@ -314,7 +321,7 @@ class Fuser:
         if not isinstance(self.model, Lure):
             raise no_provenance("ONNX files")
         x_ir, x_vis, placed = self._pair(ir, vis, request)
-        prompt = with_findings(request.prompt, self._examine({"ir": x_ir, "vis": x_vis}, request))
+        prompt = self._prompt(request, self._examine({"ir": x_ir, "vis": x_vis}, request))
         asked = self._asked([prompt], request)
         side = tile_side(x_vis.shape[2], x_vis.shape[3], self.tile)
         with self._inference(_name(ir if vis is None else vis)):
@@ -372,6 +379,18 @@ class Fuser:
         detector = shipped_detector()
         return {m: detector.detect(to_array(images[m]), m) for m in request.auto}
 
+    def _picture(self, output: ModelOutput) -> np.ndarray:
+        """The picture, with a warning of what `auto` found and the weights were not trained on."""
+        for text in left_out(output.findings, self.degradations):
+            warnings.warn(text, stacklevel=3)
+        return output.picture
+
+    def _prompt(self, request: Request, findings: Findings) -> Prompt:
+        """What is restored; LureError if that is nothing that the weights were trained on."""
+        prompt = with_findings(request.prompt, findings, self.degradations)
+        check_known(prompt, self.degradations)
+        return prompt
+
     def restore(
         self,
         image: Source,
@@ -396,7 +415,7 @@ class Fuser:
         """
         numbers = parse_range(value_range, modality)
         request = replace(request_of_one(modality, prompt, strength), ir_range=numbers, vis_range=numbers)
-        return self.restore_request(image, modality, request).picture
+        return self._picture(self.restore_request(image, modality, request))
 
     def restore_request(self, image: Source, modality: Modality, request: Request) -> ModelOutput:
         """As `restore`, for a request that is already understood; gives the same as `fuse_request`."""
@@ -404,7 +423,7 @@ class Fuser:
 
         x = self.tensor(image, 1, request.ir_range) if modality == "ir" else self.tensor(image, 3, request.vis_range)
         findings = self._examine({modality: x}, request)
-        prompt = with_findings(request.prompt, findings)
+        prompt = self._prompt(request, findings)
         strength = request.strength_ir if modality == "ir" else request.strength_vis
         names = getattr(prompt, modality) if strength else ()  # at 0 the pseudo prompt, to the last bit
         text = self._text(names)

@@ -50,6 +50,7 @@ class Note:
         "radiometric",
         "one file",
         "palette",
+        "untrained",
     ]
     text: str
 

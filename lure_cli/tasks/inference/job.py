@@ -24,7 +24,7 @@ from lure_cli.tasks.inference.inputs import Note, no_temperatures
 from lure_cli.tasks.inference.options import JobOptions
 from lure_cli.tasks.inference.pipeline import run_pipeline
 from lure_cli.tasks.inference.plan import finished
-from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request
+from lure_cli.tasks.inference.request import FuserLike, ModelOutput, Request, left_out
 from lure_cli.tasks.paths.find import STANDARD
 from lure_cli.tasks.paths.outputs import Item, files_of
 
@@ -190,7 +190,7 @@ class ImageWorker(Generic[AnyItem, Read]):
             "done",
             size=(output.picture.shape[1], output.picture.shape[0]),
             findings=output.findings,
-            notes=inputs.notes,
+            notes=(*inputs.notes, *(Note("untrained", text) for text in self._left_out(item, output))),
             alignment=inputs.alignment,
             invalid=inputs.invalid,
             temperatures=inputs.temperatures,
@@ -198,6 +198,11 @@ class ImageWorker(Generic[AnyItem, Read]):
         computed = self.finish(Computed(output.picture, inputs, result, output.extras))
         seconds = inputs.seconds + time.perf_counter() - started
         return replace(computed, result=replace(computed.result, seconds=seconds))
+
+    def _left_out(self, item: AnyItem, output: ModelOutput) -> list[str]:
+        if not output.findings:
+            return []
+        return [f"{_last(item)}: {text}" for text in left_out(output.findings, self.fuser.degradations)]
 
     def write(self, job: tuple[AnyItem, Request], computed: Computed[AnyItem] | Result[AnyItem]) -> Result[AnyItem]:
         """Last step: the picture and what is wanted beside it -> their files, all or none. With `skip_existing`, what

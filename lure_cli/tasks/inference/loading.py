@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from lure_cli.core.records import read_metadata
+from lure_cli.core.text.vocabulary import FIRST, Prompt, known_names
 from lure_cli.errors import LureError
+from lure_cli.tasks.inference.request import check_known
 from lure_cli.tasks.weights.find import resolve_weights
 
 if TYPE_CHECKING:
@@ -42,6 +46,31 @@ def pick_backend(name: str, weights: Path) -> Literal["torch", "onnx"]:
     if name == "torch" != fits:
         raise LureError(f"--backend torch cannot run {weights}", "leave --backend out, or give .safetensors weights")
     return fits
+
+
+def known_degradations(weights: Path) -> tuple[str, ...]:
+    """What a weight file was trained to restore, without loading its network; `FIRST` where it does not say.
+
+    Raises:
+        LureError: an ONNX file that cannot be used. Other files are looked into when they are loaded.
+    """
+    if weights.suffix.lower() == ".onnx":
+        from lure_cli.core.onnx.runtime import load_onnx
+
+        return load_onnx(weights, "cpu")[2].degradations
+    try:
+        return known_names(read_metadata(weights).get("degradations", ()))
+    except TypeError:
+        return FIRST
+
+
+def check_prompts(prompts: Collection[Prompt], weights: Path, name: str) -> None:
+    """LureError, about the weights called `name`, if a prompt speaks of what they were not trained to restore."""
+    if all(n in FIRST for prompt in prompts for n in (*prompt.vis, *prompt.ir)):
+        return  # the file need not be opened
+    known = known_degradations(weights)
+    for prompt in prompts:
+        check_known(prompt, known, f"the weights {name}")
 
 
 def check_machine(device: str, dtype: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from lure_cli.core.images.formats import check_output
 from lure_cli.core.images.radiometric import closed_maker_of, radiometric_sizes
 from lure_cli.errors import LureError
+from lure_cli.tasks.inference.loading import check_prompts
 from lure_cli.tasks.inference.options import ENGINES, FuseOptions, JobOptions, RestoreOptions
 from lure_cli.tasks.inference.request import Request
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, File, is_many, search
@@ -110,7 +111,7 @@ def plan_job(
     Raises:
         LureError: options that exclude each other or cannot be meant, a prompt that is not understood or missing, an
             output that exists (unless `overwrite` or `skip_existing` says what to do with it), weights that are missing
-            or cannot do this.
+            or cannot do this, or were trained without what a prompt names.
     """
     options.check()
     requests = options.requests([item.name for item in items])
@@ -123,6 +124,7 @@ def plan_job(
                 raise LureError(f"{path} exists already", "give --overwrite or --skip-existing, or another name")
     weights = resolve_weights(options.weights, notify)
     options.check_weights(weights)
+    check_prompts({request.prompt for _, request in jobs}, weights, options.weights)
     return tuple(item for item, _ in jobs), tuple(request for _, request in jobs), weights
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lure_cli.core.images.value_range import ValueRange
-from lure_cli.core.pixels import Modality
+from lure_cli.core.pixels import MODALITY_NAMES, Modality
 from lure_cli.core.text.vocabulary import NONE, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.prompt import parse_prompt
@@ -60,6 +60,9 @@ class ModelOutput(NamedTuple):
 class FuserLike(Protocol):
     """What jobs and streams ask of a model; see `Fuser`."""
 
+    @property
+    def degradations(self) -> tuple[str, ...]: ...
+
     def fuse_request(self, ir: Source, vis: Source, request: Request) -> ModelOutput: ...
 
     def restore_request(self, image: Source, modality: Modality, request: Request) -> ModelOutput: ...
@@ -105,9 +108,36 @@ def as_they_are(request: Request) -> Request:
     return replace(request, ir_range=ValueRange("full"), vis_range=ValueRange("full", modality="vis"))
 
 
-def with_findings(prompt: Prompt, findings: Findings) -> Prompt:
-    """The prompt, saying of the images that were examined what was found there."""
-    return replace(prompt, **{m: tuple(f.degradation for f in each) for m, each in findings.items()})
+def with_findings(prompt: Prompt, findings: Findings, known: Collection[str]) -> Prompt:
+    """The prompt, saying of the images that were examined what was found there and is among the `known` names."""
+    return replace(
+        prompt, **{m: tuple(f.degradation for f in each if f.degradation in known) for m, each in findings.items()}
+    )
+
+
+def left_out(findings: Findings, known: Collection[str]) -> list[str]:
+    """What was found, but is not among the `known` names of some weights: one text an image, for a note."""
+    unknown = {m: [f.degradation for f in findings.get(m, ()) if f.degradation not in known] for m in MODALITY_NAMES}
+    return [
+        f"{', '.join(names)} was found in the {MODALITY_NAMES[m]} image, but these weights were not trained on it"
+        for m, names in unknown.items()
+        if names
+    ]
+
+
+_INSTEAD = {"snow": "rain"}
+"""What is like a degradation that not all weights know, and known to all."""
+
+
+def check_known(prompt: Prompt, known: Collection[str], weights: str = "these weights") -> None:
+    """LureError if a prompt speaks of what is not among the `known` names of weights."""
+    for name in (*prompt.vis, *prompt.ir):
+        if name not in known:
+            instead = _INSTEAD.get(name)
+            hint = (
+                f"say '{instead}' instead, or give newer weights" if instead in known else f"known: {', '.join(known)}"
+            )
+            raise LureError(f"{weights} do not know '{name}': they were trained without it", hint)
 
 
 def no_provenance(what: str) -> LureError:

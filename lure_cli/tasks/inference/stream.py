@@ -142,16 +142,20 @@ class _StreamFuser:
             return {}, False
         looks = [self._examine(ir, vis) for ir, vis in turn.looks]
         if turn.index == 0:
-            self.watch.begin(looks)
+            self.watch.begin([self._known(look) for look in looks])
             return looks[0], True
         self._old = self.watch.prompt
-        if changed := self.watch.see(looks[0]):
+        if changed := self.watch.see(self._known(looks[0])):
             self._left = FADE
         return looks[0], changed
 
     def _examine(self, ir: Source, vis: Source) -> Findings:
         sources: dict[str, Source] = {"ir": ir, "vis": vis}
         return {m: self.fuser.detect(sources[m], m) for m in self.request.auto}
+
+    def _known(self, look: Findings) -> Findings:
+        names = self.fuser.degradations
+        return {m: tuple(f for f in each if f.degradation in names) for m, each in look.items()}
 
     def _fuse(self, turn: _Turn, prompt: Prompt, steady: Callable[[Views], Views]) -> np.ndarray:
         request = as_they_are(replace(self.request, prompt=prompt, auto=(), steady=steady))

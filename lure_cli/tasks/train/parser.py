@@ -2,10 +2,13 @@
 
     python -m lure_cli.tasks.train.parser vectors --teacher all-MiniLM-L6-v2 --words words.txt --out vectors.safetensors
     python -m lure_cli.tasks.train.parser train --vectors vectors.safetensors --out weights/lure-text.safetensors
+    python -m lure_cli.tasks.train.parser train --init weights/lure-text.safetensors --out new.safetensors --lr 5e-4
     python -m lure_cli.tasks.train.parser test --weights weights/lure-text.safetensors --prompts tests/prompts.tsv
 
 The first needs `transformers` and a folder with the teacher (a BERT-like sentence encoder, mean pooling); the words are
-a list of English words, the most frequent first, to which those of the training texts are added.
+a list of English words, the most frequent first, to which those of the training texts are added. With `--init` the
+second goes on from an existing file, whose words and vectors it keeps: so the parser learns new wording, or a
+degradation that was added to the vocabulary, without the teacher.
 """
 
 from __future__ import annotations
@@ -14,23 +17,23 @@ import argparse
 import random
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lure_cli.core.records import save_record
-from lure_cli.core.text.paraphrase import WORDS, Sample, Split, lexicon, sample, telling_words, typo
+from lure_cli.core.pixels import MODALITY_NAMES
+from lure_cli.core.records import open_record, save_record
+from lure_cli.core.text.paraphrase import WORDS, Sample, Split, sample, typo
 from lure_cli.core.text.parser import FORMAT, LABELS, LENGTH, SPECIAL, PromptParser, Tokenizer
-from lure_cli.core.text.vocabulary import SEVERITIES
+from lure_cli.core.text.vocabulary import ALL, SEVERITIES
+from lure_cli.tasks.train.word_list import WordList, kept_words, load_words, make_vectors
 
-CONTEXTS = ("{}", "the image is {}", "{} in the picture")
-"""What the teacher reads a word in; the vectors of all are joined."""
 HYPERPARAMETERS: dict[str, Any] = {
     "size": 88,  # principal components of the teacher's vectors
     "likeness": 1.0,  # weight of the likenesses to the degradations that are appended to them (`likeness`)
@@ -43,6 +46,9 @@ HYPERPARAMETERS: dict[str, Any] = {
     "common": 0.45,  # share of texts in common wording only
     "typos": 0.15,  # share of texts with a typing error
     "vary": 0.25,  # share of telling words replaced by neighbours, in two of five texts
+    "more": "",  # a degradation of which more is to be learnt than of the others, ...
+    "more_share": 0.25,  # ... as many texts about it are added as this share of all
+    "caution": 1.5,  # taken off the logit of "about the images" in the end: other requests are not to be obeyed
 }
 
 
@@ -119,146 +125,38 @@ def draw(seed: int, count: int, split: Split, words: Sequence[str], typos: float
     return samples
 
 
-class WordList(NamedTuple):
-    """The word list and what the teacher knows of it."""
-
-    words: list[str]
-    """Those of the training texts come first: a typing error is corrected to one of them if it can be."""
-    vectors: np.ndarray
-    """(N, D) int8."""
-    scales: np.ndarray
-    """(N,) float16."""
-    near: dict[str, list[str]]
-    """For each word that tells one degradation only, the words most alike to the teacher that tell the same."""
-    plain: list[str]
-    """Frequent words that are unlike all telling words: for off-topic texts."""
-
-
-def load_words(path: Path, cfg: Mapping[str, Any], seed: int = 0) -> WordList:
-    """The teacher's vectors, reduced to their principal components and completed by `likeness`."""
-    from safetensors.numpy import load_file
-
-    data = load_file(path)
-    words = data["words"].tobytes().decode().split("\n")
-    v = data["vectors"].astype(np.float32)
-    v = (v - v.mean(0)).reshape(len(v), -1)
-    _, axes = np.linalg.eigh(v.T @ v)
-    v = v @ axes[:, : -_COMPONENTS - 1 : -1]
-    like, meant, alike = likeness(words, v, seed)
-    near, plain = _neighbours(words, like, meant, alike)
-    v = v[:, : cfg["size"]]
-    v = np.concatenate((v / v.std(), cfg["likeness"] * like), 1)
-    mine = lexicon()
-    order = sorted(range(len(words)), key=lambda i: words[i] not in mine)
-    words, v = [words[i] for i in order], v[order]
-    scales = (np.abs(v).max(1) / 127).astype(np.float16)
-    v8 = np.round(v / np.maximum(scales[:, None].astype(np.float32), 1e-6)).astype(np.int8)
-    return WordList(words, v8, scales, near, plain)
-
-
-_COMPONENTS = 256
-"""Components in which words are compared."""
-_NAMES = tuple(WORDS)
-
-
-def likeness(words: Sequence[str], v: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """How alike each word is to what is said of each degradation, in the teacher's eyes.
-
-    A telling word is never compared with itself or words of the same stem, so that its likenesses are as sure as those
-    of a word that is met for the first time.
-
-    Returns:
-        (N, 19) of unit variance: logits of a linear classifier (nine degradations, none), then the mean cosine of the
-        three telling words most alike, for each degradation; (N,) the degradation that both together speak for; the
-        cosines (N,) of each telling word.
-    """
-    telling, mine, rng = telling_words(), lexicon(), random.Random(seed)
-    index = {w: i for i, w in enumerate(words)}
-    telling = {w: n for w, n in telling.items() if w in index}
-    unit = v / np.linalg.norm(v, axis=1, keepdims=True)
-    rest = [i for i, w in enumerate(words[:40_000]) if w not in mine]
-    rows = [index[w] for w in telling]
-    rows += [index[w] for w in sorted(mine) if w in index and w not in telling]
-    rows += rng.sample(rest, min(6_000, len(rest)))
-    meant = np.array([_NAMES.index(telling[words[i]]) if words[i] in telling else len(_NAMES) for i in rows])
-    parts = {stem: rng.randrange(5) for stem in sorted({_stem(words[i]) for i in rows})}
-    part = np.array([parts[_stem(words[i])] for i in rows])
-    picked, logits = np.array(rows), np.zeros((len(words), len(_NAMES) + 1), np.float32)
-    own = np.zeros_like(logits)
-    for k in range(5):
-        z = _logistic_regression(4 * unit, picked[part != k], meant[part != k])
-        logits += z / 5
-        own[picked[part == k]] = z[picked[part == k]]
-    logits[picked] = own[picked]
-    stems = np.array([_stem(w) for w in words])
-    cosines = {w: unit @ unit[index[w]] for w in telling}
-    nearest = np.zeros((len(words), len(_NAMES)), np.float32)
-    for c, name in enumerate(_NAMES):
-        those = np.stack([np.where(stems == _stem(w), -1, cosines[w]) for w, n in telling.items() if n == name], 1)
-        nearest[:, c] = np.sort(those, 1)[:, -3:].mean(1)
-    logits = (logits - logits.mean(0)) / logits.std()
-    nearest = (nearest - nearest.mean(0)) / nearest.std(0).mean()
-    best = (logits[:, :-1] / logits[:, :-1].std() + nearest).argmax(1)
-    return np.concatenate((logits, nearest), 1), best, cosines
-
-
-def _stem(word: str) -> str:
-    return word[:5]
-
-
-def _logistic_regression(v: np.ndarray, rows: np.ndarray, meant: np.ndarray) -> np.ndarray:
-    """Logits of all words by logistic regression on those of `rows`; all meanings must be among them."""
-    from sklearn.linear_model import LogisticRegression
-
-    # Of the mean cross-entropy and 1e-3 |w|^2, in scikit-learn's terms.
-    logits: np.ndarray = LogisticRegression(C=500 / len(rows), max_iter=500).fit(v[rows], meant).decision_function(v)
-    return logits
-
-
-def _neighbours(
-    words: Sequence[str],
-    like: np.ndarray,
-    meant: np.ndarray,
-    cosines: Mapping[str, np.ndarray],
-    count: int = 12,
-    least: float = 0.4,
-    unlike: float = 0.5,
-) -> tuple[dict[str, list[str]], list[str]]:
-    """`near` and `plain` of `WordList`."""
-    mine, telling = lexicon(), telling_words()
-    near = {}
-    closest = np.zeros(len(words), np.float32)
-    for w, alike in cosines.items():
-        closest = np.maximum(closest, alike)
-        name = _NAMES.index(telling[w])
-        alike_words = [
-            words[j]
-            for j in np.argsort(-alike)[1:60].tolist()
-            if alike[j] > least and meant[j] == name and words[j] not in mine
-        ]
-        if alike_words:
-            near[w] = alike_words[:count]
-    none = like[:, : len(_NAMES) + 1].argmax(1) == len(_NAMES)
-    frequent = [i for i, w in enumerate(words) if w not in mine][:20_000]
-    return near, [words[i] for i in frequent if closest[i] < unlike and none[i]]
-
-
 def vary(rng: random.Random, text: str, near: dict[str, list[str]], share: float) -> str:
     """The text with some of its telling words replaced by neighbours."""
     words = re.split(r"([^a-z]+)", text.lower())
     return "".join(rng.choice(near[w]) if w in near and rng.random() < share else w for w in words)
 
 
-def train(vectors: Path, out: Path, seed: int, count: int, steps: int, cfg: dict[str, Any]) -> None:
-    """Draw texts, train on them, write the file."""
+def train(
+    vectors: Path | None, init: Path | None, out: Path, seed: int, count: int, steps: int, cfg: dict[str, Any]
+) -> None:
+    """Draw texts, train on them, write the file.
+
+    Args:
+        vectors: the teacher's, to begin with; else
+        init: an existing file to go on from.
+    """
     torch.manual_seed(seed)
-    word_list = load_words(vectors, cfg)
+    tensors: dict[str, np.ndarray] = {}
+    before: dict[str, Any] = {}
+    if init:
+        tensors, record = open_record(init, "text", FORMAT, "a text encoder of LURE", "give a file that this wrote")
+        before = {"before": record["provenance"]}
+        cfg = cfg | {k: record["provenance"][k] for k in ("size", "likeness", "width", "layers", "heads")}
+    word_list = load_words(vectors, cfg) if vectors else kept_words(tensors, cfg)
     v = torch.from_numpy(word_list.vectors.astype(np.float32) * word_list.scales.astype(np.float32)[:, None])
     with ProcessPoolExecutor(2) as pool:
         shares = list(pool.map(_encode_share, [(seed * 1000 + i, count // 16, word_list, cfg) for i in range(16)]))
     tokens, labels, severities = (torch.from_numpy(np.concatenate(part)) for part in zip(*shares, strict=True))
     print(f"{len(tokens)} texts, {(tokens >= 0).sum(1).float().mean():.1f} tokens each", file=sys.stderr)
     tower = Tower(v, cfg["width"], cfg["layers"], cfg["heads"])
+    if init:
+        state = {k: torch.from_numpy(tensors[k].astype(np.float32)) for k in tower.state_dict()}
+        tower.load_state_dict(state | {k: _all_outputs(state[k]) for k in ("head.weight", "head.bias")})
     decay = [p for p in tower.parameters() if p.dim() > 1]
     plain = [p for p in tower.parameters() if p.dim() == 1]
     optimizer = torch.optim.AdamW(
@@ -288,7 +186,25 @@ def train(vectors: Path, out: Path, seed: int, count: int, steps: int, cfg: dict
         schedule.step()
         if step % 100 == 99:
             progress.set_postfix(loss=round(float(loss.detach()), 4))
-    _save(out, tower, word_list, seed, cfg)
+    _save(out, tower, word_list, {"seed": seed, "steps": steps, **cfg, **before})
+
+
+def _all_outputs(head: Tensor) -> Tensor:
+    """Weight (outputs, K) or bias (outputs,) with a row for every label; those of names that were added to the end of
+    the vocabulary since are silent."""
+    per_label = 1 + len(SEVERITIES)
+    before = ALL[: (len(head) - 1) // (per_label * len(MODALITY_NAMES))]
+    there = [n in before for _, n in LABELS]
+    rows = torch.tensor([*there, True, *(t for t in there for _ in SEVERITIES)])
+    grown = torch.zeros((len(rows), *head.shape[1:]))
+    if head.dim() == 1:
+        grown[: len(LABELS)] = _SILENT
+    grown[rows] = head
+    return grown
+
+
+_SILENT = -8.0
+"""Logit of what is hardly ever said."""
 
 
 def _encode_share(job: tuple[int, int, WordList, dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -296,23 +212,36 @@ def _encode_share(job: tuple[int, int, WordList, dict[str, Any]]) -> tuple[np.nd
     rng = random.Random(seed)
     samples = []
     common = draw(seed, int(count * cfg["common"]), "common", word_list.plain, 0)
-    for s in common + draw(seed + 500, count - len(common), "train", word_list.plain, 0):
+    drawn = common + draw(seed + 500, count - len(common), "train", word_list.plain, 0)
+    if cfg["more"]:
+        for k in range(int(count * cfg["more_share"])):
+            drawn.append(_about(rng, "common" if k % 2 else "train", cfg["more"]))
+    for s in drawn:
         text = vary(rng, s.text, word_list.near, cfg["vary"]) if not s.off_topic and rng.random() < 0.4 else s.text
         text = typo(rng, text) if rng.random() < cfg["typos"] else text
         samples.append(Sample(text, s.focus, s.labels, s.off_topic))
     return encode_samples(samples, Tokenizer(word_list.words))
 
 
-def _save(out: Path, tower: Tower, word_list: WordList, seed: int, cfg: dict[str, Any]) -> None:
+def _about(rng: random.Random, split: Split, degradation: str) -> Sample:
+    """A text that finds this degradation in an image, whatever else it says."""
+    while True:
+        s = sample(rng, split)
+        if any(name == degradation for _, name in s.labels):
+            return s
+
+
+def _save(out: Path, tower: Tower, word_list: WordList, provenance: dict[str, Any]) -> None:
     tensors = {k: p.detach().numpy().astype(np.float16) for k, p in tower.state_dict().items()}
+    tensors["head.bias"][len(LABELS)] -= provenance["caution"]
     tensors |= {"words": np.frombuffer("\n".join(word_list.words).encode(), np.uint8)}
     tensors |= {"vectors": word_list.vectors, "scales": word_list.scales}
     metadata = {
         "format": FORMAT,
         "kind": "text",
-        "heads": cfg["heads"],
-        "layers": cfg["layers"],
-        "provenance": {"seed": seed, **cfg, "teacher": "all-MiniLM-L6-v2 (Apache-2.0)"},
+        "heads": provenance["heads"],
+        "layers": provenance["layers"],
+        "provenance": {**provenance, "teacher": "all-MiniLM-L6-v2 (Apache-2.0)"},
         "licence": "Apache-2.0",
     }
     save_record(out, tensors, metadata)
@@ -354,34 +283,6 @@ def read_prompts(path: Path) -> list[Sample]:
     return samples
 
 
-def make_vectors(teacher: Path, words: Path, count: int, out: Path) -> None:
-    """Let the teacher read each word in each context.
-
-    Args:
-        teacher: folder with model and tokenizer.
-        words: one word a line (more behind a space is ignored), the most frequent first.
-        count: how many of them; the words of the training texts are added.
-    """
-    from safetensors.numpy import save_file
-    from transformers import AutoModel, AutoTokenizer
-
-    tokenizer, model = AutoTokenizer.from_pretrained(teacher), AutoModel.from_pretrained(teacher).eval()
-    lines = words.read_text(encoding="utf-8-sig").splitlines()
-    listed = [w for w in (line.split(" ")[0] for line in lines) if w.isascii() and w.isalpha()][:count]
-    listed = list(dict.fromkeys((*listed, *sorted(lexicon()))))
-    vectors = np.zeros((len(listed), len(CONTEXTS), model.config.hidden_size), np.float16)
-    order = sorted(range(len(listed)), key=lambda i: len(listed[i]))
-    with torch.inference_mode():
-        for k, context in enumerate(CONTEXTS):
-            for start in range(0, len(order), 512):
-                rows = order[start : start + 512]
-                batch = tokenizer([context.format(listed[i]) for i in rows], padding=True, return_tensors="pt")
-                h, there = model(**batch).last_hidden_state, batch["attention_mask"][..., None]
-                mean = (h * there).sum(1) / there.sum(1)
-                vectors[rows, k] = nn.functional.normalize(mean, dim=1).numpy()
-    save_file({"words": np.frombuffer("\n".join(listed).encode(), np.uint8), "vectors": vectors}, out)
-
-
 def report(weights: Path, prompts: Path | None, count: int) -> None:
     """Print how much is understood: drawn texts of both parts, with and without typing errors, and a list of texts."""
     parser = PromptParser.load(weights)
@@ -413,8 +314,13 @@ def main() -> None:
     p.add_argument("--count", type=int, default=60_000)
     p.add_argument("--out", type=Path, required=True)
     p = commands.add_parser("train")
-    p.add_argument("--vectors", type=Path, required=True)
+    source = p.add_mutually_exclusive_group(required=True)
+    source.add_argument("--vectors", type=Path)
+    source.add_argument("--init", type=Path)
     p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--lr", type=float, default=HYPERPARAMETERS["lr"])
+    p.add_argument("--more", choices=[*WORDS], default="")
+    p.add_argument("--more-share", type=float, default=HYPERPARAMETERS["more_share"])
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--texts", type=int, default=1_500_000)
     p.add_argument("--steps", type=int, default=36_000)
@@ -428,7 +334,8 @@ def main() -> None:
         make_vectors(args.teacher, args.words, args.count, args.out)
     elif args.command == "train":
         torch.set_num_threads(args.threads)
-        train(args.vectors, args.out, args.seed, args.texts, args.steps, HYPERPARAMETERS)
+        cfg = HYPERPARAMETERS | {"lr": args.lr, "more": args.more, "more_share": args.more_share}
+        train(args.vectors, args.init, args.out, args.seed, args.texts, args.steps, cfg)
     else:
         report(args.weights, args.prompts, args.texts)
 

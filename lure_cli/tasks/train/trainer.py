@@ -29,6 +29,7 @@ from lure_cli.core.model.checkpoint import (
 )
 from lure_cli.core.model.lure import ANCHORED, Lure
 from lure_cli.core.text.encoders import OpenClipEncoder, TextEncoder, build_text_encoder
+from lure_cli.core.text.vocabulary import ALL
 from lure_cli.core.training.batches import Draw
 from lure_cli.core.training.corpus import ENOUGH, find_corpus, hold_out
 from lure_cli.core.training.distributed import Group
@@ -98,6 +99,7 @@ class Trainer:
         self.sampler = Sampler(self.corpus, cfg, texts=isinstance(self.text, OpenClipEncoder))
         drawn = self.corpus.sets() if cfg.stage == 1 else tuple(self.corpus.fusion)
         self.sets = tuple(sorted({*before.data, *drawn}))
+        self.degradations = ALL if cfg.stage == 1 else before.degradations
         self.revision = checkout()[0]
         place(self.model, self.device)
         self.trained = self._trained_parameters()
@@ -361,7 +363,8 @@ class Trainer:
         return model
 
     def _provenance(self) -> Provenance:
-        return Provenance(self.cfg.stage, self.step, self.cfg.seed, self.sets, self.revision, self.cfg.licence)
+        cfg, names = self.cfg, self.degradations
+        return Provenance(cfg.stage, self.step, cfg.seed, self.sets, self.revision, cfg.licence, degradations=names)
 
     def _load_state(self) -> None:
         path = self.out / "state.safetensors"

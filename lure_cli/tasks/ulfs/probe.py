@@ -16,7 +16,7 @@ from lure_cli.core.model.latents import pool, remaining_distance
 from lure_cli.core.model.lure import Lure
 from lure_cli.core.pixels import pad_to_multiple
 from lure_cli.core.text.encoders import TextEncoder, build_text_encoder
-from lure_cli.core.text.vocabulary import NONE
+from lure_cli.core.text.vocabulary import ALL, NONE, known_names
 from lure_cli.core.training.layout import read_layout
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.outputs import check_folder
@@ -46,9 +46,9 @@ def require_sklearn() -> None:
 def measure_ulfs(options: UlfsOptions, progress: Callable[[str], None] | None = None) -> UlfsResult:
     """Draw samples of every task, encode each with the right prompt by all weights, and measure.
 
-    In each modality the same crops serve all tasks, each degraded in every way that the modality knows, and as they are
-    (the pseudo task): what tells two tasks apart is the degradation alone, not the scene. Real pairs, whose scenes
-    differ from task to task, are measured and drawn, but take no part in the probe.
+    In each modality the same crops serve all tasks, each degraded in every way that all of the weights were trained on,
+    and as they are (the pseudo task): what tells two tasks apart is the degradation alone, not the scene. Real pairs,
+    whose scenes differ from task to task, are measured and drawn, but take no part in the probe.
 
     Args:
         options: what to do.
@@ -70,7 +70,8 @@ def measure_ulfs(options: UlfsOptions, progress: Callable[[str], None] | None = 
     notify = progress or (lambda line: None)
     exclude = resolve_config(1).exclude  # test sets among the clean images
     notify("drawing samples")
-    groups = tuple(draw_samples(read_layout(options.data, exclude), options))
+    known = [name for name in ALL if all(name in known_names(p.degradations) for *_, p in models)]
+    groups = tuple(draw_samples(read_layout(options.data, exclude), options, known))
     measurements = []
     for name, model, text, provenance in models:
         notify(f"encoding with {name}")
@@ -127,7 +128,7 @@ def _load(spec: str) -> tuple[Lure, TextEncoder, Provenance]:
     text = build_text_encoder("vocabulary", MODELS[name].text_dim)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # as a training with the seed 0 starts
-        return new_model(MODELS[name], text), text, Provenance()
+        return new_model(MODELS[name], text), text, Provenance(degradations=ALL)
 
 
 @torch.no_grad()

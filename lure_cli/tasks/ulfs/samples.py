@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from lure_cli.core.images.picture import read_image
 from lure_cli.core.pixels import CHANNELS, MODALITY_NAMES, Modality
-from lure_cli.core.text.vocabulary import DEGRADATIONS, NONE
+from lure_cli.core.text.vocabulary import ALL, DEGRADATIONS, NONE
 from lure_cli.core.training.degradations import degrade
 from lure_cli.core.training.layout import DataFolder
 from lure_cli.core.training.sampler import LIT
@@ -59,10 +59,10 @@ class Group:
         return f"{MODALITY_NAMES[self.modality]} {self.task}{' (real)' * self.real}"
 
 
-def draw_samples(folder: DataFolder, options: UlfsOptions) -> Iterator[Group]:
+def draw_samples(folder: DataFolder, options: UlfsOptions, known: Sequence[str] = ALL) -> Iterator[Group]:
     """The groups of both modalities, from the parts that training reads or from the test parts.
 
-    Each draw depends on the seed, its source image and task alone.
+    Each draw depends on the seed, its source image and the task's place among the `known` degradations alone.
 
     Raises:
         LureError: fewer clean images of a modality than the probe needs.
@@ -85,13 +85,14 @@ def draw_samples(folder: DataFolder, options: UlfsOptions) -> Iterator[Group]:
             )
         sources = tuple(path.relative_to(options.data).as_posix() for path, _ in crops)
         y = torch.stack([crop for _, crop in crops])
-        for t, task in enumerate((NONE, *DEGRADATIONS[modality])):
+        tasks = [name for name in DEGRADATIONS[modality] if name in known]
+        for t, task in enumerate((NONE, *tasks)):
             degraded = [
                 degrade(crop, () if task == NONE else (task,), modality, _generator(options.seed, 1 + t, i))
                 for i, crop in enumerate(y)
             ]
             yield Group(modality, task, False, torch.stack(degraded), y, sources)
-        for t, task in enumerate(DEGRADATIONS[modality]):
+        for t, task in enumerate(tasks):
             pairs = [
                 pair
                 for part in parts

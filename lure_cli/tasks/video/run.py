@@ -14,7 +14,7 @@ from lure_cli.core.video.reader import VideoFile
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.job import Stop, load_fuser
 from lure_cli.tasks.inference.pipeline import AHEAD
-from lure_cli.tasks.inference.request import FuserLike
+from lure_cli.tasks.inference.request import FuserLike, left_out
 from lure_cli.tasks.inference.stream import fuse_stream
 from lure_cli.tasks.video.plan import ClipPair, ClipPlan, finished
 from lure_cli.tasks.video.result import Change, ClipResult, Event, Message, Progress
@@ -114,6 +114,8 @@ class ClipWorker:
                         change = Change(frame.index, frame.prompt, frame.findings)
                         result.changes.append(change)
                         yield change
+                        unknown = left_out(frame.findings, fuser.degradations)
+                        yield from _messages(result, [text for text in unknown if text not in result.notes])
                     result.frames += 1
                     yield from self._news(target, result)
                     yield Progress(result.pair, result.frames, pairs.total)

@@ -47,7 +47,7 @@ DETECTOR = ShippedFile(
 """The network behind `--prompt auto` and `lure detect`."""
 TEXT = ShippedFile(
     file="lure-text.safetensors",
-    sha256="07cfb65264f5c3635a71d46c7fb80c56a8c4f2f600ca2b1dfa84136bfcba5930",
+    sha256="af011511e47069f56de33c2c9d4c6f69f8360af345ede4ecbf174e6ec2986627",
     terms="Apache-2.0 (its teacher's; the words' list: MIT)",
 )
 """The parser that understands prompts."""

@@ -36,6 +36,8 @@ class WeightsInfo:
     terms: str = ""
     """On what terms it may be used; `not stated` if neither the file nor the record says it."""
     text_encoder: str = ""
+    degradations: tuple[str, ...] = ()
+    """What a model was trained to restore, as prompts name it."""
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -70,7 +72,8 @@ def inspect_weights(weights: str) -> WeightsInfo:
     plain, prompts = (round(g, 3) for g in pair_gflop(model, *COUNTED))
     info = replace(info, parameters=parameter_count(model), text_encoder=encoder.spec)
     info = replace(info, gflop_plain=plain, gflop_prompts=prompts, terms=provenance.licence or info.terms)
-    return replace(info, config=asdict(model.cfg), provenance=asdict(provenance))
+    record = asdict(provenance)
+    return replace(info, degradations=record.pop("degradations"), config=asdict(model.cfg), provenance=record)
 
 
 def try_weights(weights: str) -> WeightsInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from lure_cli.config import Provenance
 from lure_cli.core.model.checkpoint import load_model, save_model, with_tone
 from lure_cli.core.model.lure import ANCHORED, Lure
+from lure_cli.core.text.vocabulary import ALL, DEGRADATIONS
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights.find import resolve_weights
 from lure_cli.tasks.weights.hub import Notify
@@ -70,9 +72,15 @@ def merge(options: MergeOptions, notify: Notify | None = None) -> Path:
         revision=record.revision,
         licence="; ".join(dict.fromkeys(r.licence for r in records.values() if r.licence)),
         parts=tuple(_describe(part, r) for part, r in records.items()),
+        degradations=tuple(name for name in ALL if _known(name, records)),
     )
     save_model(options.output, model, text, provenance, torch.float16)
     return options.output
+
+
+def _known(name: str, records: Mapping[str, Provenance]) -> bool:
+    """Whether the encoders of all images that can have it were trained on it; the fusion module sees no names."""
+    return all(name in records[m].degradations for m, names in DEGRADATIONS.items() if name in names)
 
 
 def _describe(part: str, r: Provenance) -> str:

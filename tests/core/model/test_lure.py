@@ -233,7 +233,7 @@ def test_lure_base_is_larger_and_runs() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_save_and_load_round_trip(tmp_path: Path, dtype: torch.dtype) -> None:
     model, path = tiny(), tmp_path / "m.safetensors"
-    record = Provenance(stage=2, steps=7, data=("A", "B"), revision="abc")
+    record = Provenance(stage=2, steps=7, data=("A", "B"), revision="abc", degradations=("haze", "snow"))
     save_model(path, model, TEXT, record, dtype)
     again, text, provenance = load_model(path)
     assert provenance == record

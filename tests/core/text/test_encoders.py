@@ -10,8 +10,9 @@ import torch
 
 from lure_cli.config import MODELS, Provenance, TrainConfig, from_mapping
 from lure_cli.core.model.checkpoint import load_model, new_model, save_model
+from lure_cli.core.text import encoders
 from lure_cli.core.text.encoders import VocabularyEncoder, build_text_encoder
-from lure_cli.core.text.vocabulary import ALL, DEGRADATIONS, NONE
+from lure_cli.core.text.vocabulary import ALL, DEGRADATIONS, FIRST, NONE
 from lure_cli.core.training.corpus import find_corpus
 from lure_cli.core.training.sampler import Sampler
 from lure_cli.errors import LureError
@@ -73,6 +74,15 @@ def test_clip_vectors(clip_folder: Path) -> None:
         text.encode([("cat",)])
     with pytest.raises(LureError, match="64 features"):
         build_text_encoder(f"open_clip:{clip_folder}", 128)
+
+
+def test_a_new_name_changes_no_older_vector(clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that were trained before it still get what they were trained with."""
+    spec, sets = f"open_clip:{clip_folder}", [(), *((n,) for n in FIRST), ("haze", "noise")]
+    now = [build_text_encoder(kind, 32).encode(sets) for kind in (spec, "vocabulary")]
+    monkeypatch.setattr(encoders, "ALL", FIRST)
+    before = [build_text_encoder(kind, 32).encode(sets) for kind in (spec, "vocabulary")]
+    assert all(torch.equal(a, b) for a, b in zip(now, before, strict=True))
 
 
 def test_checkpoint_records_the_encoder(clip_folder: Path, tmp_path: Path) -> None:

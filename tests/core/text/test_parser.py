@@ -13,7 +13,7 @@ import pytest
 
 from lure_cli.core.text.paraphrase import HOMES, WORDS, Sample, lexicon, paraphrase, sample, typo
 from lure_cli.core.text.parser import LABELS, SPECIAL, PromptParser, Tokenizer
-from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
+from lure_cli.core.text.vocabulary import ALL, DEGRADATIONS, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.prompt import EXAMPLES, parse_prompt, prompt_parser, read_prompt_file, understand
 from lure_cli.tasks.train.parser import Tower, encode_samples, judge, read_prompts
@@ -57,6 +57,28 @@ CANONICAL = [
     ("no haze, but very dark", "lowlight", ""),
     ("noise in the infrared, not in the visible image", "", "noise"),
     ("hazee", "haze", ""),
+    ("snow", "snow", ""),
+    ("Snowy.", "snow", ""),
+    ("snowfall", "snow", ""),
+    ("BLIZZARD", "snow", ""),
+    ("sleet", "snow", ""),
+    ("snowflakes", "snow", ""),
+    ("flurries", "snow", ""),
+    ("heavy snow", "snow", ""),
+    ("it is snowing", "snow", ""),
+    ("snowy street", "snow", ""),
+    ("tv snow", "noise", "noise"),
+    ("snow like an old television", "noise", "noise"),
+    ("static", "noise", "noise"),
+    ("electronic snow", "noise", "noise"),
+    ("snow glare", "overexposure", ""),
+    ("white as snow", "overexposure", ""),
+    ("smoke", "haze", ""),
+    ("smoky street", "haze", ""),
+    ("thick smoke in the visible image", "haze", ""),
+    ("there is smoke", "haze", ""),
+    ("smog", "haze", ""),
+    ("dust", "haze", ""),
     ("HAZE, NOT NOISE", "haze", ""),
     ("can hardly see anything because there is no light", "lowlight", ""),
 ]
@@ -121,6 +143,8 @@ def test_severity() -> None:
         ("", "empty"),
         ("compression artefacts", "it may mean"),
         ("haze in the infrared image", "'haze' is not known for the infrared image"),
+        ("snow in the infrared image", "'snow' is not known for the infrared image"),
+        ("snow in the infrared", "'snow' is not known for the infrared image"),
         ("stripes in the visible image", "'stripe' is not known for the visible image"),
     ],
 )
@@ -148,6 +172,12 @@ def test_texts_of_another_author() -> None:
     shares, _ = judge(prompt_parser(), read_prompts(ROOT / "tests" / "prompts_other.tsv"))
     assert shares["exact"] >= OTHER
     assert shares["refused"] >= 0.88
+
+
+def test_snow_and_smoke() -> None:
+    """Written by hand, never trained on; what is only called snow is among them."""
+    shares, wrong = judge(prompt_parser(), read_prompts(ROOT / "tests" / "prompts_weather.tsv"))
+    assert shares["exact"] >= HAND, "\n".join(wrong)
 
 
 def test_wording_for_testing() -> None:
@@ -328,3 +358,42 @@ def test_training_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert first.keys() == again.keys()
     assert all(np.array_equal(first[k], again[k]) for k in first)
     assert PromptParser.load(out).parse("haze").findings.keys() == {"vis", "ir"}
+
+
+def test_training_goes_on_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of before the last name: its outputs are silent, all others are kept; words and their vectors stay together."""
+    from lure_cli.core.records import open_record, save_record
+    from lure_cli.tasks.train import parser as train_text
+
+    tensors, metadata = open_record(text_weights(), "text", 1, "", "")
+    words = tensors["words"].tobytes().decode().split("\n")
+    mine = lexicon()
+    few = [i for i, w in enumerate(words) if w in mine]
+    tensors |= {"words": np.frombuffer("\n".join(words[i] for i in few).encode(), np.uint8)}
+    tensors |= {"vectors": tensors["vectors"][few], "scales": tensors["scales"][few]}
+    old = [i for i, (_, name) in enumerate(LABELS) if name != ALL[-1]]
+    n = len(LABELS)
+    rows = [*old, n, *(n + 1 + 3 * i + k for i in old for k in range(3))]
+    head = {key: tensors[key] for key in ("head.weight", "head.bias")}
+    save_record(tmp_path / "old.safetensors", tensors | {k: v[rows] for k, v in head.items()}, metadata)
+    out = tmp_path / "new.safetensors"
+    command = ["train_text", "train", "--texts", "1600", "--steps", "2", "--lr", "0", "--more", "snow"]
+    monkeypatch.setattr(sys, "argv", [*command, "--init", str(tmp_path / "old.safetensors"), "--out", str(out)])
+    train_text.main()
+    kept, record = open_record(out, "text", 1, "", "")
+    assert record["provenance"]["before"] == metadata["provenance"]
+    kept["head.bias"][n] += np.float16(train_text.HYPERPARAMETERS["caution"])
+    for key, value in head.items():
+        np.testing.assert_allclose(kept[key][rows], value[rows], atol=1e-3)
+    new = [i for i in range(n) if i not in old]
+    assert (kept["head.bias"][new] < -5).all() and not kept["head.weight"][new].any()
+    vectors = {w: v * s for w, v, s in zip(words, *load_vectors(text_weights()), strict=True)}
+    assert len(few) == len(now := kept["words"].tobytes().decode().split("\n"))
+    assert all(np.array_equal(v * s, vectors[w]) for w, v, s in zip(now, kept["vectors"], kept["scales"], strict=True))
+
+
+def load_vectors(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    tensors = load_file(path)
+    return tensors["vectors"], tensors["scales"]

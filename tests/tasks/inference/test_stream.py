@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lure_cli import Fuser
-from lure_cli.core.text.vocabulary import Finding, Prompt
+from lure_cli.core.text.vocabulary import FIRST, Finding, Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.request import ModelOutput, Request
 from lure_cli.tasks.inference.stream import AGREE, FADE, START, Fused, Watch, fuse_stream
@@ -20,6 +20,8 @@ from tests.helpers.files import EXAMPLES, save_png
 
 class Levels:
     """In the place of the model: a flat picture of the number of degradations in the prompt; finds what it is given."""
+
+    degradations = FIRST
 
     def __init__(self, findings: dict[int, tuple[str, ...]]) -> None:
         self.findings, self.looked = findings, []

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from lure_cli.core.model.checkpoint import load_model, load_tensors
+from lure_cli.core.text.vocabulary import ALL
 from lure_cli.core.training.corpus import find_corpus, hold_out
 from lure_cli.core.training.crops import CropReader
 from lure_cli.core.training.sampler import Sampler
@@ -117,6 +118,7 @@ def test_validation_best_and_resuming(stage: int, tiled: Path, tmp_path: Path) -
     best = max(scores, key=lambda step: scores[step])
     assert load_model(cfg_out / "best.safetensors")[2].steps == best == whole.progress.step
     assert [load_model(cfg_out / f"step-{n:08d}.safetensors")[2].steps for n in (0, 3)] == [0, 3]
+    assert load_model(cfg_out / "best.safetensors")[2].degradations == ALL
 
     cfg = config(tiled, tmp_path / "parts", stage=stage, **init)
     Trainer(cfg).run(until=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import sys
@@ -15,11 +16,12 @@ import torch
 from PIL import Image
 
 from lure_cli.config import ModelConfig, Provenance
-from lure_cli.core.model.checkpoint import new_model, save_model
+from lure_cli.core.model.checkpoint import load_model, new_model, save_model
 from lure_cli.core.model.latents import pool, remaining_distance
 from lure_cli.core.text.encoders import build_text_encoder
+from lure_cli.core.text.vocabulary import ALL, FIRST
 from lure_cli.core.training.layout import read_layout
-from lure_cli.tasks.ulfs.probe import fit_probes
+from lure_cli.tasks.ulfs.probe import fit_probes, measure_ulfs
 from lure_cli.tasks.ulfs.samples import UlfsOptions, draw_samples
 from tests.helpers.files import Outcome, save_png
 
@@ -66,7 +68,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if "project" in name or "tga" in name:
                 torch.nn.init.normal_(p, std=0.05)
     path = tmp_path_factory.mktemp("weights") / "middle.safetensors"
-    save_model(path, model, text, Provenance(stage=1, steps=1234), torch.float32)
+    save_model(path, model, text, Provenance(stage=1, steps=1234, degradations=ALL), torch.float32)
     return path
 
 
@@ -188,3 +190,11 @@ def test_without_the_extra(lure: Run, folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, module, None)
     done = lure("plot", "ulfs", "init", "--data", folder)
     assert done.code == 2 and "is not installed" in done.err and "lure-cli[plot]" in done.err
+
+
+def test_only_what_all_weights_were_trained_on_is_a_task(folder: Path, weights: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old.safetensors"
+    model, text, _ = load_model(weights)
+    save_model(old, model, text, Provenance(stage=1), torch.float32)
+    options = dataclasses.replace(_options(folder), weights=(str(weights), str(old)))
+    assert {g.task for g in measure_ulfs(options).groups} == {"none", *FIRST}
