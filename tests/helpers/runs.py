@@ -57,6 +57,9 @@ def command(*args: object) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, *map(str, args)], {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
-def as_settings(changes: dict[str, Any]) -> list[str]:
-    """The same on the command line."""
-    return [f"--set={k}={str(v).lower()}" for k, v in (FAST | changes).items()]
+def as_options(folder: Path, **changes: object) -> list[str]:
+    """The same on the command line: a configuration file, which no shipped preset has a part in."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.toml"
+    path.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in (FAST | changes).items()))
+    return ["--config", str(path)]

@@ -107,7 +107,7 @@ class Muon(torch.optim.Optimizer):
         first, second = group["betas"]
         gradients, means, squares = _gradients(params), *(self._moments(params, k) for k in ("exp_avg", "exp_avg_sq"))
         counts = self._moments(params, "step")
-        torch._foreach_add_(counts, go)  # type: ignore[call-overload]
+        torch._foreach_add_(counts, [go] * len(counts))  # a single tensor would be read by the host
         move_towards(means, gradients, go * (1 - first))
         move_towards(squares, list(torch._foreach_mul(gradients, gradients)), go * (1 - second))
         n = counts[0].double().clamp_min(1)  # of all: they step together

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ from lure_cli.tasks.train import trainer as trainer_module
 from lure_cli.tasks.train.config import PRESETS, resolve_config
 from lure_cli.tasks.train.trainer import Trainer
 from tests.helpers.files import Outcome
-from tests.helpers.runs import as_settings, command, config, log, make_tiled
+from tests.helpers.runs import FAST, as_options, command, config, log, make_tiled
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,7 @@ def test_an_error_leaves_what_there_is(
         return draw(sampler, step, part)
 
     monkeypatch.setattr(Sampler, "stage1", fails)
-    settings = as_settings({"holdout": 0.0, "workers": workers, "steps": 5})
+    settings = as_options(tmp_path, holdout=0.0, workers=workers, steps=5)
     done = lure("train", "stage1", "--data", tiled, "--out", tmp_path / "r", *settings)
     assert done.code == 2
     assert "error: a picture is damaged\nhint: get it again" in done.err
@@ -203,8 +204,9 @@ def test_a_signal_to_the_whole_group_ends_a_run_by_the_clock(
 ) -> None:
     """As Ctrl-C in a terminal and `timeout` send it: to the workers as well."""
     out = tmp_path / "r"
-    settings = ["--config=gpu", "--minutes=60", "--device=cpu", *as_settings({"holdout": 0.0, "workers": 2})]
-    settings.remove("--set=steps=4")
+    settings = ["--config=gpu", "--minutes=60", "--device=cpu"]
+    changes = {k: FAST[k] for k in FAST if k != "steps"} | {"holdout": 0.0, "workers": 2}
+    settings += [f"--set={k}={json.dumps(v)}" for k, v in changes.items()]
     args, env = command("-m", "lure_cli", "train", "stage1", "--data", tiled, "--out", out, *settings)
     run = subprocess.Popen(args, env=env, text=True, stderr=subprocess.PIPE, start_new_session=True)
     assert run.stderr
@@ -227,7 +229,7 @@ def test_a_signal_to_the_whole_group_ends_a_run_by_the_clock(
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def test_workers_do_not_outlive_a_killed_run(tiled: Path, tmp_path: Path) -> None:
     out = tmp_path / "r"
-    settings = as_settings({"holdout": 0.0, "workers": 2, "steps": 10**6})
+    settings = as_options(tmp_path, holdout=0.0, workers=2, steps=10**6)
     args, env = command("-m", "lure_cli", "train", "stage1", "--data", tiled, "--out", out, *settings)
     run = subprocess.Popen(args, env=env, stderr=subprocess.DEVNULL)
     while not (out / "log.jsonl").exists() or not (out / "log.jsonl").read_text():

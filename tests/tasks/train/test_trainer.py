@@ -27,7 +27,7 @@ from lure_cli.tasks.train import log as train_log
 from lure_cli.tasks.train import validation
 from lure_cli.tasks.train.trainer import Trainer
 from tests.helpers.files import Outcome
-from tests.helpers.runs import as_settings, command, config, log, make_tiled
+from tests.helpers.runs import as_options, command, config, log, make_tiled
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +229,7 @@ def test_an_interrupted_run_is_saved(
             time.sleep(0.01)
         os.kill(os.getpid(), number)
 
-    settings = as_settings({"steps": 100000, "holdout": 0.0})
+    settings = as_options(tmp_path, steps=100000, holdout=0.0)
     thread = threading.Thread(target=interrupt)
     thread.start()
     done = lure("train", "stage1", "--data", tiled, "--out", out, *settings)
@@ -261,7 +261,7 @@ main(sys.argv[1:])
 def test_kill_9_while_saving_loses_one_checkpoint_at_most(tiled: Path, tmp_path: Path) -> None:
     changes = {"steps": 3, "checkpoint_minutes": 0.0, "holdout": 0.0}
     cfg = config(tiled, tmp_path / "r", **changes)
-    settings = as_settings(changes)
+    settings = as_options(tmp_path, **changes)
     args, env = command("-c", KILLED, "train", "stage1", "--data", tiled, "--out", tmp_path / "r", *settings)
     done = subprocess.run(args, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -287,7 +287,7 @@ def test_two_processes_train_as_one(tiled: Path, tmp_path: Path) -> None:
         if out == "one":
             Trainer(config(tiled, tmp_path / out, shards=2, **changes), resume=True).run()
             continue
-        settings = as_settings(changes | {"workers": 1})  # of each process
+        settings = as_options(tmp_path, **changes, workers=1)  # of each process
         if importlib.util.find_spec("accelerate"):
             how = ["accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--main_process_port=0"]
         else:
