@@ -105,6 +105,9 @@ def bench_restore(
     ] = None,
     no_prompt: Annotated[bool, typer.Option("--no-prompt", help="Restore everything without a prompt too.")] = False,
     wrong: Annotated[bool, typer.Option("--wrong", help="... and with a wrong prompt.")] = False,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="PSNR too after the best gain and offset of brightness, image by image.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(help="At most so many images of each set.")] = None,
     save: Annotated[Path | None, typer.Option(help="Keep images as SAVE/<method>/<set>/<name>.png.")] = None,
     device: o.Device = "auto",
@@ -130,6 +133,7 @@ def bench_restore(
             clean=task.parse_clean(clean or ()),
             no_prompt=no_prompt,
             wrong=wrong,
+            fit=fit,
             limit=limit,
             save=save,
             device=device,

@@ -38,7 +38,7 @@ from lure_cli.core.metrics.information import (
     standard_deviation,
     sum_of_correlations_of_differences,
 )
-from lure_cli.core.metrics.reference import ciede2000, reference_ms_ssim, reference_psnr, reference_ssim
+from lure_cli.core.metrics.reference import ciede2000, fitted_psnr, reference_ms_ssim, reference_psnr, reference_ssim
 from lure_cli.core.metrics.similarity import multiscale_structural_similarity, similarity_of_yang, structural_similarity
 from lure_cli.core.metrics.table import DEFAULT, METRICS, Column, Metric, columns, measure
 
@@ -61,6 +61,7 @@ __all__ = [
     "edge_preservation",
     "entropy",
     "feature_mutual_information",
+    "fitted_psnr",
     "mean_squared_error",
     "measure",
     "multiscale_structural_similarity",

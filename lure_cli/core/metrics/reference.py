@@ -29,6 +29,21 @@ def reference_psnr(image: Array, reference: Array) -> float:
         return float(10 * np.log10(255.0**2 / np.mean((x - y) ** 2)))
 
 
+def fitted_psnr(image: Array, reference: Array) -> float:
+    """`reference_psnr` after the gain and offset, one of each for all channels, that bring the image closest to the
+    reference in the mean square; clipped to the range, not rounded. What is left is not brightness or contrast.
+
+    Arguments: as `reference_psnr`.
+    """
+    x, y = _pair(image, reference)
+    dx, dy = x - x.mean(), y - y.mean()
+    spread = float(np.mean(dx**2))
+    gain = float(np.mean(dx * dy)) / spread if spread > 0 else 0.0
+    fitted = np.clip(y.mean() + gain * dx, 0, 255)
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10(255.0**2 / np.mean((fitted - y) ** 2)))
+
+
 def reference_ssim(image: Array, reference: Array) -> float:
     """SSIM against a reference: 7x7 uniform window, data range 255, mean over channels.
 

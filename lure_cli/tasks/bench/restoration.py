@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from lure_cli.tasks.inference.fuser import Fuser
 
 METRICS = ("PSNR", "SSIM")
+FITTED = "PSNR-fit"
+"""PSNR after the best gain and offset of brightness, where `fit` asks for it."""
 INPUT = "input"
 _EXPECTED_LAYOUT = "it holds restoration/<visible|infrared>/<degradation>/<set>/test/{degraded,clean}, with equal names"
 
@@ -44,6 +46,7 @@ class RestoreBenchOptions:
     clean: tuple[tuple[str | None, Path], ...] = ()
     no_prompt: bool = False
     wrong: bool = False
+    fit: bool = False
     limit: int | None = None
     save: Path | None = None
     device: str = "auto"
@@ -74,6 +77,7 @@ class RestoreBench:
     methods: tuple[str, ...]
     values: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
     failed: tuple[LureError, ...] = ()
+    metrics: tuple[str, ...] = METRICS
 
     def mean(self, name: str, method: str, metric: str) -> float:
         """The mean over the images of a set; those without a finite value are left out. NaN if that is all of them."""
@@ -164,7 +168,8 @@ def bench_restore(options: RestoreBenchOptions, progress: Callable[[str], None] 
     All is scored as 8-bit images, visible ones in colour, with `reference_psnr` and `reference_ssim` of
     `lure_cli.core.metrics` (the SSIM of scikit-image: 7x7 uniform window, mean over channels). Clean images are
     restored without a prompt, and scored against themselves. `no_prompt` and `wrong` add runs without a prompt
-    (`-no-prompt`) and with a wrong one (`-wrong-prompt`, see `adherence.wrong_prompt`).
+    (`-no-prompt`) and with a wrong one (`-wrong-prompt`, see `adherence.wrong_prompt`). `fit` adds `fitted_psnr`: for
+    references whose brightness is another, as that of derived ones often is.
 
     Args:
         options: what to do. With `save`, restored images are kept as `<save>/<method>/<set>/<name>.png`; files that
@@ -199,7 +204,11 @@ def bench_restore(options: RestoreBenchOptions, progress: Callable[[str], None] 
                 continue
             for method, of_method in scores.items():
                 values[each.name][method][degraded.stem] = of_method
-    return RestoreBench(sets, tuple(methods), values, tuple(failed))
+    return RestoreBench(sets, tuple(methods), values, tuple(failed), _metrics(options))
+
+
+def _metrics(options: RestoreBenchOptions) -> tuple[str, ...]:
+    return (*METRICS, FITTED) if options.fit else METRICS
 
 
 def _runs(prompt: Prompt, options: RestoreBenchOptions) -> dict[str, Prompt]:
@@ -223,25 +232,26 @@ def _score_image(
     if x.shape != y.shape:
         (h, w), (hc, wc) = x.shape[:2], y.shape[:2]
         raise LureError(f"{degraded} is {w}x{h} but {clean} is {wc}x{hc}", "both must show the same view")
-    reference = quantised(y, 8)
-    scores = {INPUT: _scores(quantised(x, 8), reference)} if each.degradation else {}
+    reference, metrics = quantised(y, 8), _metrics(options)
+    scores = {INPUT: _scores(quantised(x, 8), reference, metrics)} if each.degradation else {}
     for name, fuser in fusers.items():
         restored: dict[Prompt, np.ndarray] = {}
         for suffix, prompt in _runs(each.prompt, options).items():
             method = name + suffix
             if prompt not in restored:
                 restored[prompt] = fuser.restore_request(x, each.modality, Request(prompt)).picture
-            scores[method] = _scores(quantised(restored[prompt], 8), reference)
+            scores[method] = _scores(quantised(restored[prompt], 8), reference, metrics)
             if options.save is not None:
                 write_image(options.save / method / each.name / f"{degraded.stem}.png", restored[prompt])
     return scores
 
 
-def _scores(image: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+def _scores(image: np.ndarray, reference: np.ndarray, metrics: Iterable[str]) -> dict[str, float]:
     """uint8 (H, W, C), both."""
-    from lure_cli.core.metrics import reference_psnr, reference_ssim
+    from lure_cli.core.metrics import fitted_psnr, reference_psnr, reference_ssim
 
-    return {"PSNR": reference_psnr(image, reference), "SSIM": reference_ssim(image, reference)}
+    of = {"PSNR": reference_psnr, "SSIM": reference_ssim, FITTED: fitted_psnr}
+    return {metric: of[metric](image, reference) for metric in metrics}
 
 
 def named_wrongly(each: RestorationSet) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from lure_cli.tasks.bench.adherence import adherence_records, adherence_tables, describe_prompt
-from lure_cli.tasks.bench.restoration import METRICS, RestorationSet, RestoreBench, named_wrongly
+from lure_cli.tasks.bench.restoration import FITTED, RestorationSet, RestoreBench, named_wrongly
 from lure_cli.tasks.bench.result import MEAN, SELF, FusionBench
 from lure_cli.tasks.report.table import Cell, Results, Table, defined, format_number, marks_of
 
@@ -84,7 +84,7 @@ def restoration_results(bench: RestoreBench) -> Results:
                 "prompt": s.degradation,
                 **({"wrong_prompt": named_wrongly(s)} if bench.wrong else {}),
                 "images": bench.count(s.name),
-                "means": {m: {k: defined(bench.mean(s.name, m, k)) for k in METRICS} for m in bench.methods},
+                "means": {m: {k: defined(bench.mean(s.name, m, k)) for k in bench.metrics} for m in bench.methods},
                 "identical": {m: bench.identical(s.name, m) for m in bench.methods},
             }
             for s in bench.sets
@@ -95,12 +95,12 @@ def restoration_results(bench: RestoreBench) -> Results:
         },
     }
     rows = (
-        (s.name, s.degradation or "", method, image, *(values[k] for k in METRICS))
+        (s.name, s.degradation or "", method, image, *(values[k] for k in bench.metrics))
         for s in bench.sets
         for method, images in bench.values[s.name].items()
         for image, values in images.items()
     )
-    head = ("set", "prompt", "method", "image", *METRICS)
+    head = ("set", "prompt", "method", "image", *bench.metrics)
     return Results(tuple(_restoration_tables(bench)), record, head, tuple(rows))
 
 
@@ -108,6 +108,7 @@ def _restoration_tables(bench: RestoreBench) -> Iterator[Table]:
     titles = {
         "PSNR": "PSNR ↑ in dB against the clean images, 8 bits, all channels, mean over images",
         "SSIM": "SSIM ↑ against the clean images, 8 bits, 7x7 uniform window, mean over channels and images",
+        FITTED: "PSNR ↑ in dB after the best gain and offset of each image's brightness, mean over images",
     }
     notes = [
         f"{s.name}, {method}: {count} of {bench.count(s.name)} images came out as their reference to the last bit; "
@@ -118,7 +119,7 @@ def _restoration_tables(bench: RestoreBench) -> Iterator[Table]:
     ]
     if bench.wrong:
         notes.append("wrong prompts: " + ", ".join(f"{s.name}: {named_wrongly(s)}" for s in bench.sets))
-    for metric in METRICS:
+    for metric in bench.metrics:
         rows = tuple(
             (s.name, (Cell(str(bench.count(s.name))), *_restoration_cells(bench, s, metric))) for s in bench.sets
         )
@@ -128,7 +129,7 @@ def _restoration_tables(bench: RestoreBench) -> Iterator[Table]:
 def _restoration_cells(bench: RestoreBench, each: RestorationSet, metric: str) -> tuple[Cell, ...]:
     means = [bench.mean(each.name, method, metric) for method in bench.methods]
     marked = each.degradation is not None  # of clean images nothing is best but the input
-    return _cells(means, 2 if metric == "PSNR" else 3, marked=marked)
+    return _cells(means, 3 if metric == "SSIM" else 2, marked=marked)
 
 
 def _cells(means: Sequence[float], decimals: int, *, marked: bool) -> tuple[Cell, ...]:

@@ -108,6 +108,20 @@ def test_equal_images_are_counted_and_not_in_the_mean(here: Path) -> None:
     assert result.identical("visible/haze/A", "input") == 1
 
 
+def test_fit_takes_out_gain_and_offset_alone(lure: Run, here: Path) -> None:
+    y = pixels(HAZE / "clean" / "0.png").astype(float)
+    save_png(HAZE / "degraded" / "0.png", np.rint(0.5 * y + 40).astype(np.uint8))
+    done = lure("bench", "restore", "data", "--sets", "haze", "--weights", "none", "--fit", "--json", "--csv", "f.csv")
+    assert done.code == 0, done.err
+    brighter, hazy = (json.loads(done.out)["images"]["visible/haze/A"]["input"][n] for n in ("0", "1"))
+    assert brighter["PSNR"] < 30 and brighter["PSNR-fit"] > 50  # only the rounding is left
+    x, y = (pixels(HAZE / side / "1.png").astype(float).ravel() for side in ("degraded", "clean"))
+    fitted = np.clip(np.polyval(np.polyfit(x, y, 1), x), 0, 255)
+    assert hazy["PSNR-fit"] == pytest.approx(peak_signal_noise_ratio(y, fitted, data_range=255))
+    assert float(next(csv.DictReader(Path("f.csv").read_text().splitlines()))["PSNR-fit"]) == brighter["PSNR-fit"]
+    assert "best gain and offset" in lure("bench", "restore", "data", "--weights", "none", "--fit", "-q").out
+
+
 def test_a_bad_image_does_not_stop_the_others(lure: Run, here: Path) -> None:
     (HAZE / "degraded" / "0.png").write_bytes(b"no image")
     save_png(NOISE / "clean" / "1.png", np.zeros((20, 30), np.uint8))
