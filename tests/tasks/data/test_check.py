@@ -100,10 +100,8 @@ def test_labelled_images_are_listed(lure: Run, small: Path) -> None:
     assert findings["unknown-folder", "labelled/visible/fog"]["level"] == "warning"
     assert findings["stray", "labelled/visible/haze"]["files"] == ["stray.png"]
     assert ("small", "labelled/visible/haze+lowlight/mine") not in findings  # they are looked at as they are
-    shown = lure("data", "check", small, "-q").out
-    assert [line.split()[:4] for line in shown.splitlines() if line.startswith("labelled/") and "+" in line] == [
-        ["labelled/visible/haze+lowlight/mine", "yes", "1", "image"]
-    ]
+    (row,) = (line for line in lure("data", "check", small).out.splitlines() if "haze+lowlight/mine " in line)
+    assert "yes" in row and "1 image" in row
 
 
 def test_warnings_alone_give_exit_code_0(lure: Run, small: Path) -> None:
