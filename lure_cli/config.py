@@ -32,6 +32,9 @@ class ModelConfig:
     inner_residual: bool = True  # ablation: off removes the path around the feature-mixing branch
     global_context: bool = True  # ablation: off hides the image as a whole from the condition
     tone: bool = False  # a brightness curve for the whole image before the layers; older files have none
+    airlight: bool = (
+        False  # with it: the visible's curve sees the colour of the haze's light; older files do not say so
+    )
 
     def __post_init__(self) -> None:
         """Refuse sizes that no model has, before memory is taken for them (the file that names them may be foreign).
@@ -56,11 +59,11 @@ class ModelConfig:
                 raise ValueError(f"{key} = {getattr(self, key)}: expected 1 to 4096")
 
 
-SWITCHES = ("text_guided_attention", "inner_residual", "global_context", "tone")
+SWITCHES = ("text_guided_attention", "inner_residual", "global_context", "tone", "airlight")
 """Ablation switches of the model; they are keys of `TrainConfig` as well."""
 
 MODELS: dict[str, ModelConfig] = {
-    "lure-small": ModelConfig(tone=True),
+    "lure-small": ModelConfig(tone=True, airlight=True),
     "lure-base": ModelConfig(
         name="lure-base",
         widths=(64, 128, 256),
@@ -71,6 +74,7 @@ MODELS: dict[str, ModelConfig] = {
         expansions=(4, 4, 4),
         condition_dim=256,
         tone=True,
+        airlight=True,
     ),
 }
 
@@ -85,6 +89,7 @@ class TrainConfig:
     inner_residual: bool = True
     global_context: bool = True
     tone: bool = True  # added, as the identity, to a model that has none
+    airlight: bool = True  # of the tone curve; a model that is trained without it sees it from here on
     data: str = ""  # root of the data folder
     exclude: tuple[str, ...] = ()  # names of sets that are never trained on
     out: str = ""  # folder of checkpoints and log
@@ -96,7 +101,9 @@ class TrainConfig:
     text_encoder: str = "vocabulary"  # or "open_clip:MODEL/PRETRAINED", or "open_clip:FOLDER"
     threads: int = 0  # CPU threads per operation; 0: as many as torch chooses
     shards: int = 1  # parts of a batch computed side by side; on a CPU, threads = 1 and shards = cores is fastest
+    workers: int = 0  # processes that draw batches; 0: a thread of the training process does
     steps: int = 20_000
+    minutes: float = 0.0  # training time of the whole run, whatever `steps` says; 0: by steps
     batch_vis: int = 6  # stage I: visible crops a step; stage II: pairs a step
     batch_ir: int = 4  # stage I: infrared crops a step
     crop: int = 128
@@ -108,6 +115,7 @@ class TrainConfig:
     checkpoint_minutes: float = 3.0
     log_every: int = 50  # steps
     cache_gib: float = 4.0  # decoded images kept in memory
+    eight_bits: bool = False  # samples in 256 steps, as files have them; they travel to the device so
     tensorboard: bool = True  # event files beside the log
     snapshots: tuple[int, ...] = ()  # steps whose averaged weights are kept as step-00001000.safetensors; 0: untrained
     holdout: float = 0.05  # share of each train set that is kept for validation; 0: all is trained on
@@ -119,7 +127,10 @@ class TrainConfig:
     pseudo_degradation: bool = True  # ablation: x = y = clean with the pseudo prompt
     pseudo_ratio: float = 0.05  # share of such samples
     ignore_ratio: float = 0.01  # share of degraded samples that come with the pseudo prompt and stay as they are
-    composite_ratio: float = 0.15  # share of degraded samples with two degradations
+    jpeg_ratio: float = 0.0  # (needs eight_bits) share of degraded visible crops out of a JPEG; of infrared ones half
+    lamp_ratio: float = 0.0  # share of low light that is night: darker, but for what lamps light
+    composite_ratio: float = 0.15  # share of degraded samples with several degradations
+    together_ratio: float = 0.0  # share of those that are met together (haze and rain, stripes and noise); others: any
     partial_ratio: float = 0.25  # share of those whose prompt names only one: the other is to stay
     real_ratio: float = 0.3  # share of real pairs among the samples of a task that has some
     anchored: bool = True  # ablation: off lets the latents of clean images move during stage I
@@ -130,6 +141,8 @@ class TrainConfig:
     w_light: float = 0.15  # of tasks that change the light: their gradients have one sign all over, and drown others
     w_ssim: float = 0.2
     w_grad: float = 0.5
+    w_level: float = 0.0  # mean brightness of broad areas, of the same tasks
+    w_tone: float = 0.0  # of the same tasks: how far the tone curve alone is from the clean image
     w_content: float = 0.1  # content part of L_unified
     w_distribution: float = 0.02  # distribution part of L_unified
     # stage II

@@ -9,6 +9,7 @@ import typer
 
 from lure_cli.cli.interrupt import interruptible
 from lure_cli.cli.output import emit, note
+from lure_cli.config import TrainConfig
 
 train = typer.Typer(
     help="Train a model: stage1 learns the latent space from restoration data, stage2 to fuse inside it.",
@@ -67,22 +68,34 @@ def _train(
     if not quiet:
         processes = f" in {trainer.group.size} processes" if trainer.group.size > 1 else ""
         number = "bf16" if trainer.amp else "fp32"
-        note(f"stage {stage}: {cfg.model} on {trainer.device}{processes}, {number}, {cfg.steps} steps")
+        note(f"stage {stage}: {cfg.model} on {trainer.device}{processes}, {number}, {_length(cfg)}")
         note(f"sets: {', '.join(trainer.sets)}")
-    with tqdm(total=cfg.steps, initial=trainer.step, disable=quiet, unit="step") as bar, interruptible() as stop:
+    # By steps the bar counts those; by time, seconds.
+    seconds = round(60 * cfg.minutes)
+    done = round(trainer.seconds) if seconds else trainer.step
+    unit = "s" if seconds else "step"
+    with tqdm(total=seconds or cfg.steps, initial=done, disable=quiet, unit=unit) as bar, interruptible() as stop:
 
         def show(record: Record) -> None:
-            bar.update(record["step"] - bar.n)
-            bar.set_postfix(loss=record.get("loss"), skipped=record["skipped"])
+            bar.update((min(seconds, round(trainer.seconds)) if seconds else record["step"]) - bar.n)
+            left = bar.format_interval(record["seconds_left"])
+            bar.set_postfix(loss=record.get("loss"), skipped=record["skipped"], step=record["step"], left=left)
 
         trainer.run(show, stop=stop, notify=(lambda _: None) if quiet else note)
         trainer.group.leave()
-    if stop() and trainer.step < cfg.steps:
+    if stop() and not trainer.finished:
         if trainer.group.main:
-            note(f"interrupted at step {trainer.step} of {cfg.steps}: all is saved; --resume goes on from here")
+            at = f"at step {trainer.step} of {cfg.steps}"
+            if seconds:
+                at = f"after {trainer.seconds / 60:.1f} of {cfg.minutes:g} minutes, step {trainer.step}"
+            note(f"interrupted {at}: all is saved; --resume goes on from here")
         raise typer.Exit(stop.code)
     if trainer.exhausted and not quiet:
         since, best = trainer.progress.since, trainer.progress.step
         note(f"stopped early: the last {since} validations were no better than the one at step {best}")
     if trainer.group.main:
         emit(str(trainer.out / "weights.safetensors"))
+
+
+def _length(cfg: TrainConfig) -> str:
+    return f"{cfg.minutes:g} minutes" if cfg.minutes else f"{cfg.steps} steps"

@@ -12,7 +12,7 @@ from lure_cli.core.model.checkpoint import new_model
 from lure_cli.core.model.lure import Lure
 from lure_cli.core.text.encoders import VocabularyEncoder
 
-TINY = ModelConfig(name="tiny", widths=(16, 16, 16), condition_dim=16, tone=True)
+TINY = ModelConfig(name="tiny", widths=(16, 16, 16), condition_dim=16, tone=True, airlight=True)
 TEXT = VocabularyEncoder(32)
 
 

@@ -109,13 +109,19 @@ def load_model(path: Path) -> tuple[Lure, TextEncoder, Provenance]:
     return model.eval(), text, provenance
 
 
-def with_tone(model: Lure) -> Lure:
-    """The model with tone curves; where it has none, they are added and change nothing until they are trained."""
-    if model.cfg.tone:
+def with_tone(model: Lure, airlight: bool | None = None) -> Lure:
+    """The model with tone curves; where it has none, they are added and change nothing until they are trained.
+
+    Args:
+        airlight: whether the visible's curve sees the haze's light; None leaves that as it is. A trained curve gives
+            another picture where this changes, and is to be trained on.
+    """
+    airlight = model.cfg.airlight if airlight is None else airlight
+    if model.cfg.tone and airlight == model.cfg.airlight:
         return model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        grown = Lure(dataclasses.replace(model.cfg, tone=True), model.pseudo_prompt)
+        grown = Lure(dataclasses.replace(model.cfg, tone=True, airlight=airlight), model.pseudo_prompt)
     grown.load_state_dict(model.state_dict(), strict=False)
     return grown.eval()
 
@@ -155,4 +161,5 @@ def load_state(
     for key, value in groups["optimizer"].items():
         kind, _, name = key.partition(".")
         p = parameters[name]
-        optimizer.state[p][kind] = value.to(p.device if value.dim() else "cpu")
+        # As the parameter lies in memory: lists of tensors that lie alike are computed at once.
+        optimizer.state[p][kind] = torch.empty_like(p).copy_(value) if value.dim() else value.to(p.device)

@@ -21,6 +21,8 @@ class Condition(NamedTuple):
     """(B, C), the least value of each plane of the image; for models with a tone curve."""
     high: Tensor | None = None
     """(B, C), the greatest."""
+    air: Tensor | None = None
+    """(B, 3), the colour of the haze's light, `airlight_of`; for tone curves that see it."""
 
     @property
     def presence(self) -> Tensor:
@@ -51,6 +53,25 @@ def extremes_of(view: Tensor) -> tuple[Tensor, Tensor]:
     """The least and the greatest value of each plane, of a view with extremes (B, 3 C, T, T): (B, C) each."""
     _, low, high = view[:, :, 0, 0].chunk(3, dim=1)
     return low, high
+
+
+AIR_CELLS = 32
+"""Cells of the thumbnail, of 1024, whose mean is the haze's light: more than lamps cover, less than most skies do."""
+AIR_SOFT = 0.02
+
+
+def airlight_of(view: Tensor) -> Tensor:
+    """The colour of the light that haze would have in an image, of its view (B, 9, T, T) -> (B, 3), above 0.
+
+    Mean of the cells whose least plane is greatest, as haze is thickest there by the dark channel prior (He et al.,
+    CVPR 2009, take the brightest of such pixels). Our choice: `AIR_CELLS` of the thumbnail, and in part those that are
+    darker by less than `AIR_SOFT`, so that nothing hangs on which of two alike is the last.
+    """
+    cells = view[:, :3].flatten(2)  # (B, 3, T T)
+    dark = cells.amin(1, keepdim=True)
+    least = dark.topk(AIR_CELLS, dim=2).values[..., -1:]
+    share = ((dark - least) / AIR_SOFT + 1).clamp(0, 1)
+    return ((cells * share).sum(2) / share.sum(2)).clamp_min(0.02)
 
 
 class GlobalContext(nn.Module):

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lure_cli.config import ModelConfig
-from lure_cli.core.model.context import Condition, ConditionNet, GlobalContext, context_view, extremes_of
+from lure_cli.core.model.context import Condition, ConditionNet, GlobalContext, airlight_of, context_view, extremes_of
 from lure_cli.core.model.layers import EncoderLayer, plain_blocks, upsample, zero_conv, zeroed
 from lure_cli.core.model.tone_curve import ToneCurve
 from lure_cli.core.pixels import CHANNELS, Modality, is_grey, luma, pad_to_multiple
@@ -50,7 +50,8 @@ class Encoder(nn.Module):
         widths, scales = cfg.widths, len(cfg.widths)
         self.stem = nn.Conv2d(4 * channels, widths[0] - PIXELS, 3, padding=1)
         self.context = GlobalContext(channels, cfg.condition_dim, cfg.tone) if cfg.global_context else None
-        self.tone = ToneCurve(channels, cfg.condition_dim, 2**scales) if cfg.tone else None
+        airlight = cfg.airlight and channels == CHANNELS["vis"]  # haze is the visible's
+        self.tone = ToneCurve(channels, cfg.condition_dim, 2**scales, airlight) if cfg.tone else None
         self.condition = ConditionNet(cfg.text_dim, cfg.condition_dim)
         self.down = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 2, 2) for i in range(scales - 1))
         self.layers = nn.ModuleList(
@@ -65,7 +66,9 @@ class Encoder(nn.Module):
         """What the text t (B, D) asks for in an image of this `context_view`; nothing if it is p0 (D,)."""
         g = None if self.context is None else self.context(view)  # (B, K)
         vector = self.condition(t, p0.expand_as(t), g)
-        return Condition(vector) if self.tone is None else Condition(vector, *extremes_of(view))
+        if self.tone is None:
+            return Condition(vector)
+        return Condition(vector, *extremes_of(view), airlight_of(view) if self.tone.airlight else None)
 
     def forward(self, x: Tensor, condition: Condition | None) -> Latent:
         """x (B, C, H, W), sides a multiple of 2 to the number of scales; `condition` None where nothing is asked for:

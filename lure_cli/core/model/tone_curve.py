@@ -40,8 +40,12 @@ class ToneCurve(nn.Module):
     the power; x + u (y - x), u = the condition's presence, so the pseudo prompt changes nothing.
 
     b, g and s are drawn from the condition; b and g also from the least and greatest value l and h of the plane and
-    from the `local_darkness` d of the place: b = b' + m l + q d, g = g' - n log(h - l) - r log(1 - d / h). So m = n = 1
-    stretches what there is to the whole range, and q = r = 1 is the dark channel prior's inverse of haze, h its light.
+    from how hazy the place is: b = b' + m l + q v, g = g' - n log(h - l) - r log(1 - d). So m = n = 1 stretches what
+    there is to the whole range, and q = r = 1 is the dark channel prior's inverse of haze, d its share of the light,
+    v the light that it adds. With `airlight`, a the condition's `air`: d is the `local_darkness` of x / a, v = d a, so
+    that haze keeps its own colour where nothing is behind it; l and h are those of all planes together, as one dark
+    coat in one colour says nothing of the others. Without, d = v / h, v the `local_darkness` of x.
+
     Darkness, glare, lost contrast and haze change all pixels nearby alike, by factors up to ten, which residual layers
     can only approximate. It starts as the identity. (our addition)
     """
@@ -51,29 +55,37 @@ class ToneCurve(nn.Module):
     RANGE = (1e-4, 2.0)
     """Of what is raised to a power, and of the x that y is compared with."""
     THICK = 0.9
-    """The greatest d / h: a thicker veil leaves too little of the scene to multiply."""
+    """The greatest d: a thicker veil leaves too little of the scene to multiply."""
     PARTS = 7
     """b', g', s, m, n, q, r."""
 
-    def __init__(self, channels: int, dim: int, cell: int) -> None:
+    def __init__(self, channels: int, dim: int, cell: int, airlight: bool = False) -> None:
         super().__init__()
-        self.cell = cell
+        self.cell, self.airlight = cell, airlight
         self.hidden = nn.Linear(dim, 64)
         self.out = nn.Linear(64, self.PARTS * channels)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
-        """x (B, C, H, W), a condition with extremes -> (B, C, H, W), in float32."""
+        """x (B, C, H, W), a condition with extremes (and `air`) -> (B, C, H, W), in float32."""
         assert condition.low is not None and condition.high is not None
         x = x.float()
         values = self.out(F.silu(self.hidden(condition.vector))).float()  # (B, 7 C)
         offset, gain, power, m, n, q, r = values[:, :, None, None].chunk(self.PARTS, dim=1)  # (B, C, 1, 1) each
         low, high, u = (v.float()[:, :, None, None] for v in (condition.low, condition.high, condition.presence))
-        light = high.clamp_min(0.02)
-        dark = torch.minimum(local_darkness(x, self.cell), self.THICK * light)
-        offset = offset + m * low + q * dark
-        gain = gain - n * (high - low).clamp_min(0.02).log() - r * torch.log1p(-dark / light)
+        if self.airlight:
+            assert condition.air is not None
+            low, high = low.amin(1, keepdim=True), high.amax(1, keepdim=True)
+            light = condition.air.float()[:, :, None, None]
+            haze = local_darkness((x / light).clamp_max(1), self.cell).clamp_max(self.THICK)
+            veil = haze * light
+        else:
+            light = high.clamp_min(0.02)
+            veil = torch.minimum(local_darkness(x, self.cell), self.THICK * light)
+            haze = veil / light
+        offset = offset + m * low + q * veil
+        gain = gain - n * (high - low).clamp_min(0.02).log() - r * torch.log1p(-haze)
         gain, power = gain.clamp(-self.LIMIT, self.LIMIT), power.clamp(-self.LIMIT / 3, self.LIMIT / 3)
         y = ((x - offset) * gain.exp()).clamp(*self.RANGE) ** power.exp()
         return x + u * (y - x.clamp(*self.RANGE))

@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lure_cli.core.model.context import THUMBNAIL, ConditionNet, GlobalContext
+from lure_cli.core.model.context import AIR_CELLS, AIR_SOFT, THUMBNAIL, ConditionNet, GlobalContext
 from lure_cli.core.model.layers import ChannelNorm, EncoderLayer, InnerResidualBlock, TextGuidedAttention
 from lure_cli.core.model.lure import PIXELS, Decoder, Encoder, FusionModule, Lure
 from lure_cli.core.model.tone_curve import ToneCurve
@@ -45,7 +45,7 @@ INPUTS = ("ir", "vis", "prompt_ir", "prompt_vis")
 OPERATORS = frozenset(
     "Abs Add And AveragePool Cast Clip Concat Conv DepthToSpace Div Equal Exp Gemm Greater GreaterOrEqual "
     "Identity If IsNaN LayerNormalization Less Log MatMul MaxPool Min Mul Neg Pad Pow Range ReduceMax ReduceMean "
-    "ReduceMin ReduceSum Reshape Resize Shape Sigmoid Slice Sqrt Squeeze Sub Transpose Unsqueeze Where".split()
+    "ReduceMin ReduceSum Reshape Resize Shape Sigmoid Slice Sqrt Squeeze Sub TopK Transpose Unsqueeze Where".split()
 )
 """All that a graph may hold; a file with others is not ours. `Pow` is in files of version 0.2."""
 OPTIONAL = ("strength_ir", "strength_vis", "thumb_ir", "thumb_vis")
@@ -57,6 +57,7 @@ class Condition(NamedTuple):
     vector: str
     low: str = ""
     high: str = ""
+    air: str = ""
 
 
 def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> ModelProto:
@@ -80,7 +81,8 @@ def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> Mod
         extremes = _extremes_of(g, thumb, CHANNELS[m]) if model.cfg.tone else ()
         context = _context(g, encoder.context, thumb, extremes)
         vector = _condition(g, encoder.condition, f"prompt_{m}", model.pseudo_prompt, context)
-        latents[m] = _encode(g, encoder, x, Condition(vector, *extremes), f"strength_{m}", branches)
+        air = [_airlight_of(g, thumb)] if encoder.tone is not None and encoder.tone.airlight else []
+        latents[m] = _encode(g, encoder, x, Condition(vector, *extremes, *air), f"strength_{m}", branches)
     y = g.float32(_decode(g, model.decoder, _fuse(g, model.fusion, latents["ir"], latents["vis"])))
     size = g.op("Concat", *sides["vis"], axis=0)
     y = g.op("Slice", y, g.ints(0, 0), size, g.ints(2, 3))
@@ -189,6 +191,18 @@ def _extremes_of(g: Graph, view: str, channels: int) -> tuple[str, str]:
     return _planes(g, corner, channels, 2 * channels), _planes(g, corner, 2 * channels, 3 * channels)
 
 
+def _airlight_of(g: Graph, view: str) -> str:
+    """`airlight_of`: (B, 3, 1, 1)."""
+    cells = g.op("Reshape", _planes(g, view, 0, 3), g.ints(0, 3, -1))
+    dark = g.op("ReduceMin", cells, g.ints(1))
+    most = g.op("TopK", dark, g.ints(AIR_CELLS), spare=1, axis=2)
+    least = g.op("ReduceMin", most, g.ints(2))
+    share = g.op("Add", g.op("Div", g.op("Sub", dark, least), g.value(AIR_SOFT)), g.value(1.0))
+    share = g.op("Clip", share, g.value(0.0), g.value(1.0))
+    total, count = (g.op("ReduceSum", v, g.ints(2)) for v in (g.op("Mul", cells, share), share))
+    return g.op("Unsqueeze", g.op("Clip", g.op("Div", total, count), g.value(0.02)), g.ints(3))
+
+
 def _darkness(g: Graph, x: str, cell: int) -> str:
     """`local_darkness`."""
 
@@ -216,11 +230,18 @@ def _tone(g: Graph, m: ToneCurve, x: str, condition: Condition) -> str:
     values = g.op("Unsqueeze", _linear(g, m.out, _silu(g, _linear(g, m.hidden, condition.vector))), g.ints(2, 3))
     c = m.out.out_features // m.PARTS
     offset, gain, power, *shares = (_planes(g, values, i * c, (i + 1) * c) for i in range(m.PARTS))
-    light = g.op("Clip", high, g.value(0.02))
-    dark = g.op("Min", _darkness(g, x, m.cell), g.op("Mul", light, g.value(m.THICK)))
-    left = g.op("Log", g.op("Sub", g.value(1.0), g.op("Div", dark, light)))
+    if m.airlight:
+        low, high, light = g.op("ReduceMin", low, g.ints(1)), g.op("ReduceMax", high, g.ints(1)), condition.air
+        haze = _darkness(g, g.op("Clip", g.op("Div", x, light), "", g.value(1.0)), m.cell)
+        haze = g.op("Clip", haze, "", g.value(m.THICK))
+        veil = g.op("Mul", haze, light)
+    else:
+        light = g.op("Clip", high, g.value(0.02))
+        veil = g.op("Min", _darkness(g, x, m.cell), g.op("Mul", light, g.value(m.THICK)))
+        haze = g.op("Div", veil, light)
+    left = g.op("Log", g.op("Sub", g.value(1.0), haze))
     span = g.op("Log", g.op("Clip", g.op("Sub", high, low), g.value(0.02)))
-    for share, part in zip(shares[::2], (low, dark), strict=True):
+    for share, part in zip(shares[::2], (low, veil), strict=True):
         offset = g.op("Add", offset, g.op("Mul", share, part))
     for share, part in zip(shares[1::2], (span, left), strict=True):
         gain = g.op("Sub", gain, g.op("Mul", share, part))

@@ -25,12 +25,13 @@ class Graph:
         self._names[0] += 1
         return f"{kind}_{self._names[0]}"
 
-    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node with one output."""
+    def op(self, kind: str, *inputs: str, spare: int = 0, **attributes: Any) -> str:
+        """Add a node; its one output, or the first where `spare` more must be named."""
         from onnx import helper
 
         output = self.name(kind.lower())
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        outputs = [output, *(self.name("spare") for _ in range(spare))]
+        self.nodes.append(helper.make_node(kind, inputs, outputs, name=output, **attributes))
         return output
 
     def value(self, values: Any, dtype: Any = np.float32) -> str:

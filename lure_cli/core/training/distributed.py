@@ -37,6 +37,7 @@ class Group:
         if device == "auto" and os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
             device = "cpu"  # accelerate launch --cpu
         self.device = pick_device(device)
+        self._hosts: dist.ProcessGroup | None = None
         if self.size == 1:
             return
         if self.device.type == "cuda" and self.device.index is None:
@@ -45,6 +46,9 @@ class Group:
             torch.cuda.set_device(self.device)
         try:
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            # What hosts tell each other must not wait for what their GPUs are at.
+            if self.device.type == "cuda":
+                self._hosts = dist.new_group(backend="gloo")  # type: ignore[assignment]  # this process is in it
         except (RuntimeError, ValueError) as e:
             reason = str(e).splitlines()[0]
             raise LureError(
@@ -66,9 +70,14 @@ class Group:
         parts = torch.split(flat, [t.numel() for t in tensors])
         return [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]
 
-    def any(self, flag: bool) -> bool:
-        """Whether any process says yes."""
-        return flag if self.size == 1 else bool(self.sum([torch.tensor(float(flag), device=self.device)])[0] > 0)
+    def agree(self, flag: bool, value: float = 0.0) -> tuple[bool, float]:
+        """Whether any process says yes, and the greatest value of all; the same in all of them."""
+        if self.size == 1:
+            return flag, value
+        message = torch.tensor([float(flag), value], dtype=torch.float64)
+        dist.all_reduce(message, dist.ReduceOp.MAX, self._hosts)
+        yes, greatest = message.tolist()
+        return yes > 0, greatest
 
     def gather(self, record: Any) -> list[Any]:
         """The records of all processes by rank; the same list in all of them."""

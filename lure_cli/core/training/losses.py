@@ -47,6 +47,19 @@ def reconstruction_loss(x: Tensor, y: Tensor, w_ssim: float, w_grad: float) -> T
     return charbonnier(x, y) + w_ssim * (1 - ssim_map(x, y).mean((1, 2, 3))) + w_grad * gradient_loss(x, y)
 
 
+LEVEL_CELLS = 4
+"""Cells a side of a crop whose mean brightness L_level compares."""
+
+
+def level_loss(x: Tensor, y: Tensor) -> Tensor:
+    """L_level per image (B,): L1 between the means of 4x4 cells, per plane. (our addition)
+
+    A picture that is too bright as a whole costs L_rec little more than one with a little noise.
+    """
+    seen, wanted = (F.adaptive_avg_pool2d(v.float(), LEVEL_CELLS) for v in (x, y))
+    return (seen - wanted).abs().mean((1, 2, 3))
+
+
 def task_weights(degraded: Tensor, y: Tensor, w_ssim: float, w_grad: float) -> Tensor:
     """Weights (B,) that set each image's L_rec in relation to the loss of its degraded input.
 
@@ -187,7 +200,7 @@ class FusionWeights:
 
 def fusion_loss(
     fused: Tensor, ir: Tensor, vis: Tensor, intensity: str, weights: FusionWeights, gain: float = 1.0
-) -> tuple[Tensor, dict[str, float]]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """L_II = w_i L_int + w_g L_grad + w_s L_ssim + w_c L_color + w_b L_base + w_v L_vif + w_e L_edge (METHOD: stage II;
     the last three are ours).
 
@@ -224,4 +237,4 @@ def fusion_loss(
     if weights.edge:
         parts["edge"] = 1 - edge_preservation(y, ir, v).mean()
         loss = loss + weights.edge * parts["edge"]
-    return loss, {k: float(p.detach()) for k, p in parts.items()}
+    return loss, {k: p.detach() for k, p in parts.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,24 +12,33 @@ from torch import Tensor
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix to (M, N), roughly: all singular values brought to between 0.7 and 1.2.
+def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrix to each of (..., M, N), roughly: all singular values brought to between 0.7
+    and 1.2.
 
     Newton-Schulz iteration with the quintic of Jordan et al., "Muon: an optimizer for hidden layers" (2024).
     """
     a, b, c = _QUINTIC
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-12)
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT.contiguous() if tall else matrices
+    x = x / (x.square().sum((-2, -1), keepdim=True).sqrt() + 1e-12)
     for _ in range(steps):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x.T if tall else x
+    return x.mT if tall else x
 
 
 def is_matrix(p: Tensor) -> bool:
     """Whether a parameter mixes channels: linear layers and all convolutions but depthwise ones."""
     return p.ndim >= 2 and p.shape[1] > 1 and min(p.shape[0], p[0].numel()) > 1
+
+
+def move_towards(tensors: list[Tensor], targets: list[Tensor], share: Tensor | float) -> None:
+    """Move each tensor by a share of the way to its target, in place. A share of 0 changes nothing, whatever finite
+    targets there are; as a tensor (0-d) it need not be known to the host."""
+    way = torch._foreach_sub(targets, tensors)
+    torch._foreach_mul_(way, share)  # type: ignore[arg-type]
+    torch._foreach_add_(tensors, way)
 
 
 class Muon(torch.optim.Optimizer):
@@ -38,11 +48,14 @@ class Muon(torch.optim.Optimizer):
     AdamW's, 0.2 sqrt(longer side) (Liu et al., "Muon is scalable for LLM training", arXiv 2502.16982), so that one
     learning rate serves both.
 
+    Matrices of one shape are orthogonalised in one batch, and all else is done to lists of tensors at once: on a GPU
+    the time of a step is that of starting its operations, one by one from Python.
+
     Elsewhere: `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, for matrices alone and not in torch 2.6 yet;
     `timm.optim.Muon`, which takes convolutions as well and leaves the rest to AdamW.
 
     Args:
-        params: parameters to train.
+        params: parameters to train; all of them step together, so each must have a gradient then.
         lr: learning rate.
         weight_decay: decoupled, as AdamW's.
         momentum: of Muon; betas: of AdamW.
@@ -59,34 +72,62 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "betas": betas})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step along the gradients; parameters without one stay."""
+    def step(self, closure: Any = None, go: Tensor | None = None) -> None:  # type: ignore[override]
+        """One step along the gradients.
+
+        Args:
+            closure: not used.
+            go: 1 or 0 (0-d, float32, on the parameters' device); 0 changes neither parameters nor moments. The host
+                does not look at it. Gradients must be finite either way.
+        """
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                state = self.state[p]
-                if is_matrix(p):
-                    self._muon(p, state, group)
-                else:
-                    self._adam(p, state, group)
+            params = group["params"]
+            go = params[0].new_ones((), dtype=torch.float32) if go is None else go
+            torch._foreach_mul_(params, 1 - go * (group["lr"] * group["weight_decay"]))
+            if matrices := [p for p in params if is_matrix(p)]:
+                self._muon(matrices, group, go)
+            if others := [p for p in params if not is_matrix(p)]:
+                self._adam(others, group, go)
 
-    def _muon(self, p: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+    def _muon(self, params: list[Tensor], group: dict[str, Any], go: Tensor) -> None:
         beta = group["momentum"]
-        m = state.setdefault("momentum", torch.zeros_like(p))
-        m.lerp_(p.grad, 1 - beta)  # type: ignore[arg-type]
-        ahead = p.grad.lerp(m, beta)  # type: ignore[union-attr]  # Nesterov
-        update = orthogonalise(ahead.reshape(p.shape[0], -1).float())
-        p.add_(update.view(p.shape).to(p.dtype), alpha=-group["lr"] * 0.2 * max(update.shape) ** 0.5)
+        momentum, gradients = self._moments(params, "momentum"), _gradients(params)
+        move_towards(momentum, gradients, go * (1 - beta))
+        ahead = torch._foreach_lerp(gradients, momentum, beta)  # Nesterov
+        alike = defaultdict[tuple[int, int], list[int]](list)
+        for i, p in enumerate(params):
+            alike[p.shape[0], p[0].numel()].append(i)
+        for shape, members in alike.items():
+            update = orthogonalise(torch.stack([ahead[i].reshape(shape) for i in members]).float())
+            update = update * (go * (group["lr"] * 0.2 * max(shape) ** 0.5))
+            for i, change in zip(members, update, strict=True):
+                params[i].sub_(change.reshape(params[i].shape))
 
-    def _adam(self, p: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+    def _adam(self, params: list[Tensor], group: dict[str, Any], go: Tensor) -> None:
         first, second = group["betas"]
-        count = state.setdefault("step", torch.zeros(()))
-        m, v = state.setdefault("exp_avg", torch.zeros_like(p)), state.setdefault("exp_avg_sq", torch.zeros_like(p))
-        count += 1
-        m.lerp_(p.grad, 1 - first)  # type: ignore[arg-type]
-        v.lerp_(p.grad.square(), 1 - second)  # type: ignore[union-attr]
-        n = float(count)
-        scale = (v / (1 - second**n)).sqrt_().add_(1e-8)
-        p.addcdiv_(m, scale, value=-group["lr"] / (1 - first**n))
+        gradients, means, squares = _gradients(params), *(self._moments(params, k) for k in ("exp_avg", "exp_avg_sq"))
+        counts = self._moments(params, "step")
+        torch._foreach_add_(counts, go)  # type: ignore[call-overload]
+        move_towards(means, gradients, go * (1 - first))
+        move_towards(squares, list(torch._foreach_mul(gradients, gradients)), go * (1 - second))
+        n = counts[0].double().clamp_min(1)  # of all: they step together
+        scale = torch._foreach_mul(squares, (1 / (1 - second**n)).float())  # type: ignore[call-overload]
+        torch._foreach_sqrt_(scale)
+        torch._foreach_add_(scale, 1e-8)
+        update = torch._foreach_div(means, scale)
+        torch._foreach_mul_(update, (go * group["lr"] / (1 - first**n)).float())
+        torch._foreach_sub_(params, update)
+
+    def _moments(self, params: list[Tensor], key: str) -> list[Tensor]:
+        """This state of each parameter, zero at first: its number of steps, or a moment of its gradients."""
+        for p in params:
+            if key not in self.state[p]:
+                self.state[p][key] = p.new_zeros(()) if key == "step" else torch.zeros_like(p)
+        return [self.state[p][key] for p in params]
+
+
+def _gradients(params: list[Tensor]) -> list[Tensor]:
+    gradients = [p.grad for p in params if p.grad is not None]
+    if len(gradients) < len(params):
+        raise ValueError("parameters without a gradient cannot step")
+    return gradients

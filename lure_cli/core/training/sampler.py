@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
@@ -15,9 +16,11 @@ from lure_cli.core.pixels import CHANNELS, Modality
 from lure_cli.core.text.paraphrase import paraphrase
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training.corpus import Corpus
-from lure_cli.core.training.crops import Crop, CropReader, view_of, view_with
-from lure_cli.core.training.degradations import degrade_alike, lifted_rain, uniform
+from lure_cli.core.training.crops import Crop, CropReader, view_of_copies, view_with
+from lure_cli.core.training.degradations import degrade_alike
+from lure_cli.core.training.fields import Scene, chance, stored, uniform
 from lure_cli.core.training.layout import Files
+from lure_cli.core.training.weather import lifted_rain
 from lure_cli.errors import LureError
 
 _SIDES: dict[Modality, int] = {"ir": 0, "vis": 1}
@@ -37,6 +40,32 @@ _COMPOSITES: dict[Modality, tuple[tuple[str, str], ...]] = {
     "ir": (("lowcontrast", "stripe"),),
 }
 """Two degradations at once, as validation looks at them."""
+_TOGETHER: dict[Modality, dict[tuple[str, ...], float]] = {
+    "vis": {
+        ("haze", "rain"): 2.0,
+        ("lowlight", "noise"): 2.0,
+        ("haze", "snow"): 1.5,
+        ("rain", "noise"): 1.0,
+        ("haze", "noise"): 1.0,
+        ("lowlight", "rain"): 0.5,
+        ("lowlight", "haze"): 0.5,
+        ("snow", "noise"): 0.5,
+        ("blur", "noise"): 0.5,
+        ("lowlight", "blur"): 0.5,
+    },
+    "ir": {
+        ("stripe", "noise"): 3.0,
+        ("stripe", "lowcontrast"): 2.0,
+        ("stripe", "noise", "lowcontrast"): 2.0,
+        ("noise", "lowcontrast"): 1.0,
+        ("blur", "noise"): 0.5,
+    },
+}
+"""What is met together, and how often."""
+_DAYLIGHT = 0.65
+"""Share of the nights that are drawn again where haze is made: fog is mostly seen by day."""
+JPEG = 70
+"""Least quality of the JPEGs that samples pass through."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +87,13 @@ def _generator(*place: int | str) -> Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:4]))  # torch's generator takes no more bits
 
 
+def _white_balance(g: Generator) -> Tensor:
+    """Gains (3, 1, 1) from cold to warm. Clean pictures are warm in the mean, fog is not: restored with the colours of
+    the pictures alone, it turns pink."""
+    warm, green = (torch.randn(2, generator=g) * torch.tensor([0.05, 0.015]) - torch.tensor([0.03, 0.0])).tolist()
+    return torch.tensor([1 + warm, 1 + green, 1 - warm]).clamp(0.8, 1.2)[:, None, None]
+
+
 class Sampler:
     """Draws batches. Everything random about a sample comes from a generator seeded with (seed, step, place in the
     batch), so that a resumed run sees what an uninterrupted one would have seen, and each of several processes draws
@@ -76,6 +112,20 @@ class Sampler:
             for m, k in _SIDES.items()
         }
         self._clean = {m: {**corpus.clean[m], **self._fusion[m]} for m in _SIDES}
+
+    def preload(self, threads: int) -> None:
+        """Decode the images that training draws from while the cache has room, those of fusion pairs first; see
+        `CropReader.preload`."""
+        files: dict[tuple[Path, int], None] = {}  # in order, each once
+        for m, k in _SIDES.items():
+            files |= dict.fromkeys((pair[k], CHANNELS[m]) for pairs in self.corpus.fusion.values() for pair in pairs)
+        if self.cfg.stage == 1:
+            for (m, _), sets in self.corpus.restoration.items():
+                every = [path for pairs in sets.values() for pair in pairs for path in pair]
+                files |= dict.fromkeys((path, CHANNELS[m]) for path in every)
+            for m, sets in self.corpus.clean.items():
+                files |= dict.fromkeys((path, CHANNELS[m]) for images in sets.values() for (path,) in images)
+        self.reader.preload(list(files), threads)
 
     def stage1(self, step: int, part: slice = slice(None)) -> dict[Modality, list[Sample]]:
         """Crops of both modalities for one step: the whole batch, or a part of each modality's crops."""
@@ -126,20 +176,30 @@ class Sampler:
     ) -> Sample:
         """A sample with these degradations; the prompt asks for all to go but for those that are kept."""
         sides: list[Sequence[str]] = [names, kept]
-        crops, whole = [clean.pixels, clean.pixels], clean.whole
+        scene, whole = clean.scene(self.cfg.lamp_ratio), clean.whole
+        degraded, wanted = scene, scene
         if LIGHT & set(names):  # shows in the image as a whole
-            image = clean.image.float() / 255
-            images = degrade_alike([(image, [n for n in side if n in LIGHT]) for side in sides], modality, g)
-            crops, whole = [clean.cut(each[:, *clean.window]) for each in images], view_of(images[0])
+            light = [[n for n in side if n in LIGHT] for side in sides]
+            balance = _white_balance(g) if "haze" in names else torch.ones(1, 1, 1)
+            small, shown = ((v * balance).clamp(0, 1) for v in (clean.small.float() / 255, scene.thumbnail))
+            scene = replace(scene, pixels=(scene.pixels * balance).clamp(0, 1), shown=shown)
+            copies = [Scene(copy, shown, grain=0.5, lamp_ratio=scene.lamp_ratio) for copy in small]
+            views = [(scene, light[0]), (scene, light[1]), *((copy, light[0]) for copy in copies)]
+            x, y, *copies_of_x = degrade_alike(views, modality, g)
+            degraded, wanted, whole = replace(scene, pixels=x), replace(scene, pixels=y), view_of_copies(*copies_of_x)
             sides = [[n for n in side if n not in LIGHT] for side in sides]
-        x, y = degrade_alike(list(zip(crops, sides, strict=True)), modality, g)
+        x, y = degrade_alike([(degraded, sides[0]), (wanted, sides[1])], modality, g)
         return Sample(x, y, view_with(whole, x), tuple(name for name in names if name not in kept))
 
     def _clean_crop(self, modality: Modality, names: tuple[str, ...], g: Generator, zoom: float) -> Crop:
-        """What is to be degraded; well lit, if that can be had, where "low light" is among the degradations."""
+        """What is to be degraded; well lit, if that can be had, where "low light" is among the degradations, and mostly
+        so where haze is."""
         for _ in range(8):
             (crop,) = self._draw(self._clean[modality], (CHANNELS[modality],), g, zoom)
-            if "lowlight" not in names or crop.pixels.mean() > LIT:
+            lit = float(crop.whole.chunk(3)[0].mean()) > LIT
+            if ("lowlight" not in names or crop.pixels.mean() > LIT) and (
+                "haze" not in names or lit or not chance(g, _DAYLIGHT)
+            ):
                 break
         return crop
 
@@ -165,6 +225,9 @@ class Sampler:
             sample = self._real_sample(name, modality, g)
         else:
             sample = self._synthetic_sample(name, modality, g)
+        if cfg.eight_bits:
+            share = cfg.jpeg_ratio * (1.0 if modality == "vis" else 0.5)
+            sample = replace(sample, x=stored(sample.x, g, share, JPEG), y=stored(sample.y, g, 0.0, JPEG))
         if uniform(g, 0, 1) < cfg.ignore_ratio:
             return replace(sample, y=sample.x, names=())
         return sample
@@ -182,18 +245,25 @@ class Sampler:
         return Sample(degraded.pixels, clean.pixels, degraded.whole, (name,))
 
     def _synthetic_sample(self, name: str, modality: Modality, g: Generator) -> Sample:
-        """With one degradation or two; the rain of a real pair where there are some."""
-        known = DEGRADATIONS[modality]
+        """With one degradation or more; the rain of a real pair where there are some."""
         names: tuple[str, ...] = (name,)
         if uniform(g, 0, 1) < self.cfg.composite_ratio:
-            other = known[int(torch.randint(len(known), (), generator=g))]
-            if {name, other} != {"lowlight", "overexposure"}:
-                names = tuple(dict.fromkeys((name, other)))
+            names = self._composite(name, modality, g)
         clean = self._clean_crop(modality, names, g, 3.0)
         if names == ("rain",) and ("vis", "rain") in self.corpus.restoration and uniform(g, 0, 1) < LIFTED:
             return self._lifted_rain_sample(clean, g)
-        partial = len(names) == 2 and uniform(g, 0, 1) < self.cfg.partial_ratio
+        partial = len(names) > 1 and uniform(g, 0, 1) < self.cfg.partial_ratio
         return self._degraded(clean, names, names[1:] if partial else (), modality, g)
+
+    def _composite(self, name: str, modality: Modality, g: Generator) -> tuple[str, ...]:
+        """This degradation and others: those met together with it, or any one."""
+        together = {names: share for names, share in _TOGETHER[modality].items() if name in names}
+        if together and chance(g, self.cfg.together_ratio):
+            names = list(together)[int(torch.multinomial(torch.tensor(list(together.values())), 1, generator=g))]
+            return (name, *(n for n in names if n != name))
+        known = DEGRADATIONS[modality]
+        other = known[int(torch.randint(len(known), (), generator=g))]
+        return (name,) if {name, other} == {"lowlight", "overexposure"} else tuple(dict.fromkeys((name, other)))
 
     def _lifted_rain_sample(self, clean: Crop, g: Generator) -> Sample:
         rainy, dry = self._draw(self.corpus.restoration["vis", "rain"], (3, 3), g, 1.5)

@@ -32,6 +32,8 @@ def resolve_config(
         raise LureError(f"{path}: is for stage {values['stage']}", f"use `lure train stage{values['stage']}`")
     cfg = from_mapping(TrainConfig, values, str(path))
     overrides = {k: v for k, v in (flags or {}).items() if v is not None} | dict(map(parse_setting, settings))
+    if "steps" in overrides and "minutes" not in overrides:
+        overrides["minutes"] = 0.0  # whoever asks for steps wants them
     return from_mapping(TrainConfig, dataclasses.asdict(cfg) | overrides, "--set")
 
 
@@ -52,6 +54,8 @@ def check_config(cfg: TrainConfig) -> None:
         ("validate_every", cfg.validate_every >= 1, "a number of steps, 1 or more"),
         ("validation_crops", cfg.validation_crops >= 1, "1 or more"),
         ("crop", not (cfg.stage == 2 and cfg.w_vif and cfg.crop < 41), "41 or more, or w_vif = 0"),
+        ("workers", cfg.workers >= 0, "0 (a thread of the training process) or more"),
+        ("minutes", cfg.minutes >= 0, "0 (train by steps) or more"),
         ("patience", cfg.patience >= 0, "0 (never stop early) or more"),
     ):
         if not valid:

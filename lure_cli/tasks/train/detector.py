@@ -36,7 +36,8 @@ from lure_cli.core.pixels import CHANNELS, Modality
 from lure_cli.core.records import save_record
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training.corpus import Corpus, find_corpus
-from lure_cli.core.training.degradations import degrade_measured, uniform
+from lure_cli.core.training.degradations import degrade_measured
+from lure_cli.core.training.fields import uniform
 from lure_cli.core.training.layout import DataFolder, read_layout
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ _BROAD = frozenset({"lowlight", "overexposure", "haze"})
 """What a picture still shows when it is made smaller."""
 _LIGHT = frozenset({"lowlight", "overexposure", "haze"})
 """What is not put on top of a picture that really shows something: it would hide or undo it."""
-_UNSAID = frozenset({"noise", "blur", "lowres"})
-"""What nobody writes down of a real picture that shows something else."""
+_LAMPS = 0.4
+"""Share of low light that is a night with lamps."""
 _LARGEST = (512, 640)
 """Height and width in pixels of the largest image that is made; larger sources are cropped or made smaller."""
 
@@ -196,7 +197,7 @@ def _variant(source: Source, x: Tensor, g: Generator) -> tuple[Tensor, dict[str,
             names = tuple(known[int(i)] for i in torch.randperm(len(known), generator=g)[: 2 if kind > 0.8 else 1])
             if any(set(names) == set(rivals) for rivals in RIVALS):
                 names = names[:1]
-    y, severities = degrade_measured(y, names, source.modality, g)
+    y, severities = degrade_measured(y, names, source.modality, g, _LAMPS)
     return _stored(y, g, 0.25, 88 if names else 75), severities
 
 
@@ -249,7 +250,7 @@ def _features_and_labels(source: Source, x: Tensor, severities: dict[str, float]
     names = DEGRADATIONS[source.modality]
     label, known, severity, rated = (np.zeros(len(names), np.float32) for _ in range(4))
     known[:] = 1
-    unsaid = source.names and (source.group.startswith("labelled/") or "lowlight" in source.names)
+    unsaid = source.names and (source.group.startswith("labelled/") or "lowlight" in source.names)  # grain or not
     for i, name in enumerate(names):
         if name in severities:
             label[i] = rated[i] = 1
@@ -257,7 +258,7 @@ def _features_and_labels(source: Source, x: Tensor, severities: dict[str, float]
             known[i] = severities[name] >= _FAINT[name]
         elif name in source.names:
             label[i] = 1
-        elif name in _UNSAID and unsaid:
+        elif name == "noise" and unsaid:
             known[i] = 0
     if severities.get("noise", 0) > 0.25:  # grain hides what is soft below it
         for name in ("blur", "lowres"):

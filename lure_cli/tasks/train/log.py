@@ -7,13 +7,15 @@ import json
 import platform
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lure_cli.config import TrainConfig
 from lure_cli.core.files import sweep, write_file
@@ -24,8 +26,9 @@ from lure_cli.tasks.weights.hub import Notify
 from lure_cli.version import __version__
 
 Record = dict[str, Any]
-"""One line of the log: step, loss and its parts, learning rate, seconds; stage I also has dB gained per task. Or step
-and `validation`, the outcome of one."""
+"""One line of the log: step, loss and its parts, learning rate, seconds since the start and left, the share of the time
+that went into waiting for batches; stage I also has dB gained per task. Or step and `validation`, the outcome of
+one."""
 PICTURES = 20
 """Validations of a run whose pictures are kept at most: each takes one or two megabytes."""
 
@@ -43,7 +46,7 @@ class TrainLog:
     def __init__(self, out: Path, step: int, cfg: TrainConfig, notify: Notify) -> None:
         out.mkdir(parents=True, exist_ok=True)
         sweep(out)
-        self._steps, self._pictured = cfg.steps, -1
+        self._pictured = -1
         path = out / "log.jsonl"
         _cut(path, step)
         self._file = path.open("a")
@@ -71,13 +74,13 @@ class TrainLog:
         self._line(record)
         self._scalars("train", {k: v for k, v in record.items() if k not in ("step", "seconds")}, record["step"])
 
-    def write_validation(self, step: int, outcome: Outcome, best: bool) -> None:
-        """The outcome of a validation, and whether it is the best so far."""
+    def write_validation(self, step: int, outcome: Outcome, best: bool, done: float) -> None:
+        """The outcome of a validation, whether it is the best so far, and how much of the run is done, in [0, 1]."""
         self._line({"step": step, "validation": {**outcome.record, "best": best}})
         for key, value in outcome.record.items():
             values = {f"{key}/{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
             self._scalars("validation", values, step)
-        if self._events and (part := step * PICTURES // max(1, self._steps)) != self._pictured:
+        if self._events and (part := int(done * PICTURES + 1e-6)) != self._pictured:
             self._pictured = part
             for name, picture in outcome.pictures.items():
                 self._events.add_image(f"validation/{name}", picture, step)
@@ -92,17 +95,67 @@ class TrainLog:
                 self._events.add_scalar(f"{group}/{key}", value, step)
 
 
-def gains(loss: RestorationLoss) -> dict[str, float]:
-    """What stage I logs of a batch: dB gained by task, of crops with one degradation; the PSNR of clean ones."""
-    records = []
+@dataclass(frozen=True)
+class Values:
+    """What a shard of a batch leaves for the log, still on the device.
+
+    Attributes:
+        parts: of the loss, 0-d.
+        gains: of each image (B,) the dB that `keys` names: gained by its task, if it has one degradation; the PSNR of
+            clean ones; None for all others.
+    """
+
+    parts: Mapping[str, Tensor]
+    gains: Sequence[tuple[Sequence[str | None], Tensor]] = ()
+
+
+@dataclass(frozen=True)
+class StepValues:
+    """What a step leaves for the log, still on the device: that of its shards, and 0-d the loss, the norm of the
+    gradients, and whether they were finite (1 or 0)."""
+
+    shards: Sequence[Values]
+    loss: Tensor
+    grad_norm: Tensor
+    finite: Tensor
+
+
+def measured(loss: RestorationLoss) -> Values:
+    """What stage I logs of a batch."""
+    gained = []
     for m, crops in loss.crops.items():
+        keys = [f"psnr_{m}_none" if not n else f"gain_{m}_{n[0]}" if len(n) == 1 else None for n in crops.names]
         after, before = psnr(loss.restored[m].detach(), crops.y), psnr(crops.x, crops.y)
-        for names, a, b in zip(crops.names, after, before, strict=True):
-            if not names:
-                records.append({f"psnr_{m}_none": float(a)})
-            elif len(names) == 1:
-                records.append({f"gain_{m}_{names[0]}": float(a - b)})
-    return means(records)
+        asked = torch.tensor([float(bool(names)) for names in crops.names])
+        gained.append((keys, after - before * asked.to(before.device, non_blocking=True)))
+    return Values(loss.parts, gained)
+
+
+def read_values(steps: Sequence[StepValues]) -> list[dict[str, float]]:
+    """The values of each step that was finite, means over shards, read from the device at once."""
+    if not steps:
+        return []
+    tensors = [t for step in steps for t in _tensors(step)]
+    numbers = iter(torch.cat([t.detach().reshape(-1).float() for t in tensors]).tolist())
+    records = []
+    for step in steps:
+        shards = []
+        for shard in step.shards:
+            parts = {key: next(numbers) for key in shard.parts}
+            gained = [(key, next(numbers)) for keys, _ in shard.gains for key in keys]
+            shards.append(parts | means({key: value} for key, value in gained if key))
+        record = means(shards) | {key: next(numbers) for key in ("loss", "grad_norm")}
+        if next(numbers):
+            records.append(record)
+    return records
+
+
+def _tensors(step: StepValues) -> Iterator[Tensor]:
+    """In the order in which `read_values` takes them."""
+    for shard in step.shards:
+        yield from shard.parts.values()
+        yield from (values for _, values in shard.gains)
+    yield from (step.loss, step.grad_norm, step.finite)
 
 
 def means(records: Iterable[Mapping[str, float]]) -> dict[str, float]:

@@ -14,9 +14,8 @@ from torch import Tensor
 from lure_cli.config import TrainConfig
 from lure_cli.core.model.lure import Lure
 from lure_cli.core.pixels import Modality, psnr
-from lure_cli.core.text.encoders import TextEncoder
 from lure_cli.core.training.sampler import Sample, Sampler
-from lure_cli.tasks.train.stages import Pairs, fuse_clean, stage1_loss, stage2_loss
+from lure_cli.tasks.train.stages import Pairs, TextVectors, fuse_clean, stage1_loss, stage2_loss
 
 CLEAN_ENOUGH = 50.0
 """dB to which clean images should stay themselves; more is no gain."""
@@ -69,7 +68,7 @@ def restoration_cases(sampler: Sampler, crops: int) -> Cases:
 
 
 @torch.no_grad()
-def validate_restoration(model: Lure, text: TextEncoder, cases: Cases, cfg: TrainConfig) -> Outcome:
+def validate_restoration(model: Lure, text: TextVectors, cases: Cases, cfg: TrainConfig) -> Outcome:
     """Stage I: PSNR of input and output per task, and the loss."""
     flat = {m: [(name, s) for name, samples in tasks.items() for s in samples] for m, tasks in cases.items()}
     count = sum(map(len, flat.values()))
@@ -101,13 +100,13 @@ def validate_restoration(model: Lure, text: TextEncoder, cases: Cases, cfg: Trai
 
 
 @torch.no_grad()
-def validate_fusion(model: Lure, text: TextEncoder, pairs: Pairs, cfg: TrainConfig) -> Outcome:
+def validate_fusion(model: Lure, text: TextVectors, pairs: Pairs, cfg: TrainConfig) -> Outcome:
     """Stage II: the loss and its parts; pictures of the first four pairs."""
     count, sums = len(pairs[0]), defaultdict[str, float](float)
     for ir, vis in zip(*(torch.split(images, CHUNK // 2) for images in pairs), strict=True):
         loss, parts = stage2_loss(model, text, (ir, vis), cfg)
-        for k, v in {**parts, "loss": float(loss)}.items():
-            sums[k] += v * len(ir) / count
+        for k, v in {**parts, "loss": loss}.items():
+            sums[k] += float(v) * len(ir) / count
     ir, vis = (images[:4] for images in pairs)
     fused = fuse_clean(model, text, (ir, vis)).float().cpu()
     pictures = {f"pair_{i}": _strip(*images) for i, images in enumerate(zip(ir, vis, fused, strict=True))}

@@ -44,7 +44,8 @@ def merge(options: MergeOptions, notify: Notify | None = None) -> Path:
     named = {"vis": options.vis, "ir": options.ir, "fusion": options.fusion}
     loaded = {part: load_model(resolve_weights(name, notify)) for part, name in named.items()}
     if any(model.cfg.tone for model, *_ in loaded.values()):
-        loaded = {part: (with_tone(model), text, record) for part, (model, text, record) in loaded.items()}
+        airlight = loaded["vis"][0].cfg.airlight  # no other part has anything to do with it
+        loaded = {part: (with_tone(model, airlight), t, r) for part, (model, t, r) in loaded.items()}
     model, text, record = loaded["fusion"]
     for part in ("vis", "ir"):
         other, its_text, _ = loaded[part]

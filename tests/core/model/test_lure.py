@@ -19,7 +19,7 @@ from lure_cli.core.model.checkpoint import (
     save_tensors,
     with_tone,
 )
-from lure_cli.core.model.context import Condition
+from lure_cli.core.model.context import Condition, airlight_of, context_view, extremes_of
 from lure_cli.core.model.layers import TextGuidedAttention, attention
 from lure_cli.core.model.lure import parameter_count
 from lure_cli.core.model.tone_curve import ToneCurve, local_darkness
@@ -115,7 +115,7 @@ def test_every_switch_builds_another_network_that_runs(switch: str) -> None:
     ir, vis = torch.rand(1, 1, 16, 16), torch.rand(1, 3, 16, 16)
     a, b = (m(ir, vis, texts("noise"), texts("haze")) for m in (on, off))
     assert a.shape == b.shape
-    if switch != "inner_residual":
+    if switch not in ("inner_residual", "airlight"):
         assert parameter_count(off) < parameter_count(on)
     else:
         off.load_state_dict(on.state_dict())
@@ -130,6 +130,10 @@ def test_tone_curves_are_added_as_the_identity() -> None:
     ir, vis = torch.rand(1, 1, 24, 24).round(decimals=1), torch.rand(1, 3, 24, 24).round(decimals=1)  # 0 and 1 too
     args = ir, vis, texts("noise"), texts("haze")
     assert torch.equal(grown(*args), model(*args))
+    assert with_tone(grown) is grown
+    seeing = with_tone(grown, airlight=not grown.cfg.airlight)
+    assert seeing.cfg.airlight != grown.cfg.airlight
+    assert torch.equal(seeing(*args), model(*args))
 
 
 @torch.inference_mode()
@@ -148,6 +152,29 @@ def test_a_tone_curve_can_undo_lost_contrast_and_darkness() -> None:
     draw(0.0, math.log(4), -math.log(2), 0.0, 0.0)
     torch.testing.assert_close(tone(x**2 / 4, condition), x, atol=1e-2, rtol=0)
     assert torch.equal(tone(x, condition._replace(vector=torch.zeros(1, 8))), x)
+
+
+@torch.inference_mode()
+def test_a_tone_curve_that_sees_the_air_leaves_its_colour_alone() -> None:
+    """Yellowish fog before a scene whose planes differ in their darkest spots: the sky stays as it is, the rest comes
+    back; without, each plane loses another share."""
+    scene = torch.rand(1, 3, 128, 128) * torch.tensor([1.0, 0.8, 0.6]).view(3, 1, 1)
+    scene[..., ::4, ::4] = 0  # something black everywhere
+    light, clear = torch.tensor([0.75, 0.7, 0.55]).view(1, 3, 1, 1), torch.full((1, 1, 128, 1), 0.5)
+    clear[:, :, :32] = 0.0  # nothing but fog
+    hazy = scene * light * clear + light * (1 - clear)
+    sky = (..., slice(0, 24), slice(None))
+    shifts = {}
+    for airlight in (True, False):
+        tone = ToneCurve(3, 8, 8, airlight)
+        tone.out.bias.copy_(torch.tensor((0.0, 0, 0, 0, 0, 0.7, 0.7)).repeat_interleave(3))
+        view = context_view(hazy, extremes=True)
+        air = airlight_of(view)
+        torch.testing.assert_close(air, light[:, :, 0, 0], atol=0.01, rtol=0)
+        y = tone(hazy, Condition(torch.ones(1, 8), *extremes_of(view), air))
+        chroma = y[sky] / y[sky].mean(1, keepdim=True)
+        shifts[airlight] = float((chroma - light / light.mean()).abs().mean())
+    assert shifts[True] < 0.01 < 0.1 < shifts[False]
 
 
 @torch.inference_mode()

@@ -17,11 +17,14 @@ from lure_cli.core.pixels import luma
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training import losses
 from lure_cli.core.training.corpus import find_corpus
-from lure_cli.core.training.degradations import ORDER, RECIPES, degrade, degrade_alike, lifted_rain
+from lure_cli.core.training.degradations import ORDER, RECIPES, degrade, degrade_alike
+from lure_cli.core.training.fields import Scene
 from lure_cli.core.training.muon import Muon
 from lure_cli.core.training.sampler import Sampler
+from lure_cli.core.training.weather import lifted_rain
 from lure_cli.errors import LureError
 from lure_cli.tasks.train.config import resolve_config
+from lure_cli.tasks.train.log import read_values
 from lure_cli.tasks.train.stages import split_batch, stage1_loss
 from lure_cli.tasks.train.trainer import Trainer
 from tests.helpers.files import make_data
@@ -201,7 +204,7 @@ def first_stage(stage: int, data: Path, folder: Path) -> dict[str, str]:
 
 def test_a_prompt_may_name_a_part_of_what_is_wrong(data: Path, tmp_path: Path) -> None:
     g = torch.Generator().manual_seed(3)
-    x, y = degrade_alike([(picture(), ("noise", "haze")), (picture(), ("haze",))], "vis", g)
+    x, y = degrade_alike([(Scene(picture()), ("noise", "haze")), (Scene(picture()), ("haze",))], "vis", g)
     assert (y - picture()).abs().mean() > 0.02
     rest = (x - y) - (x - y).mean()
     assert rest.std() > 0.005
@@ -286,7 +289,7 @@ def test_thirty_steps_lower_the_loss(stage: int, data: Path, tmp_path: Path) -> 
     init = first_stage(stage, data, tmp_path)
     trainer = Trainer(config(data, tmp_path / "run", stage=stage, steps=30, lr=2e-3, **init))
     batch = trainer.sampler.stage1(0) if stage == 1 else trainer.sampler.stage2(0)
-    values = [trainer.train_step(batch)["loss"] for _ in range(30)]
+    values = [float(trainer.train_step(batch).loss) for _ in range(30)]
     assert sum(values[-3:]) < 0.9 * sum(values[:3])
 
 
@@ -306,7 +309,7 @@ def test_a_step_without_finite_loss_is_skipped_and_counted(data: Path, tmp_path:
     batch = trainer.sampler.stage1(0)
     before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
     batch["vis"][0].x.fill_(float("nan"))
-    assert trainer.train_step(batch) == {}
+    assert read_values([trainer.train_step(batch)]) == []
     assert (trainer.step, trainer.skipped) == (1, 1)
     assert all(torch.equal(v, before[k]) for k, v in trainer.model.state_dict().items())
 
@@ -379,7 +382,7 @@ def test_steps_equal_those_of_the_plain_optimiser(shards: int, data: Path, tmp_p
         ours.train_step(batch)
         optimizer.zero_grad()
         for shard in split_batch(batch, shards):
-            (stage1_loss(plain.model, plain.text, shard, plain.cfg).total / shards).backward()
+            (stage1_loss(plain.model, plain.vectors, shard, plain.cfg).total / shards).backward()
         torch.nn.utils.clip_grad_norm_(plain.trained.values(), 1.0)
         optimizer.step()
     moved = {k: (p.detach() - start[k], ours.trained[k].detach() - start[k]) for k, p in plain.trained.items()}

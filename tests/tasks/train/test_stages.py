@@ -11,10 +11,11 @@ from lure_cli.config import MODELS, TrainConfig
 from lure_cli.core.model.checkpoint import new_model
 from lure_cli.core.text.encoders import VocabularyEncoder
 from lure_cli.core.training.sampler import Sample
-from lure_cli.tasks.train.log import gains
-from lure_cli.tasks.train.stages import batch_size, fuse_clean, split_batch, stage1_loss, stage2_loss
+from lure_cli.tasks.train.log import StepValues, measured, read_values
+from lure_cli.tasks.train.stages import TextVectors, batch_size, fuse_clean, split_batch, stage1_loss, stage2_loss
 
 TEXT = VocabularyEncoder()
+VECTORS = TextVectors(TEXT)
 CFG = TrainConfig(crop=32)
 
 
@@ -35,19 +36,26 @@ def batch() -> dict[str, list[Sample]]:
 def test_the_parts_of_stage_one_add_up(batch: dict[str, list[Sample]]) -> None:
     torch.manual_seed(1)
     model = new_model(MODELS["lure-small"], TEXT)
-    whole = stage1_loss(model, TEXT, batch, CFG)
-    plain = stage1_loss(model, TEXT, batch, replace(CFG, unified=False))
+    whole = stage1_loss(model, VECTORS, batch, CFG)
+    plain = stage1_loss(model, VECTORS, batch, replace(CFG, unified=False))
     assert set(whole.parts) == {"content_vis", "content_ir", "modality"} and not plain.parts
     unbound = replace(CFG, w_content=0.0, w_distribution=0.0)
-    assert float(stage1_loss(model, TEXT, batch, unbound).total) == float(plain.total)
-    content = stage1_loss(model, TEXT, batch, replace(CFG, w_distribution=0.0))
+    assert float(stage1_loss(model, VECTORS, batch, unbound).total) == float(plain.total)
+    content = stage1_loss(model, VECTORS, batch, replace(CFG, w_distribution=0.0))
     weighted = CFG.w_content * (whole.parts["content_vis"] + whole.parts["content_ir"])
     assert float(content.total - plain.total) == pytest.approx(weighted, rel=1e-4)
     assert {m: x.shape for m, x in whole.restored.items()} == {"vis": (3, 3, 32, 32), "ir": (2, 1, 32, 32)}
-    logged = gains(whole)
-    assert set(logged) == {"psnr_vis_none", "gain_vis_lowlight", "psnr_ir_none", "gain_ir_lowcontrast"}
+    one = torch.ones(())
+    (logged,) = read_values([StepValues([measured(whole)], 2 * one, one, one)])
+    assert logged["loss"] == 2 and set(whole.parts) < set(logged)
+    assert set(logged) - set(whole.parts) - {"loss", "grad_norm"} == {
+        "psnr_vis_none",
+        "gain_vis_lowlight",
+        "psnr_ir_none",
+        "gain_ir_lowcontrast",
+    }
     assert logged["psnr_vis_none"] > 50 and abs(logged["gain_vis_lowlight"]) < 0.1  # untrained: the identity
-    one = stage1_loss(model, TEXT, {"vis": batch["vis"], "ir": []}, CFG)
+    one = stage1_loss(model, VECTORS, {"vis": batch["vis"], "ir": []}, CFG)
     assert set(one.parts) == {"content_vis"} and set(one.restored) == {"vis"}
 
 
@@ -56,12 +64,12 @@ def test_stage_two_keeps_single_images(batch: dict[str, list[Sample]]) -> None:
     torch.manual_seed(1)
     model = new_model(MODELS["lure-small"], TEXT)
     pairs = torch.stack([s.y for s in batch["ir"]]), torch.stack([s.y for s in batch["vis"][:2]])
-    loss, parts = stage2_loss(model, TEXT, pairs, CFG)
+    loss, parts = stage2_loss(model, VECTORS, pairs, CFG)
     weights = {"int": CFG.w_int, "grad": CFG.w_fuse_grad, "ssim": CFG.w_fuse_ssim, "color": CFG.w_color}
     weights |= {"keep": CFG.w_keep}
     assert float(loss) == pytest.approx(sum(weights[k] * v for k, v in parts.items()), rel=1e-4)
     assert parts["keep"] == pytest.approx(0, abs=1e-5)
-    assert fuse_clean(model, TEXT, pairs).shape == (2, 3, 32, 32)
+    assert fuse_clean(model, VECTORS, pairs).shape == (2, 3, 32, 32)
 
 
 def test_shards_make_up_the_batch(batch: dict[str, list[Sample]]) -> None:

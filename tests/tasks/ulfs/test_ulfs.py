@@ -99,7 +99,7 @@ def test_samples(folder: Path) -> None:
     again = list(draw_samples(read_layout(folder), _options(folder)))
     other = list(draw_samples(read_layout(folder), _options(folder, seed=1)))
     assert [g.name for g in groups if g.modality == "vis"] == [
-        f"visible {t}" for t in ("none", "haze", "rain", "lowlight", "overexposure", "noise", "blur", "lowres")
+        f"visible {t}" for t in ("none", "haze", "rain", "snow", "lowlight", "overexposure", "noise", "blur", "lowres")
     ] + ["visible haze (real)"]
     assert all(torch.equal(a.x, b.x) for a, b in zip(groups, again, strict=True))
     assert not torch.equal(groups[1].x, other[1].x)
@@ -126,12 +126,12 @@ def test_probe_finds_what_is_there_and_nothing_else(folder: Path) -> None:
             together.append(scene)
             apart.append(np.concatenate([scene, 5 * np.eye(len(groups))[i]]))
     probes = fit_probes([np.array(p) for p in (apart, together, together, together)], groups, (10, 8))
-    for scope, tasks in (("vis", 8), ("ir", 6), ("all", 14)):
+    for scope, tasks in (("vis", 9), ("ir", 6), ("all", 15)):
         probe = probes[scope]
         assert probe.tasks == tasks and probe.chance == pytest.approx(1 / tasks)
         assert probe.accuracy == 1 and probe.error == 0 and probe.scales[1] == 1
-    assert probes["vis"].scales[0] == pytest.approx(1 / 8)  # the first 20 numbers say only which scene it is
-    assert probes["vis"].perfect == pytest.approx(1 / 8) and probes["ir"].perfect == pytest.approx(1 / 6)
+    assert probes["vis"].scales[0] == pytest.approx(1 / 9)  # the first 20 numbers say only which scene it is
+    assert probes["vis"].perfect == pytest.approx(1 / 9) and probes["ir"].perfect == pytest.approx(1 / 6)
 
 
 def test_untrained_against_random(lure: Run, folder: Path, weights: Path, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_untrained_against_random(lure: Run, folder: Path, weights: Path, tmp_pa
     assert (init["name"], init["steps"], later["name"], later["steps"]) == ("init", 0, "later", 1234)
     assert set(init["distance"].values()) == {1.0} and "infrared stripe" in init["distance"]
     assert record["images"]["visible haze (real)"] == 2
-    for scope, tasks in (("vis", 8), ("ir", 6)):
+    for scope, tasks in (("vis", 9), ("ir", 6)):
         probe = init["probe"][scope]
         assert probe["accuracy"] == probe["nothing_done"] > 1.5 / tasks
         assert probe["prompt_alone"] == probe["perfect"] == pytest.approx(1 / tasks)
