@@ -33,7 +33,7 @@ SHIPPED: dict[str, ShippedFile] = {
 
 DETECTOR = ShippedFile(
     file="lure-detect.safetensors",
-    sha256="44c5889e4beba86ddd293706f402177595de1739c4d86880495317916d536752",
+    sha256="4287260e7d9c720e28a6b612dfffe97deb8f05a3b8021b6202d883c65d23e338",
 )
 """The network behind `--prompt auto` and `lure detect`."""
 TEXT = ShippedFile(
