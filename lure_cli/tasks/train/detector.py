@@ -67,15 +67,13 @@ _FAINT = {
 }
 """Below this severity a degradation counts as neither there nor missing: people would not agree either."""
 BETA = 0.65
-"""How much a miss counts against a false alarm when thresholds are chosen: restored unasked is worse than not at all."""
+"""What a miss counts against a false alarm when thresholds are chosen: restored unasked is worse than not at all."""
 _ALARMS = 0.006
 """Share of clean pictures on which one degradation may be seen, when thresholds are chosen."""
 _MOST_VARIANTS = 24
 """So many images are drawn from one file at most."""
 _BROAD = frozenset({"lowlight", "overexposure", "haze"})
-"""What a picture still shows when it is made smaller."""
-_LIGHT = frozenset({"lowlight", "overexposure", "haze"})
-"""What is not put on top of a picture that really shows something: it would hide or undo it."""
+"""What a picture still shows when it is made smaller. One is hardly put on top of another: it would hide or undo it."""
 _LAMPS = 0.4
 """Share of low light that is a night with lamps."""
 _LARGEST = (512, 640)
@@ -189,7 +187,8 @@ def _variant(source: Source, x: Tensor, g: Generator) -> tuple[Tensor, dict[str,
             y = (uniform(g, 0.92, 1.06) * _colourful(y, uniform(g, 0.6, 1.3)) ** uniform(g, 0.92, 1.08)).clamp(0, 1)
         if uniform(g, 0, 1) < 0.75:
             return _stored(y, g, 0.3, 85), {}
-        known = [n for n in known if n not in _LIGHT]
+        if source.names != ("lowlight",):  # a night may be foggy, or lit too much after all
+            known = [n for n in known if n not in _BROAD]
         names: tuple[str, ...] = (known[int(torch.randint(len(known), (), generator=g))],)
     else:
         if uniform(g, 0, 1) < 0.35:
@@ -267,6 +266,8 @@ def _features_and_labels(source: Source, x: Tensor, severities: dict[str, float]
             known[i] = severities[name] >= _FAINT[name]
         elif name in source.names:
             label[i] = 1
+            if any(name in rivals and set(rivals) & set(severities) for rivals in RIVALS):
+                label[i] = known[i] = 0  # undone, more or less
         elif name == "noise" and unsaid:
             known[i] = 0
     if severities.get("noise", 0) > 0.25:  # grain hides what is soft below it
@@ -351,8 +352,8 @@ def _rows(table: Table, rows: np.ndarray) -> Table:
 
 
 def choose_thresholds(table: Table, scores: np.ndarray) -> np.ndarray:
-    """Per degradation: the best F score among those that few clean pictures reach; (L,). In the middle of those that are
-    as good as the best, as the first of them says little of other pictures."""
+    """Per degradation: the best F score among those that few clean pictures reach; (L,). In the middle of those that
+    are as good as the best, as the first of them says little of other pictures."""
     chosen = []
     for k in range(scores.shape[1]):
         use = table.known[:, k] > 0
