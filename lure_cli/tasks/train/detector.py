@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 FOLDS = 5
 REAL = 3.0
-"""What a real image counts for against a degraded one when the voters are fitted."""
+"""What a real image counts for, against one that was made from a clean one."""
 VOTERS = 4
 HIDDEN = 64
 _KEPT = ("Kodak24",)
@@ -115,10 +115,10 @@ class Table:
     native: NDArray[np.bool_]
     group: NDArray[np.str_]
 
-    @property
-    def real(self) -> NDArray[np.bool_]:
-        """(N,) what really shows something, and nothing that was put on top of it."""
-        return np.asarray((self.label > self.rated).any(1) & ~self.rated.any(1))
+    def weight(self) -> NDArray[np.float32]:
+        """(N,) more for clean pairs as they are, and for what really shows something with nothing put on top of it."""
+        real = (self.label > self.rated).any(1) & ~self.rated.any(1)
+        return np.where(self.native | real, REAL, 1.0).astype(np.float32)
 
 
 def find_sources(data: DataFolder, corpus: Corpus, modality: Modality, images: int) -> list[Source]:
@@ -307,7 +307,7 @@ def train(table: Table, seed: int, epochs: int, batch: int) -> Ensemble:
     x, label, known, severity, rated = (
         torch.from_numpy(a) for a in (table.features, table.label, table.known, table.severity, table.rated)
     )
-    weight = known * torch.from_numpy(np.where(table.native | table.real, REAL, 1.0).astype(np.float32))[:, None]
+    weight = known * torch.from_numpy(table.weight())[:, None]
     steps = epochs * (len(x) // batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=2e-2)
     labels = label.shape[1]
@@ -355,13 +355,14 @@ def choose_thresholds(table: Table, scores: np.ndarray) -> np.ndarray:
     """Per degradation: the best F score among those that few clean pictures reach; (L,). In the middle of those that
     are as good as the best, as the first of them says little of other pictures."""
     chosen = []
+    weight = table.weight()
     for k in range(scores.shape[1]):
         use = table.known[:, k] > 0
-        s, there = scores[use, k], table.label[use, k] > 0
-        grid = np.linspace(0.3, 0.95, 131)
-        b = BETA**2
-        score = [(1 + b) * (there & (s >= t)).sum() / (b * there.sum() + (s >= t).sum()) for t in grid]
-        alarms = [(scores[table.native, k] >= t).mean() for t in grid]
+        s, there, w = scores[use, k], table.label[use, k] > 0, weight[use]
+        grid, b = np.linspace(0.3, 0.95, 131), BETA**2
+        score = [(1 + b) * w[there & (s >= t)].sum() / (b * w[there].sum() + w[s >= t].sum()) for t in grid]
+        clean = scores[table.native & use, k]
+        alarms = [(clean >= t).mean() for t in grid]
         allowed = [f if a <= _ALARMS else f - 10 * a for f, a in zip(score, alarms, strict=True)]
         chosen.append(np.median(grid[np.array(allowed) >= max(allowed) - 0.004]))
     return np.array(chosen)
