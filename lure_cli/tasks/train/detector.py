@@ -391,7 +391,7 @@ def measure(
 
 
 def fit(
-    tables: Mapping[Modality, Table], data: Sequence[str], seed: int, out: Path, epochs: int = 40, batch: int = 256
+    tables: Mapping[Modality, Table], data: Sequence[str], seed: int, out: Path, epochs: int = 20, batch: int = 256
 ) -> None:
     """Train both modalities' voters, choose thresholds and write the file, whole or not at all."""
     torch.set_num_threads(1)  # the matrices are small, and the sums come out the same on every machine

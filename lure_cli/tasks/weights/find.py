@@ -33,7 +33,7 @@ SHIPPED: dict[str, ShippedFile] = {
 
 DETECTOR = ShippedFile(
     file="lure-detect.safetensors",
-    sha256="4287260e7d9c720e28a6b612dfffe97deb8f05a3b8021b6202d883c65d23e338",
+    sha256="565dc23f4c27578bf855dc296d36ff79ff07870b469aa33f523a2ff44fa6577a",
 )
 """The network behind `--prompt auto` and `lure detect`."""
 TEXT = ShippedFile(
