@@ -66,9 +66,9 @@ _FAINT = {
     **{"lowcontrast": 0.42, "stripe": 0.14},
 }
 """Below this severity a degradation counts as neither there nor missing: people would not agree either."""
-BETA = 0.65
+BETA = 0.6
 """What a miss counts against a false alarm when thresholds are chosen: restored unasked is worse than not at all."""
-_ALARMS = 0.006
+_ALARMS = 0.01
 """Share of clean pictures on which one degradation may be seen, when thresholds are chosen."""
 _MOST_VARIANTS = 24
 """So many images are drawn from one file at most."""
@@ -185,7 +185,7 @@ def _variant(source: Source, x: Tensor, g: Generator) -> tuple[Tensor, dict[str,
     if source.names:
         if set(source.names) <= _BROAD and uniform(g, 0, 1) < 0.5:
             y = (uniform(g, 0.92, 1.06) * _colourful(y, uniform(g, 0.6, 1.3)) ** uniform(g, 0.92, 1.08)).clamp(0, 1)
-        if uniform(g, 0, 1) < 0.75:
+        if uniform(g, 0, 1) < (0.5 if source.names == ("lowlight",) else 0.75):
             return _stored(y, g, 0.3, 85), {}
         if source.names != ("lowlight",):  # a night may be foggy, or lit too much after all
             known = [n for n in known if n not in _BROAD]
