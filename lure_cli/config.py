@@ -101,9 +101,9 @@ class TrainConfig:
     text_encoder: str = "vocabulary"  # or "open_clip:MODEL/PRETRAINED", or "open_clip:FOLDER"
     threads: int = 0  # CPU threads per operation; 0: as many as torch chooses
     shards: int = 1  # parts of a batch computed side by side; on a CPU, threads = 1 and shards = cores is fastest
-    workers: int = 0  # processes that draw batches; 0: a thread of the training process does
+    workers: int = 0  # processes that draw batches, which are the same with any number; 0: a thread beside the training
     steps: int = 20_000
-    minutes: float = 0.0  # training time of the whole run, whatever `steps` says; 0: by steps
+    minutes: float = 0.0  # training time of the whole run, resumed or not, whatever `steps` says; 0: by steps
     batch_vis: int = 6  # stage I: visible crops a step; stage II: pairs a step
     batch_ir: int = 4  # stage I: infrared crops a step
     crop: int = 128
@@ -114,7 +114,7 @@ class TrainConfig:
     ema: float = 0.999
     checkpoint_minutes: float = 3.0
     log_every: int = 50  # steps
-    cache_gib: float = 4.0  # decoded images kept in memory
+    cache_gib: float = 4.0  # decoded images kept in memory, shared by the workers (Linux)
     eight_bits: bool = False  # samples in 256 steps, as files have them; they travel to the device so
     tensorboard: bool = True  # event files beside the log
     snapshots: tuple[int, ...] = ()  # steps whose averaged weights are kept as step-00001000.safetensors; 0: untrained

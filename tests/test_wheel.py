@@ -32,11 +32,14 @@ def test_contents(wheel: Path) -> None:
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
     for name in (
         "weights/lure-small.safetensors",
+        "weights/lure-base.safetensors",
         "weights/lure-text.safetensors",
         "weights/lure-detect.safetensors",
         "core/text/wording.toml",
         "presets/stage1.toml",
         "presets/stage2.toml",
+        "presets/stage1-gpu.toml",
+        "presets/stage2-gpu.toml",
         "py.typed",
         "tasks/report/report.html.jinja",
         "cli/window/viewer.js",
@@ -48,6 +51,7 @@ def test_contents(wheel: Path) -> None:
     ):
         assert f"lure_cli/{name}" in names
     assert all(n.startswith(("lure_cli/", "lure_cli-")) for n in names)
+    assert wheel.stat().st_size < 60_000_000
     packages = "torch typer rich huggingface-hub safetensors open-clip-torch imageio tqdm scipy jinja2"
     for package in packages.split():
         assert f"Requires-Dist: {package}" in metadata.replace("_", "-")

@@ -180,7 +180,8 @@ def fuse(
     weights: Annotated[
         str,
         typer.Option(
-            help="Shipped name, .safetensors or .onnx file, or owner/repo[@revision].", rich_help_panel=o.MACHINE
+            help="lure-small, lure-base, a .safetensors or .onnx file, or owner/repo[@revision].",
+            rich_help_panel=o.MACHINE,
         ),
     ] = "lure-small",
     device: o.Device = "auto",

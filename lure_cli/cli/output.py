@@ -48,10 +48,13 @@ def show_weights(info: dict[str, Any]) -> None:
     """A weight file and what it says of itself (`WeightsInfo` as a dict); control characters in it are escaped."""
     emit(f"  {info['name']:16} checksum {info['checksum']}, {info['parameters'] / 1e6:.2f} M parameters")
     lines = [info["path"], f"sha256 {info['sha256']}" if info["sha256"] else ""]
+    lines += [f"terms: {info['terms']}"] if info["terms"] else []
+    if info["gflop_plain"]:
+        lines.append(f"{info['gflop_plain']:.1f} GFLOP a pair of 640x480, {info['gflop_prompts']:.1f} with prompts")
     for part in ("text_encoder", "config", "provenance"):
         values = info[part] if isinstance(info[part], dict) else {part: info[part]}
         listed = {k: ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
-        lines += [f"{k}: {v}" for k, v in listed.items() if v != ""]
+        lines += [f"{k}: {v}" for k, v in listed.items() if v != "" and k != "licence"]  # that is said as `terms`
     for line in lines:
         if line:
             emit(f"  {'':16} {printable(line)}")

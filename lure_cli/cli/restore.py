@@ -44,7 +44,10 @@ def restore(
     max_pixels: o.MaxPixels = 200_000_000,
     frame: o.Frame = "only",
     weights: Annotated[
-        str, typer.Option(help="Shipped name, .safetensors file, or owner/repo[@revision].", rich_help_panel=o.MACHINE)
+        str,
+        typer.Option(
+            help="lure-small, lure-base, a .safetensors file, or owner/repo[@revision].", rich_help_panel=o.MACHINE
+        ),
     ] = "lure-small",
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,11 +16,12 @@ train = typer.Typer(
     rich_markup_mode=None,
 )
 
-_CONFIG = typer.Option(help="TOML file; without it the shipped preset of the stage.")
+_CONFIG = typer.Option(help="TOML file, or a shipped preset: cpu (the default) or gpu.")
 _DATA = typer.Option(help="Data folder; the training guide shows its layout.")
 _OUT = typer.Option(help="Folder for checkpoints and log.")
 _INIT = typer.Option(help="Weights to start from; stage2 needs those of stage1.")
 _STEPS = typer.Option(help="Number of steps.")
+_MINUTES = typer.Option(help="Time of training, instead of a number of steps.")
 _SEED = typer.Option(help="Seed of everything random.")
 _DEVICE = typer.Option(help="auto, cpu, cuda or mps.")
 _SET = typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the configuration; may be repeated.")
@@ -34,18 +34,20 @@ def _add_stage(stage: int, text: str) -> None:
 
     @train.command(f"stage{stage}", help=text)
     def _(
-        config: Annotated[Path | None, _CONFIG] = None,
+        config: Annotated[str | None, _CONFIG] = None,
         data: Annotated[str | None, _DATA] = None,
         out: Annotated[str | None, _OUT] = None,
         init: Annotated[str | None, _INIT] = None,
         steps: Annotated[int | None, _STEPS] = None,
+        minutes: Annotated[float | None, _MINUTES] = None,
         seed: Annotated[int | None, _SEED] = None,
         device: Annotated[str | None, _DEVICE] = None,
         settings: Annotated[list[str] | None, _SET] = None,
         resume: Annotated[bool, _RESUME] = False,
         quiet: Annotated[bool, _QUIET] = False,
     ) -> None:
-        flags = {"data": data, "out": out, "init": init, "steps": steps, "seed": seed, "device": device}
+        flags = {"data": data, "out": out, "init": init, "steps": steps, "minutes": minutes}
+        flags |= {"seed": seed, "device": device}
         _train(stage, config, flags, settings or [], resume, quiet)
 
 
@@ -54,7 +56,7 @@ _add_stage(2, "Learn to fuse inside the latent space, from clean pairs alone; en
 
 
 def _train(
-    stage: int, config: Path | None, flags: dict[str, Any], settings: list[str], resume: bool, quiet: bool
+    stage: int, config: str | None, flags: dict[str, Any], settings: list[str], resume: bool, quiet: bool
 ) -> None:
     from tqdm import tqdm
 
@@ -68,7 +70,7 @@ def _train(
     if not quiet:
         processes = f" in {trainer.group.size} processes" if trainer.group.size > 1 else ""
         number = "bf16" if trainer.amp else "fp32"
-        note(f"stage {stage}: {cfg.model} on {trainer.device}{processes}, {number}, {_length(cfg)}")
+        note(f"stage {stage}: {trainer.model.cfg.name} on {trainer.device}{processes}, {number}, {_length(cfg)}")
         note(f"sets: {', '.join(trainer.sets)}")
     # By steps the bar counts those; by time, seconds.
     seconds = round(60 * cfg.minutes)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lure_cli.cli.output import emit, emit_json, no_progress_bars, note, show_error, show_weights
+from lure_cli.cli.output import emit, emit_json, no_progress_bars, note, printable, show_error, show_weights
 from lure_cli.errors import LureError
 
 weights = typer.Typer(
@@ -22,16 +22,42 @@ _JSON = typer.Option("--json", help="One line of JSON an entry on stdout.")
 _QUIET = typer.Option("-q", "--quiet", help="Only results and errors.")
 
 
-@weights.command("list")
-def _list(as_json: Annotated[bool, _JSON] = False) -> None:
-    """List shipped weights and downloaded models."""
-    from lure_cli.tasks.weights.find import list_weights
+_LISTED = "{:24} {:12} {:>6} {:>9} {:>14} {:>14}  {:8} {}"
 
+
+@weights.command("list")
+def _list(
+    time: Annotated[bool, typer.Option("--time", help="Fuse with each model, to tell the seconds here.")] = False,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """List shipped weights and downloaded models: sizes, arithmetic, terms.
+
+    GFLOP and seconds are those of a pair of 640x480, plain / with prompts for both images; a multiply-add counts as two
+    operations.
+    """
+    from lure_cli.tasks.weights.find import MISSING, list_weights
+    from lure_cli.tasks.weights.inspect import try_weights
+
+    if not as_json:
+        emit(_LISTED.format("name", "kind", "MB", "parameters", "GFLOP", "seconds here", "state", "terms"))
     for entry in list_weights():
+        known, seconds = try_weights(entry.name), None
+        if time and known.config:
+            from lure_cli.tasks.bench.glance import glance
+
+            seconds = glance(entry.name)
+        state = "ok" if known.checksum == "ok" else MISSING if entry.path == MISSING else "damaged"
         if as_json:
-            emit_json(asdict(entry))
-        else:
-            emit(f"{entry.name:30} {entry.kind:13} {entry.size / 1e6:6.1f} MB  {entry.path}")
+            told: dict[str, Any] = {"parameters": known.parameters, "gflop_plain": known.gflop_plain}
+            told |= {"gflop_prompts": known.gflop_prompts, "terms": known.terms, "state": state}
+            emit_json(asdict(entry) | told | {"seconds": asdict(seconds) if seconds else None})
+            continue
+        gflop = f"{known.gflop_plain:.1f} / {known.gflop_prompts:.1f}" if known.config else "-"
+        took = f"{seconds.plain:.2f} / {seconds.prompts:.2f}" if seconds else "-"
+        size, parameters = f"{entry.size / 1e6:.1f}", f"{known.parameters / 1e6:.2f} M" if known.parameters else "-"
+        emit(_LISTED.format(entry.name, entry.kind, size, parameters, gflop, took, state, printable(known.terms)))
+    if not (time or as_json):
+        note("note: --time tells the seconds that a pair takes here")
 
 
 @weights.command()

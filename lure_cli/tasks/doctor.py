@@ -85,7 +85,7 @@ def _weights(info: Info) -> str:
     path = shipped_path(DEFAULT)
     bad = [w for w in info.weights if w.checksum != "ok"]
     if bad or path is None:
-        raise LureError(", ".join(f"{w.name}: checksum {w.checksum}" for w in bad), "install lure-cli again")
+        raise LureError(", ".join(f"{w.name}: {w.checksum}" for w in bad), "install lure-cli again")
     return f"{DEFAULT}, checksum ok ({path})"
 
 

@@ -1,7 +1,7 @@
 """Folder throughput against that of the model alone, and the memory and seams of a large pair; not a test.
 
     python -m tests.benchmarks.folder [--pairs 20] [--rounds 5] [--dtype fp32]
-    python -m tests.benchmarks.folder --large 4096x3072
+    python -m tests.benchmarks.folder --large 4096x3072 [--weights lure-small]
 
 The first alternates, in one process, between the bare model on a 640x480 pair that is already a tensor and the pipeline
 of `lure fuse` on files of such pairs (reading, computing, writing), and prints the median of the paired ratios. The
@@ -73,7 +73,7 @@ def throughput(pairs: int, rounds: int, dtype: str) -> None:
     print(f"ratio        {ratio:.3f} (median of paired ratios; from {min(f / m for m, f in both):.3f})")
 
 
-def large(size: str, whole: bool) -> None:
+def large(size: str, weights: str, whole: bool) -> None:
     """Print peak memory of a large pair, and the agreement of tiles and one piece."""
     from PIL import Image
 
@@ -95,6 +95,8 @@ def large(size: str, whole: bool) -> None:
                 "fuse",
                 *pair,
                 *prompt,
+                "--weights",
+                weights,
                 "--tile",
                 tile,
                 "-o",
@@ -105,7 +107,7 @@ def large(size: str, whole: bool) -> None:
             started = time.perf_counter()
             subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # the largest child so far
-            print(f"{size}, --tile {tile}: {time.perf_counter() - started:.1f} s, peak {peak:.2f} GiB")
+            print(f"{weights}, {size}, --tile {tile}: {time.perf_counter() - started:.1f} s, peak {peak:.2f} GiB")
             pictures[tile] = out
         if whole:
             from lure_cli.core.images.picture import read_pixels
@@ -122,10 +124,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dtype", default="fp32")
     parser.add_argument("--large", help="WIDTHxHEIGHT")
+    parser.add_argument("--weights", default="lure-small")
     parser.add_argument("--whole", action="store_true")
     args = parser.parse_args()
     if args.large:
-        large(args.large, args.whole)
+        large(args.large, args.weights, args.whole)
     else:
         throughput(args.pairs, args.rounds, args.dtype)
 

@@ -53,7 +53,6 @@ PAIR = ["fuse", "--ir", IR, "--vis", VIS]
         ([*PAIR, "-o", "x.gif"], 2, "x.gif"),
         ([*PAIR, "-o", IR], 2, "is also an input"),
         ([*PAIR, "--weights", "lure-smal"], 2, "lure-small"),
-        ([*PAIR, "--weights", "lure-base"], 2, "no weights"),
         ([*PAIR, "--weights", "none.safetensors"], 2, "no such weight file"),
         ([*PAIR, "--weights", "examples/pairs"], 2, "a folder without model.safetensors"),
         ([*PAIR, "--weights", "owner/repo@../x"], 2, "no revision"),

@@ -58,7 +58,7 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
     "evaluation": ("table.csv", "table.tex", "report.html", "sheet.png", "bench.csv", "adherence.md", "restored.csv"),
     "training": ("runs/stage1/weights.safetensors", "mine.png"),
-    "weights": (),
+    "weights": ("base.png",),
     "other-programs": ("lure-small.onnx", "lure-small-fp16.prompts.json", "onnx.png", "alone.png"),
 }
 """What the commands of a page write, among other files."""

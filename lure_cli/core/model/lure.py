@@ -176,13 +176,21 @@ class Lure(nn.Module):
     def halo(self) -> int:
         """How many pixels away a pixel of the result can still see, apart from the global context: a multiple of
         `multiple`, at least the radius of the receptive field (3x3 convolutions and bilinear steps, summed up)."""
+        return self._halo(asked=True)
+
+    def reach(self, conditions: Sequence[Condition]) -> int:
+        """`halo`, for conditions of the images: without a request about a third, as the encoders' layers do not run."""
+        return self._halo(asked=not all(self._asks_nothing(condition) for condition in conditions))
+
+    def _halo(self, *, asked: bool) -> int:
         cfg, scales = self.cfg, range(len(self.cfg.widths))
-        blocks = [cfg.encoder_blocks[i] + cfg.decoder_blocks[i] + cfg.fusion_blocks[i] for i in scales]
+        blocks = [cfg.decoder_blocks[i] + cfg.fusion_blocks[i] + cfg.encoder_blocks[i] * asked for i in scales]
         for i, count in enumerate(cfg.refine_blocks):
-            blocks[i] += count
+            blocks[i] += count * asked
         radius = 1 + 1 + sum(n * 2**i for i, n in enumerate(blocks))  # stem and head; in pixels of the finest scale
-        radius += sum(3 * 2 ** (i + 1) for i in scales[:-1])  # three ways up: encoder, fusion module, decoder
-        darkness = 7 * self.multiple if cfg.tone else 0  # `local_darkness`: cell, its neighbours, two boxes, bilinear
+        radius += sum((2 + asked) * 2 ** (i + 1) for i in scales[:-1])  # ways up: fusion module, decoder, encoder
+        # `local_darkness` of the tone curve: cell, its neighbours, two boxes, bilinear
+        darkness = 7 * self.multiple if cfg.tone and asked else 0
         return -(-2 * radius // self.multiple) * self.multiple + darkness
 
     def context_view(self, x: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def provenance(
         return _squares(model, ir[region], vis[region], t_ir, t_vis, strength_ir, strength_vis, conditions)
 
     whole = torch.empty(vis.shape[0], _MAPS, *vis.shape[2:], device=vis.device)
-    return _shares(tiled(model, squares, whole, tile, overlap))
+    return _shares(tiled(model, squares, whole, tile, overlap, conditions))
 
 
 def _squares(

@@ -1,12 +1,12 @@
 """Large images in tiles: the same picture as in one piece, in the memory of one tile.
 
 All that the model does is local, but for the global context, which is drawn from a thumbnail of the whole image and
-handed to every tile. With an overlap of at least the model's halo each pixel sees what it would see in one piece.
+handed to every tile. With an overlap of at least the model's reach each pixel sees what it would see in one piece.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from types import EllipsisType
 from typing import Any, Literal, Protocol
@@ -35,9 +35,8 @@ class TileableModel(Protocol):
     def multiple(self) -> int:
         """Edges of tiles are at multiples of this."""
 
-    @property
-    def halo(self) -> int:
-        """How many pixels away a pixel of the result can still see."""
+    def reach(self, conditions: Sequence[Any]) -> int:
+        """How many pixels away a pixel of the result can still see under these conditions, from `condition_from`."""
 
     def context_view(self, x: Tensor) -> Tensor:
         """What the model sees of the whole image x (B, C, H, W)."""
@@ -115,7 +114,7 @@ def fuse_tiled(
         model: the model.
         ir, vis, t_ir, t_vis, strength_ir, strength_vis: as `Lure.forward` takes them.
         tile: side of a tile in pixels, without the overlap; 0 is one piece.
-        overlap: pixels that each tile sees beyond its edges; None: the model's halo, which leaves no seam. Less is
+        overlap: pixels that each tile sees beyond its edges; None: the model's reach, which leaves no seam. Less is
             faster, and seams may show.
         steady: puts other views of the whole images in the place of their own; see `core/model/steady.py`.
 
@@ -131,7 +130,7 @@ def fuse_tiled(
     def fuse(region: Region) -> Tensor:
         return model(ir[region], vis[region], t_ir, t_vis, strength_ir, strength_vis, conditions)
 
-    y = tiled(model, fuse, torch.empty_like(vis, dtype=torch.float32), tile, overlap)
+    y = tiled(model, fuse, torch.empty_like(vis, dtype=torch.float32), tile, overlap, conditions)
     return grey_as(vis, y)  # a tile may be grey where the whole is not; the other way round it can't be
 
 
@@ -162,16 +161,21 @@ def restore_tiled(
     def restore(region: Region) -> Tensor:
         return model.restore(x[region], t, modality, strength, condition)
 
-    y = tiled(model, restore, torch.empty_like(x, dtype=torch.float32), tile, overlap)
+    y = tiled(model, restore, torch.empty_like(x, dtype=torch.float32), tile, overlap, [condition])
     return y if modality == "ir" else grey_as(x, y)
 
 
 def tiled(
-    model: TileableModel, compute: Callable[[Region], Tensor], whole: Tensor, tile: int, overlap: int | None
+    model: TileableModel,
+    compute: Callable[[Region], Tensor],
+    whole: Tensor,
+    tile: int,
+    overlap: int | None,
+    conditions: Sequence[Any],
 ) -> Tensor:
-    """Fill an image with what is computed of its parts."""
+    """Fill an image with what is computed of its parts, under these conditions."""
     height, width = whole.shape[-2:]
-    overlap = model.halo if overlap is None else overlap
+    overlap = model.reach(conditions) if overlap is None else overlap
     for top, bottom, y0, y1 in spans(height, tile, overlap, model.multiple):
         for left, right, x0, x1 in spans(width, tile, overlap, model.multiple):
             part = compute((..., slice(top, bottom), slice(left, right)))

@@ -55,6 +55,10 @@ class OnnxLure(nn.Module):
         """The view itself, from which the graph makes the `Condition`."""
         return view
 
+    def reach(self, conditions: Sequence[Tensor]) -> int:
+        """`halo`, whatever is asked for: views do not say that."""
+        return self.halo
+
     def forward(
         self,
         ir: Tensor,

@@ -136,7 +136,7 @@ class CropReader:
                 if self._cached_bytes < self._cache_bytes:
                     part = [file for file in files[i : i + 8 * threads] if file not in self._cache]
                     for file, loaded in zip(part, pool.map(lambda f: _try(*f), part), strict=True):
-                        if loaded:
+                        if loaded and self._cached_bytes < self._cache_bytes:
                             self._cache[file] = loaded
                             self._cached_bytes += _bytes(loaded)
         self._full = True

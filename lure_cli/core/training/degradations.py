@@ -31,7 +31,7 @@ def lowlight(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
     Severity: the share of its light that a middle grey (0.5) loses.
     """
     night = chance(g, scene.lamp_ratio)
-    gain, gamma = log_uniform(g, *((0.03, 0.3) if night else (0.08, 0.75))), uniform(g, 1.0, 2.4)
+    gain, gamma = log_uniform(g, *((0.03, 0.3) if night else (0.05, 0.75))), uniform(g, 1.0, 2.4)
     cast = 1 + 0.1 * (torch.rand(3, 1, 1, generator=g) - 0.5)
     light: Tensor | float = gain
     if night:
@@ -79,7 +79,7 @@ def overexposure(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
     y = cast * (2**stops * x.clamp_min(1e-4) ** curve)
     if chance(g, 0.5):
         bright = gaussian(scene.thumbnail, uniform(g, 1.5, 6)) ** 2
-        y = y + uniform(g, 0, 0.35) * scene.spread(bright)
+        y = y + uniform(g, 0, 0.35) * scene.spread(bright).clamp_min(0)  # which may swing below
     hard, soft = y.clamp(max=1), 1 - torch.exp(-1.5 * y)
     y = ((1 - shoulder) * hard + shoulder * soft) ** (contrast / curve)
     grey = 2 ** (stops / curve) * 0.5

@@ -34,6 +34,8 @@ class Scene:
     """What is left of single pixels' grain: 0.5 where a pixel is the mean of 2x2."""
     lamp_ratio: float = 0.0
     """Share of low-light draws that are nights, in which lamps light a part."""
+    restored: bool = False
+    """The best that can be made of it is wanted, not what spoils it: what haze hides altogether stays hidden."""
 
     @cached_property
     def thumbnail(self) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -48,19 +49,20 @@ def drawn(draw: Draw, steps: range, workers: int = 0, pin: bool = False) -> Iter
         with ThreadPoolExecutor(1) as pool:
             yield _prefetched(pool, (lambda step: pinned(draw(step))) if pin else draw, steps)
     else:
-        loader = DataLoader(
-            _Steps(draw),
-            batch_size=None,
-            sampler=steps,  # type: ignore[arg-type]
-            num_workers=workers,
-            prefetch_factor=AHEAD,
-            collate_fn=_as_it_is,
-            pin_memory=pin,
-            worker_init_fn=_leave_the_terminal,
-            multiprocessing_context="fork" if sys.platform == "linux" else "spawn",
-            generator=torch.Generator(),  # its own: the global one is the model's
-        )
-        batches = iter(loader)
+        with warnings.catch_warnings(action="ignore"):  # about more workers than cores, and forks beside threads
+            loader = DataLoader(
+                _Steps(draw),
+                batch_size=None,
+                sampler=steps,  # type: ignore[arg-type]
+                num_workers=workers,
+                prefetch_factor=AHEAD,
+                collate_fn=_as_it_is,
+                pin_memory=pin,
+                worker_init_fn=_leave_the_terminal,
+                multiprocessing_context="fork" if sys.platform == "linux" else "spawn",
+                generator=torch.Generator(),  # its own: the global one is the model's
+            )
+            batches = iter(loader)
         try:
             yield _received(batches)
         finally:

@@ -13,18 +13,18 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix to each of (..., M, N), roughly: all singular values brought to between 0.7
-    and 1.2.
+    """The nearest semi-orthogonal matrix to each of (B, M, N), roughly: all singular values brought to between 0.7 and
+    1.2.
 
     Newton-Schulz iteration with the quintic of Jordan et al., "Muon: an optimizer for hidden layers" (2024).
     """
     a, b, c = _QUINTIC
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT.contiguous() if tall else matrices
-    x = x / (x.square().sum((-2, -1), keepdim=True).sqrt() + 1e-12)
+    x = matrices.mT if tall else matrices
+    x = x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + 1e-12)
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
 

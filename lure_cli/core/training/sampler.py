@@ -184,7 +184,8 @@ class Sampler:
             small, shown = ((v * balance).clamp(0, 1) for v in (clean.small.float() / 255, scene.thumbnail))
             scene = replace(scene, pixels=(scene.pixels * balance).clamp(0, 1), shown=shown)
             copies = [Scene(copy, shown, grain=0.5, lamp_ratio=scene.lamp_ratio) for copy in small]
-            views = [(scene, light[0]), (scene, light[1]), *((copy, light[0]) for copy in copies)]
+            best = replace(scene, restored=True), [*light[1], *({"haze"} & set(light[0]) - set(light[1]))]
+            views = [(scene, light[0]), best, *((copy, light[0]) for copy in copies)]
             x, y, *copies_of_x = degrade_alike(views, modality, g)
             degraded, wanted, whole = replace(scene, pixels=x), replace(scene, pixels=y), view_of_copies(*copies_of_x)
             sides = [[n for n in side if n not in LIGHT] for side in sides]

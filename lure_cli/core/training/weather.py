@@ -11,6 +11,9 @@ from lure_cli.core.training.fields import Scene, chance, gaussian, log_uniform, 
 
 NIGHT = 0.22
 """Scenes darker than this mean are nights: lamps light their haze, not the sky."""
+HIDDEN, SEEN = 0.03, 0.2
+"""Shares of an object's light that come through the haze: less than the first, and nothing of it can be known; more
+than the second, and all can."""
 
 
 def haze(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
@@ -20,6 +23,9 @@ def haze(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
     edges, as depth has at objects; a bright sky lies behind all of it. In half of the draws light is added as light
     is, before the camera's curve, in half in the image's values, as data sets of made haze have it. A has
     about the colour of what is bright in the scene; at night it can be dim, and glows around lamps.
+
+    Of a `scene.restored`: J s + A (1 - s), s from 0 to 1 where t rises from `HIDDEN` to `SEEN`. Asked for J everywhere,
+    a model paints what it cannot know in the mean colour of all scenes: dark clouds in a white sky.
 
     Severity: the share of the light that the haze has replaced, 1 - t, mean over the image.
     """
@@ -39,13 +45,19 @@ def haze(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
     if chance(g, 0.5):
         depth = depth + steps * _steps(x, table, sigma)
     beta, everywhere, behind = uniform(g, 0.2, 2.6), uniform(g, 0, 0.3), uniform(g, 0.7, 1.3)
+    if chance(g, 0.25):  # dense: a part of the scene is gone
+        beta = uniform(g, 2.0, 4.5)
     if not night:
         sky, blue = _sky(x, scene)
         depth = depth + sky * (behind - depth).clamp_min(0)  # a blue sky is seen: the haze below it is shallow
         depth = depth - sky * blue * (depth - 0.4 * behind).clamp_min(0)
     t = torch.exp(-beta * depth - everywhere)
     air = _airlight(g, scene, night)
-    if chance(g, 0.5):
+    if scene.restored:
+        seen = ((t - HIDDEN) / (SEEN - HIDDEN)).clamp(0, 1)
+        seen = seen * seen * (3 - 2 * seen)
+        y = x * seen + air * (1 - seen)
+    elif chance(g, 0.5):
         gamma, exposure = uniform(g, 1.8, 2.4), uniform(g, 0.9, 1.1)
         y = (exposure * (x.clamp_min(1e-4) ** gamma * t + air.clamp_min(0) ** gamma * (1 - t))) ** (1 / gamma)
     else:

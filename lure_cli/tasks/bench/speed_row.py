@@ -60,7 +60,7 @@ def _measure(task: RowTask) -> Speed:
     from lure_cli.tasks.inference.plan import plan_fuse
 
     row, count = task.row, max(4, task.runs)
-    images = _images(*row.side_lengths)
+    images = rendered_pair(*row.side_lengths)
     with tempfile.TemporaryDirectory(dir=task.folder) as folder:
         _write_pairs(Path(folder), images, count)
         options = FuseOptions(
@@ -90,7 +90,7 @@ def _measure(task: RowTask) -> Speed:
             if result.error:
                 raise result.error
             ends.append(time.perf_counter())
-    memory = _peak_memory(fuser.device)  # of this row, not of the reference
+    memory = peak_memory(fuser.device)  # of this row, not of the reference
     gflop, reference = _reference(task, images, request)
     mse = float((picture.cpu() - reference).square().mean())
     model = statistics.median(models)
@@ -106,7 +106,7 @@ def _measure(task: RowTask) -> Speed:
     )
 
 
-def _images(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+def rendered_pair(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """A pair with slopes, an edge, texture and a little noise, as 8-bit arrays (H, W) and (H, W, 3)."""
     import numpy as np
 
@@ -150,27 +150,29 @@ def _in_turn(
     call: Callable[[], object], product: Callable[[], float], device: torch.device, runs: int
 ) -> tuple[list[float], list[float]]:
     """Seconds of each call, and GFLOP/s of a matrix product after each."""
-    import torch
-
-    def now() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
-
     seconds, rates = [], []
     for n in range(WARM + runs):
-        start = now()
+        start = clock(device)
         call()
-        middle = now()
+        middle = clock(device)
         operations = product()
-        end = now()
+        end = clock(device)
         if n >= WARM:
             seconds.append(middle - start)
             rates.append(operations / (end - middle) / 1e9)
     return seconds, rates
 
 
-def _peak_memory(device: torch.device) -> float:
+def clock(device: torch.device) -> float:
+    """Seconds, once the device is done with what it was given."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def peak_memory(device: torch.device) -> float:
     """MiB."""
     import torch
 
@@ -189,10 +191,9 @@ def _peak_memory(device: torch.device) -> float:
 
 def _reference(task: RowTask, images: tuple[np.ndarray, np.ndarray], request: Request) -> tuple[float, torch.Tensor]:
     """What torch does in fp32 on the CPU: GFLOP of a pair, and the picture."""
-    from torch.utils.flop_counter import FlopCounterMode
+    from lure_cli.core.model.cost import count_gflop
 
     fuser = Fuser.from_pretrained(task.source, "cpu", "fp32")
     ir, vis = fuser.tensor(images[0], 1), fuser.tensor(images[1], 3)
-    with FlopCounterMode(display=False) as counter:
-        picture = fuser.compute(ir, vis, [request.prompt], request)
-    return counter.get_total_flops() / 1e9, picture
+    picture, gflop = count_gflop(fuser.model, lambda: fuser.compute(ir, vis, [request.prompt], request))
+    return gflop, picture

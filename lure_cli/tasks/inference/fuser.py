@@ -91,9 +91,9 @@ class Fuser:
         """Load weights.
 
         Args:
-            weights: a shipped name (`lure-small`), a .safetensors file, a .onnx file that `lure export onnx` wrote, or
-                `owner/repo[@revision]` on the Hugging Face Hub, downloaded if it is not in the cache, and checked
-                against its record.
+            weights: a shipped name (`lure-small`, `lure-base`), a .safetensors file, a .onnx file that
+                `lure export onnx` wrote, or `owner/repo[@revision]` on the Hugging Face Hub, downloaded if it is not
+                in the cache, and checked against its record.
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
             dtype: `auto`, `fp32`, `bf16` or `fp16`; what the network computes in. `auto` takes a short type only where
                 the device has it in hardware and the picture agrees with that of fp32 by at least 45 dB.

@@ -11,22 +11,25 @@ from lure_cli.config import MODELS, TrainConfig, from_mapping, load_toml, neares
 from lure_cli.core.files import PACKAGE
 from lure_cli.errors import LureError
 
+PRESETS = ("cpu", "gpu")
+"""Names of the shipped presets, each for both stages."""
+
 
 def resolve_config(
-    stage: int, config: Path | None = None, flags: Mapping[str, Any] | None = None, settings: Sequence[str] = ()
+    stage: int, config: str | Path | None = None, flags: Mapping[str, Any] | None = None, settings: Sequence[str] = ()
 ) -> TrainConfig:
-    """The configuration of a run: a TOML file (or the shipped preset of the stage), then flags, then `key=value`.
+    """The configuration of a run: a TOML file or a shipped preset, then flags, then `key=value`.
 
     Args:
         stage: 1 or 2; a file for the other stage is refused.
-        config: TOML file with keys of `TrainConfig`.
+        config: TOML file with keys of `TrainConfig`, or one of `PRESETS`; None: the first of those.
         flags: values that replace the file's; None is no value.
         settings: `key=value` strings, value in TOML syntax, that replace both.
 
     Raises:
         LureError: unreadable file, unknown key (with the nearest ones), wrong type, wrong stage.
     """
-    path = config or PACKAGE / "presets" / f"stage{stage}.toml"
+    path = _config_file(stage, config)
     values = {"stage": stage} | load_toml(path)
     if values["stage"] != stage:
         raise LureError(f"{path}: is for stage {values['stage']}", f"use `lure train stage{values['stage']}`")
@@ -35,6 +38,17 @@ def resolve_config(
     if "steps" in overrides and "minutes" not in overrides:
         overrides["minutes"] = 0.0  # whoever asks for steps wants them
     return from_mapping(TrainConfig, dataclasses.asdict(cfg) | overrides, "--set")
+
+
+def _config_file(stage: int, config: str | Path | None) -> Path:
+    """A file of one's own, or that of a shipped preset."""
+    name = PRESETS[0] if config is None else str(config)
+    path = Path(name)
+    if name in PRESETS and (config is None or not path.is_file()):
+        return PACKAGE / "presets" / (f"stage{stage}.toml" if name == PRESETS[0] else f"stage{stage}-{name}.toml")
+    if not path.suffix and not path.exists():
+        raise LureError(f"config '{name}': neither a file nor a preset", f"presets: {', '.join(PRESETS)}")
+    return path
 
 
 def check_config(cfg: TrainConfig) -> None:

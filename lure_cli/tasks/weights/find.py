@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from lure_cli.config import MODELS, nearest
+from lure_cli.config import nearest
 from lure_cli.core.files import PACKAGE, sha256
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights.hub import Notify, cached, download, list_cached
@@ -16,18 +16,27 @@ from lure_cli.tasks.weights.repo import Repo, parse_repo
 DEFAULT = "lure-small"
 
 
+TERMS = "research and non-commercial use only: terms of the training sets"
+"""Of what was trained on published research data; models say it in their metadata too."""
+
+
 @dataclass(frozen=True)
 class ShippedFile:
-    """A weight file that ships with the package, and its checksum."""
+    """A weight file that ships with the package, its checksum, and on what terms."""
 
     file: str
     sha256: str
+    terms: str = TERMS
 
 
 SHIPPED: dict[str, ShippedFile] = {
     "lure-small": ShippedFile(
         file="lure-small.safetensors",
-        sha256="5256ae3c9f7c91c69ac63a6519172493bd9ce398e98c61976b5cdfc2cb0951e8",
+        sha256="1d7b5040b3088bc67846bfca8a09cec3663c87f0c5507c6d74cd0a17a966d8bf",
+    ),
+    "lure-base": ShippedFile(
+        file="lure-base.safetensors",
+        sha256="02484db72133513541b46fbf37e456db6d81d7166e26e3db404fb288113be6da",
     ),
 }
 
@@ -39,6 +48,7 @@ DETECTOR = ShippedFile(
 TEXT = ShippedFile(
     file="lure-text.safetensors",
     sha256="07cfb65264f5c3635a71d46c7fb80c56a8c4f2f600ca2b1dfa84136bfcba5930",
+    terms="Apache-2.0 (its teacher's; the words' list: MIT)",
 )
 """The parser that understands prompts."""
 PARTS = {"lure-text": "text encoder", "lure-detect": "detector"}
@@ -67,10 +77,19 @@ def detector_path() -> Path:
 def _verified(shipped: ShippedFile) -> Path:
     path = locate(shipped.file)
     if path is None:
-        raise LureError(f"{shipped.file} is missing from this installation", "install lure-cli again")
+        raise LureError(f"{shipped.file} is missing from this installation", _get_again(shipped.file))
     if sha256(path) != shipped.sha256:
-        raise LureError(f"{path}: its checksum differs from the recorded one", "install lure-cli again")
+        raise LureError(f"{path}: its checksum differs from the recorded one", _get_again(shipped.file))
     return path
+
+
+def _get_again(file: str) -> str:
+    """What to do about a shipped file that is missing or damaged, and which other weights are here."""
+    checkout = (PACKAGE.parent / "pyproject.toml").is_file()
+    advice = f"run: git checkout -- weights/{file}" if checkout else "install lure-cli again"
+    others = [name for name, other in SHIPPED.items() if file != other.file and locate(other.file)]
+    model = any(file == other.file for other in SHIPPED.values())
+    return f"{advice}; or use {', '.join(others)}" if model and others else advice
 
 
 def locate(file: str) -> Path | None:
@@ -103,7 +122,7 @@ def find_weights(weights: str) -> Path | Repo:
     does), the name of shipped weights, and `owner/repo[@revision]` on the hub, `main` if no revision is given.
 
     Raises:
-        LureError: no such file, an unknown name, a model that has no weights yet, or a file that is not as recorded.
+        LureError: no such file, an unknown name, or a file that is missing or not as recorded.
     """
     path = Path(weights)
     if os.path.isdir(path) and weights not in SHIPPED:
@@ -119,8 +138,6 @@ def find_weights(weights: str) -> Path | Repo:
         raise LureError(f"{weights}: no such weight file", f"shipped: {', '.join(SHIPPED)}")
     if weights in SHIPPED:
         return _verified(SHIPPED[weights])
-    if weights in MODELS:
-        raise LureError(f"there are no weights of '{weights}' yet", "train them with `lure train`, or use lure-small")
     repo = parse_repo(weights)
     if repo is None:
         raise LureError(
@@ -157,6 +174,10 @@ def update_weights(weights: str, notify: Notify | None = None, force: bool = Fal
     return place if isinstance(place, Path) else download(place, notify, force)
 
 
+MISSING = "missing"
+"""The path of a shipped file that is not here."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """Weights that are here: the name that commands take, the size in bytes."""
@@ -175,7 +196,7 @@ def list_weights() -> tuple[Entry, ...]:
     entries = []
     for name, (kind, known) in shipped.items():
         path = locate(known.file)
-        entries.append(Entry(name, kind, path.stat().st_size if path else 0, str(path or "missing")))
+        entries.append(Entry(name, kind, path.stat().st_size if path else 0, str(path or MISSING)))
     for c in list_cached():
         size = c.path.stat().st_size if c.path.exists() else 0
         entries.append(Entry(str(c.repo), "model", size, str(c.path), c.commit))

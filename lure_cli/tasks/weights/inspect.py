@@ -6,7 +6,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.weights.find import PARTS, local_weights
+from lure_cli.tasks.weights.find import DETECTOR, PARTS, SHIPPED, TEXT, local_weights
+
+COUNTED = (480, 640)
+"""Height and width of the pair whose arithmetic is told."""
+UNSTATED = "not stated"
+"""Terms that nobody wrote down."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,12 @@ class WeightsInfo:
     """Of the file, in bytes."""
     parameters: int = 0
     """How many numbers it holds."""
+    gflop_plain: float = 0.0
+    """Of a model: the arithmetic of a pair of `COUNTED` pixels, a multiply-add as two operations."""
+    gflop_prompts: float = 0.0
+    """The same with prompts for both images."""
+    terms: str = ""
+    """On what terms it may be used; `not stated` if neither the file nor the record says it."""
     text_encoder: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -41,12 +52,13 @@ def inspect_weights(weights: str) -> WeightsInfo:
     from lure_cli.core.detector.detector import load_detector
     from lure_cli.core.files import sha256
     from lure_cli.core.model.checkpoint import load_model
+    from lure_cli.core.model.cost import pair_gflop
     from lure_cli.core.model.lure import parameter_count
     from lure_cli.core.text.parser import PromptParser
 
     path, checksum = local_weights(weights)
     kind = PARTS.get(weights, "model")
-    info = WeightsInfo(weights, str(path), checksum, kind, sha256(path), path.stat().st_size)
+    info = WeightsInfo(weights, str(path), checksum, kind, sha256(path), path.stat().st_size, terms=_terms(weights))
     if kind == "text encoder":
         parser = PromptParser.load(path)
         return replace(info, parameters=parser.parameters, provenance=parser.metadata["provenance"])
@@ -55,7 +67,9 @@ def inspect_weights(weights: str) -> WeightsInfo:
         values = sum(a.size for layers in detector.layers.values() for a in layers.values())
         return replace(info, parameters=values, provenance=dict(detector.provenance))
     model, encoder, provenance = load_model(path)
+    plain, prompts = (round(g, 3) for g in pair_gflop(model, *COUNTED))
     info = replace(info, parameters=parameter_count(model), text_encoder=encoder.spec)
+    info = replace(info, gflop_plain=plain, gflop_prompts=prompts, terms=provenance.licence or info.terms)
     return replace(info, config=asdict(model.cfg), provenance=asdict(provenance))
 
 
@@ -64,4 +78,10 @@ def try_weights(weights: str) -> WeightsInfo:
     try:
         return inspect_weights(weights)
     except LureError as error:
-        return WeightsInfo(weights, "", error.message)
+        return WeightsInfo(weights, "", error.message, terms=_terms(weights))
+
+
+def _terms(weights: str) -> str:
+    """The terms of weights that ship, as recorded."""
+    known = SHIPPED | dict(zip(PARTS, (TEXT, DETECTOR), strict=True))
+    return known[weights].terms if weights in known else UNSTATED

@@ -10,7 +10,7 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.weights.client import CLIENT, TIMEOUT, client_errors
 from lure_cli.tasks.weights.find import PARTS, find_weights
 from lure_cli.tasks.weights.hub import Notify
-from lure_cli.tasks.weights.inspect import WeightsInfo, inspect_weights
+from lure_cli.tasks.weights.inspect import UNSTATED, WeightsInfo, inspect_weights
 from lure_cli.tasks.weights.record import CARD, FORMAT, MODEL, RECORD
 from lure_cli.tasks.weights.repo import Repo, parse_repo
 from lure_cli.version import __version__
@@ -22,7 +22,6 @@ LICENCES = {
 }  # fmt: skip
 """Licences that the hub knows by name, as far as weights are likely to have them; others are `other` with a name."""
 TAGS = ["image-fusion", "image-restoration", "infrared", "thermal", "infrared-visible-fusion", "lure"]
-UNSTATED = ("", "not stated")
 
 
 @dataclass(frozen=True)
@@ -69,16 +68,16 @@ def plan_push(options: PushOptions) -> PushPlan:
     record |= {"lure": __version__, "parameters": info.parameters, "text_encoder": info.text_encoder}
     record |= {"provenance": info.provenance}
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    return PushPlan(repo, Path(info.path), text, model_card(info, repo), info.provenance["licence"] not in UNSTATED)
+    return PushPlan(repo, Path(info.path), text, model_card(info, repo), info.terms != UNSTATED)
 
 
 def model_card(info: WeightsInfo, repo: Repo) -> str:
     """The README.md of a repository: front matter as the hub knows it, what the weights are, how to use them."""
     from huggingface_hub import ModelCardData
 
-    provenance, licence = info.provenance, info.provenance["licence"]
+    provenance, licence = info.provenance, info.terms
     front = ModelCardData(library_name="lure-cli", pipeline_tag="image-to-image", tags=TAGS)
-    if licence not in UNSTATED:
+    if info.terms != UNSTATED:
         known = licence.lower() in LICENCES
         front.license = licence.lower() if known else "other"
         if not known:
@@ -91,7 +90,7 @@ def model_card(info: WeightsInfo, repo: Repo) -> str:
         "training": f"stage {provenance['stage']}, {provenance['steps']} steps, seed {provenance['seed']}",
         "training data": ", ".join(provenance["data"]) or "not stated",
         "code": f"lure-cli {__version__}, trained at revision {provenance['revision'] or 'not stated'}",
-        "licence": licence or "not stated",
+        "licence": licence,
     }
     table = "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items())
     stage = (

@@ -20,6 +20,7 @@ from lure_cli.core.model.checkpoint import (
     with_tone,
 )
 from lure_cli.core.model.context import Condition, airlight_of, context_view, extremes_of
+from lure_cli.core.model.cost import count_gflop, pair_gflop
 from lure_cli.core.model.layers import TextGuidedAttention, attention
 from lure_cli.core.model.lure import parameter_count
 from lure_cli.core.model.tone_curve import ToneCurve, local_darkness
@@ -199,15 +200,27 @@ def test_local_darkness_takes_haze_away_and_keeps_to_edges() -> None:
 
 
 def test_lure_small_keeps_its_budget() -> None:
-    from torch.utils.flop_counter import FlopCounterMode
-
     model = new_model(MODELS["lure-small"], TEXT)
     assert parameter_count(model) <= 2_000_000
-    with torch.device("meta"):
-        args = torch.empty(1, 1, 480, 640), torch.empty(1, 3, 480, 640), torch.empty(1, 32), torch.empty(1, 32)
-    with FlopCounterMode(display=False) as counter:
-        model.to("meta")(*args)
-    assert 15e9 < counter.get_total_flops() <= 25e9  # multiply and add counted apart
+    plain, prompted = pair_gflop(model, 480, 640)
+    assert 5 < plain < 0.5 * prompted and 15 < prompted <= 25  # multiply and add counted apart
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("switches", [{}, {"text_guided_attention": False}, {"tone": False, "global_context": False}])
+def test_arithmetic_is_what_the_model_does(switches: dict[str, bool]) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = tiny(**switches)
+    ir, vis = torch.rand(1, 1, 41, 50), torch.rand(1, 3, 41, 50)
+    counted, done = [], []
+    for t in (texts(), texts("noise")):
+        with FlopCounterMode(display=False) as counter:
+            counted.append(count_gflop(model, lambda t=t: model(ir, vis, t, t))[1])
+        done.append(counter.get_total_flops() / 1e9)
+    assert counted == pytest.approx(done)
+    assert pair_gflop(model, 41, 50) == pytest.approx(done)
+    assert (done[0] < done[1]) == model.cfg.text_guided_attention
 
 
 def test_lure_base_is_larger_and_runs() -> None:

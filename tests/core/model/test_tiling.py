@@ -80,6 +80,35 @@ def test_halo_is_not_larger_than_it_must_be(fuser: Fuser) -> None:
         moved = (model(ir, changed, t_ir, t_vis, conditions=conditions) - before).abs().amax((0, 1)).nonzero()
     radius = int((moved - 160).abs().max())
     assert model.halo / 4 < radius <= model.halo
+    assert model.reach(conditions) == model.halo
+
+
+def test_nothing_asked_reaches_less_far(fuser: Fuser) -> None:
+    """Plain fusion leaves the encoders' layers out, and so do its tiles see less of their neighbours."""
+    ir, vis = scene(200, 200, 1), scene(200, 200, 3, 1)
+    model, t = fuser.model, fuser._text(())
+    with torch.inference_mode():
+        conditions = model.condition(ir, t, "ir"), model.condition(vis, t, "vis")
+        before = model(ir, vis, t, t, conditions=conditions)
+        changed = vis.clone()
+        changed[..., 100, 100] = 1 - changed[..., 100, 100]
+        moved = (model(ir, changed, t, t, conditions=conditions) - before).abs().amax((0, 1)).nonzero()
+        asked = model.condition(vis, fuser._text(("haze",)), "vis")
+        reach = model.reach(conditions)
+        assert model.reach((conditions[0], asked)) == model.halo
+    assert reach / 4 < int((moved - 100).abs().max()) <= reach < model.halo / 2
+
+
+@pytest.mark.parametrize("names", [(), ("noise",)])
+def test_the_largest_model_leaves_no_seams(names: tuple[str, ...]) -> None:
+    """On a strip that is longer than a tile sees, and not higher than that takes."""
+    base = Fuser.from_pretrained("lure-base", device="cpu", dtype="fp32")
+    ir, vis = scene(24, 640, 1), scene(24, 640, 3, 1)
+    t = base._text(names)
+    with torch.inference_mode():
+        whole, parts = (fuse_tiled(base.model, ir, vis, t, t, tile=tile) for tile in (0, 320))
+        assert base.model.reach([base.model.condition(vis, t, "vis")]) + 320 < 640
+    assert (whole - parts).abs().max() < 2e-5
 
 
 def test_grey_stays_grey_in_tiles(fuser: Fuser) -> None:

@@ -194,11 +194,11 @@ def test_streams_are_as_steady_as_the_models(tile: int, model: Lure, exported: O
 
 
 @torch.inference_mode()
-def test_half_precision_is_close(model: Lure, data: bytes) -> None:
+def test_half_precision_is_close(model: Lure) -> None:
     half = compare(model, TEXT, run_onnx(model, half=True))
     assert 1e-5 < half.difference < 1e-2
     assert half.psnr > 55
-    assert len(content(model, half=True)) < 0.8 * len(data)
+    assert build_onnx(model, half=True).ByteSize() < 0.8 * build_onnx(model).ByteSize()  # the record is as it was
 
 
 def test_the_file_is_plain_onnx(model: Lure) -> None:
@@ -233,7 +233,7 @@ def test_export_and_what_lies_beside_it(lure: Run, tmp_path: Path) -> None:
     report = json.loads(done.out)
     assert report["path"] == str(file)
     assert report["bytes"] == file.stat().st_size < 6_000_000
-    assert report["comparison"]["difference"] < 1e-5
+    assert report["comparison"]["difference"] < 1e-4
     assert sorted(p.name for p in file.parent.iterdir()) == ["model.onnx", "model.prompts.json"]
     record = json.loads((file.parent / "model.prompts.json").read_text())
     weights = shipped_path("lure-small")
@@ -251,6 +251,18 @@ def test_export_and_what_lies_beside_it(lure: Run, tmp_path: Path) -> None:
     assert load_onnx(file, "cpu")[2] == provenance
     metadata = {p.key: p.value for p in onnx.load(file).metadata_props}
     assert json.loads(metadata[KEY]) == record
+
+
+@torch.inference_mode()
+def test_the_largest_model(tmp_path: Path) -> None:
+    """To one grey level, plain and with prompts."""
+    file = export_onnx(ExportOptions("lure-base", tmp_path / "base.onnx", check=False)).path
+    assert file.stat().st_size < 64_000_000
+    base = Fuser.from_pretrained("lure-base", device="cpu", dtype="fp32")
+    exported = Fuser.from_pretrained(file, device="cpu")
+    images = [np.asarray(Image.open(p))[:72, :88] for p in GATE]
+    for prompt in (None, "low light, and noise in both images"):
+        assert np.abs(exported(*images, prompt=prompt) - base(*images, prompt=prompt)).max() < 1 / 255
 
 
 def test_export_for_people(lure: Run, examples: Path) -> None:

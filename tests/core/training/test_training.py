@@ -59,6 +59,13 @@ def test_degradations_are_seeded_bounded_and_visible(modality: str, name: str) -
     assert max(strengths) > 1.5 * min(strengths)  # the severity is drawn
 
 
+def test_glare_beside_a_black_area_is_a_number() -> None:
+    """A smooth map swings below zero beside an edge; a negative light has no power."""
+    x = torch.nn.functional.interpolate(torch.eye(6).expand(1, 3, 6, 6), size=(48, 48), mode="nearest")[0]
+    for seed in range(400):
+        assert degrade(x, ("overexposure",), "vis", torch.Generator().manual_seed(seed)).isfinite().all(), seed
+
+
 def test_degradations_do_what_their_names_say() -> None:
     clean = picture()
     degraded = {n: degrade(clean, (n,), "vis", torch.Generator().manual_seed(1)) for n in DEGRADATIONS["vis"]}

@@ -12,19 +12,16 @@ import torch
 from PIL import Image
 
 from lure_cli import Fuser
+from lure_cli.config import MODELS
 from lure_cli.core.files import sha256
 from lure_cli.core.images.picture import read_image
+from lure_cli.core.model.checkpoint import load_model
 from lure_cli.errors import LureError
-from lure_cli.tasks.weights.find import SHIPPED, shipped_path
+from lure_cli.tasks.weights.find import SHIPPED, TERMS, shipped_path
 from tests.helpers.files import EXAMPLES, ROOT
+from tests.helpers.ship import BYTES, golden
 
 GATE = EXAMPLES / "pairs" / "ir" / "gate.png", EXAMPLES / "pairs" / "vis" / "gate.png"
-GOLDEN = {
-    "street": None,
-    "gate": "low light",
-    "drone": "noise in the infrared image",
-}
-"""Pair -> prompt of the images in tests/golden, written by `lure fuse` with the shipped weights on a CPU in fp32."""
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +33,23 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean((a - b) ** 2) + 1e-12))
 
 
-def test_record_matches_the_shipped_file() -> None:
-    path = shipped_path("lure-small")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_record_matches_the_shipped_file(name: str) -> None:
+    path = shipped_path(name)
     assert path is not None
-    assert sha256(path) == SHIPPED["lure-small"].sha256
-    assert path.stat().st_size <= 6_000_000
+    assert sha256(path) == SHIPPED[name].sha256
+    assert path.stat().st_size <= BYTES[name]
+    model, _, provenance = load_model(path)
+    assert (model.cfg, provenance.licence) == (MODELS[name], TERMS)
 
 
-@pytest.mark.parametrize("name", GOLDEN)
-def test_golden_output_within_one_grey_level(name: str, fuser: Fuser) -> None:
-    fused = fuser(EXAMPLES / "pairs" / "ir" / f"{name}.png", EXAMPLES / "pairs" / "vis" / f"{name}.png", GOLDEN[name])
-    golden = np.asarray(Image.open(ROOT / "tests" / "golden" / f"{name}.png"), np.float32)
-    assert fused.shape == golden.shape
-    assert np.abs(fused * 255 - golden).max() <= 1.5  # one level, on top of the golden file's own rounding
+@pytest.mark.parametrize("name", SHIPPED)
+def test_golden_output_within_one_grey_level(name: str) -> None:
+    """Written by `tests/helpers/ship.py`."""
+    for pair, fused in golden(name).items():
+        expected = np.asarray(Image.open(ROOT / "tests" / "golden" / name / f"{pair}.png"), np.float32)
+        assert fused.shape == expected.shape
+        assert np.abs(fused * 255 - expected).max() <= 1.5  # one level, on top of the file's own rounding
 
 
 def test_bf16_is_close(fuser: Fuser) -> None:

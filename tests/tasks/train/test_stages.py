@@ -42,7 +42,7 @@ def test_the_parts_of_stage_one_add_up(batch: dict[str, list[Sample]]) -> None:
     unbound = replace(CFG, w_content=0.0, w_distribution=0.0)
     assert float(stage1_loss(model, VECTORS, batch, unbound).total) == float(plain.total)
     content = stage1_loss(model, VECTORS, batch, replace(CFG, w_distribution=0.0))
-    weighted = CFG.w_content * (whole.parts["content_vis"] + whole.parts["content_ir"])
+    weighted = CFG.w_content * float(whole.parts["content_vis"] + whole.parts["content_ir"])
     assert float(content.total - plain.total) == pytest.approx(weighted, rel=1e-4)
     assert {m: x.shape for m, x in whole.restored.items()} == {"vis": (3, 3, 32, 32), "ir": (2, 1, 32, 32)}
     one = torch.ones(())
@@ -67,8 +67,8 @@ def test_stage_two_keeps_single_images(batch: dict[str, list[Sample]]) -> None:
     loss, parts = stage2_loss(model, VECTORS, pairs, CFG)
     weights = {"int": CFG.w_int, "grad": CFG.w_fuse_grad, "ssim": CFG.w_fuse_ssim, "color": CFG.w_color}
     weights |= {"keep": CFG.w_keep}
-    assert float(loss) == pytest.approx(sum(weights[k] * v for k, v in parts.items()), rel=1e-4)
-    assert parts["keep"] == pytest.approx(0, abs=1e-5)
+    assert float(loss) == pytest.approx(sum(weights[k] * float(v) for k, v in parts.items()), rel=1e-4)
+    assert float(parts["keep"]) == pytest.approx(0, abs=1e-5)
     assert fuse_clean(model, VECTORS, pairs).shape == (2, 3, 32, 32)
 
 

@@ -16,9 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
-from lure_cli.config import TrainConfig, from_mapping
 from lure_cli.core.model.checkpoint import load_model, load_tensors
 from lure_cli.core.training.corpus import find_corpus, hold_out
 from lure_cli.core.training.crops import CropReader
@@ -27,44 +25,13 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.train import log as train_log
 from lure_cli.tasks.train import validation
 from lure_cli.tasks.train.trainer import Trainer
-from tests.helpers.files import EXAMPLES, ROOT, Outcome
-
-SIDE = 48
-FAST = {"batch_vis": 2, "batch_ir": 2, "crop": 32, "steps": 4, "log_every": 1, "warmup": 1, "light_ramp": 0}
-FAST |= {"amp": False, "threads": 1, "shards": 1, "validate_every": 2, "validation_crops": 1}
-FAST |= {"tensorboard": False, "snapshots": []}
-
-
-def tiles(source: Path, folder: Path, count: int) -> None:
-    """The first `count` tiles of a picture, as pictures of their own."""
-    folder.mkdir(parents=True)
-    image = Image.open(source)
-    across = image.width // SIDE
-    for i in range(count):
-        x, y = i % across * SIDE, i // across * SIDE
-        image.crop((x, y, x + SIDE, y + SIDE)).save(folder / f"{i:03d}.png")
+from tests.helpers.files import Outcome
+from tests.helpers.runs import as_settings, command, config, log, make_tiled
 
 
 @pytest.fixture(scope="module")
 def tiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder whose sets are large enough to hold some images out."""
-    root, street = tmp_path_factory.mktemp("tiled"), EXAMPLES / "street"
-    tiles(street / "ir.png", root / "fusion" / "demo" / "train" / "ir", 24)
-    tiles(street / "vis.png", root / "fusion" / "demo" / "train" / "vi", 24)
-    real = root / "restoration" / "visible" / "haze" / "mist" / "train"
-    tiles(street / "vis_hazy.png", real / "degraded", 12)
-    tiles(street / "vis.png", real / "clean", 12)
-    tiles(EXAMPLES / "pairs" / "vis" / "gate.png", root / "clean" / "visible" / "few", 9)
-    return root
-
-
-def config(data: Path, out: Path, **changes: object) -> TrainConfig:
-    """A run that takes seconds."""
-    return from_mapping(TrainConfig, {"data": str(data), "out": str(out), **FAST, **changes}, "test")
-
-
-def log(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return make_tiled(tmp_path_factory.mktemp("tiled"))
 
 
 def validations(out: Path) -> dict[int, dict[str, Any]]:
@@ -260,7 +227,7 @@ def test_an_interrupted_run_is_saved(
             time.sleep(0.01)
         os.kill(os.getpid(), number)
 
-    settings = [f"--set={k}={str(v).lower()}" for k, v in (FAST | {"steps": 100000, "holdout": 0.0}).items()]
+    settings = as_settings({"steps": 100000, "holdout": 0.0})
     thread = threading.Thread(target=interrupt)
     thread.start()
     done = lure("train", "stage1", "--data", tiled, "--out", out, *settings)
@@ -289,16 +256,10 @@ main(sys.argv[1:])
 """
 
 
-def command(*args: object) -> tuple[list[str], dict[str, str]]:
-    """A command for a process of its own, and its environment."""
-    path = os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))
-    return [sys.executable, *map(str, args)], {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-
-
 def test_kill_9_while_saving_loses_one_checkpoint_at_most(tiled: Path, tmp_path: Path) -> None:
     changes = {"steps": 3, "checkpoint_minutes": 0.0, "holdout": 0.0}
     cfg = config(tiled, tmp_path / "r", **changes)
-    settings = [f"--set={k}={str(v).lower()}" for k, v in (FAST | changes).items()]
+    settings = as_settings(changes)
     args, env = command("-c", KILLED, "train", "stage1", "--data", tiled, "--out", tmp_path / "r", *settings)
     done = subprocess.run(args, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -324,7 +285,7 @@ def test_two_processes_train_as_one(tiled: Path, tmp_path: Path) -> None:
         if out == "one":
             Trainer(config(tiled, tmp_path / out, shards=2, **changes), resume=True).run()
             continue
-        settings = [f"--set={k}={str(v).lower()}" for k, v in (FAST | changes).items()]
+        settings = as_settings(changes | {"workers": 1})  # of each process
         if importlib.util.find_spec("accelerate"):
             how = ["accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--main_process_port=0"]
         else:

@@ -154,7 +154,7 @@ def test_untrained_against_random(lure: Run, folder: Path, weights: Path, tmp_pa
     rows = list(csv.DictReader(io.StringIO(table.read_text())))
     values = {(r["weights"], r["measure"], r["of"]): float(r["value"]) for r in rows}
     assert values["later", "distance", "visible rain"] == pytest.approx(later["distance"]["visible rain"])
-    assert values["init", "probe_chance", "both"] == pytest.approx(1 / 14)
+    assert values["init", "probe_chance", "both"] == pytest.approx(1 / 15)
     with Image.open(figure) as image:
         assert image.format == "PNG" and image.width > 1200
         seen = {tuple(c) for c in np.asarray(image.convert("RGB")).reshape(-1, 3)[::7]}

@@ -72,8 +72,8 @@ def test_revisions(hub: Hub, lure: Run, tmp_path: Path) -> None:
     assert download(Repo(NAME, first[:8])).parent.name == first
     assert cached(Repo(NAME, first[:8])).parent.name == first
     listed = [json.loads(line) for line in lure("weights", "list", "--json").out.splitlines()]
-    assert {e["name"]: e["commit"] for e in listed[3:]} == {NAME: second, f"{NAME}@{first[:8]}": first}
-    assert "lure-small" in lure("weights", "list").out
+    assert {e["name"]: e["commit"] for e in listed[4:]} == {NAME: second, f"{NAME}@{first[:8]}": first}
+    assert listed[-1]["terms"] == "MIT" and listed[-1]["parameters"] > 0
 
 
 def test_a_bad_new_commit_does_not_replace_the_good_one(hub: Hub, model: bytes) -> None:

@@ -94,5 +94,5 @@ def test_control_characters_do_not_reach_the_terminal(lure: Run, tmp_path: Path)
     done = lure("weights", "info", tmp_path / "a.safetensors")
     assert done.code == 0
     assert "\x1b" not in done.out
-    assert r"licence: \x1b[2J\x07\nnone" in done.out
+    assert r"terms: \x1b[2J\x07\nnone" in done.out
     assert "no record" in done.out
