@@ -18,8 +18,8 @@ from lure_cli.core.records import open_record
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Finding
 from lure_cli.errors import LureError
 
-FORMAT = 1
-"""Version of the file format; a newer one is refused."""
+FORMAT = 2
+"""Version of the file format, which changes with the features; files of another are refused."""
 MAX_BYTES = 64 << 20
 """Larger files are refused before they are read."""
 LIMIT = 4.0
@@ -94,10 +94,13 @@ def load_detector(path: Path) -> Detector:
     """Read a file that `tasks.train.detector` wrote.
 
     Raises:
-        LureError: missing, unreadable, damaged, of a newer format, or not a detector that fits this version.
+        LureError: missing, unreadable, damaged, of another format, or not a detector that fits this version.
     """
     hint = "install lure-cli again"
     tensors, metadata = open_record(path, "detector", FORMAT, "a detector of LURE", hint, MAX_BYTES)
+    if metadata["format"] < FORMAT:
+        message = f"{path}: format {metadata['format']} is of an older version, which looked at other features"
+        raise LureError(message, f"{hint}, or train it again: python -m lure_cli.tasks.train.detector")
     try:
         layers = {m: {k: tensors[f"{m}.{k}"].astype(np.float32) for k in _LAYERS} for m in DEGRADATIONS}
         thresholds = {m: {n: float(metadata["thresholds"][m][n]) for n in names} for m, names in DEGRADATIONS.items()}

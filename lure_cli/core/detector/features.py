@@ -22,6 +22,9 @@ from functools import cache
 
 import numpy as np
 
+from lure_cli.core.detector.marks import spot_features, stripe_features
+from lure_cli.core.detector.scene import scene_features
+
 WINDOW = 128
 """Side of a window in pixels."""
 _WINDOWS = 3
@@ -50,11 +53,11 @@ def image_features(x: np.ndarray) -> np.ndarray:
     planes, thin = _windows(x), np.ascontiguousarray(x[::every, ::every].transpose(2, 0, 1))
     if len(planes) == 3:
         y = np.tensordot(_LUMA, planes, 1)
-        parts = [_light(np.tensordot(_LUMA, thin, 1), y), _colour(thin, planes)]
+        parts = [_light(np.tensordot(_LUMA, thin, 1), y), _colour(thin, planes), spot_features(y)]
     else:
         y = planes[0]
-        parts = [_light(thin[0], y)]
-    parts += [_detail(y), _spectrum(y), _grain(y), _lines(y), _streaks(y), _resampling(y)]
+        parts = [_light(thin[0], y), stripe_features(x[..., 0])]
+    parts += [scene_features(thin), _detail(y), _spectrum(y), _grain(y), _lines(y), _streaks(y), _resampling(y)]
     return np.concatenate(parts).astype(np.float32)
 
 

@@ -4,6 +4,10 @@
     restoration/<visible|infrared>/<degradation>/<set>/{train,test}/{degraded,clean}   real pairs, equal names
     clean/<visible|infrared>/<set>                                              clean single images
     clean/<visible|infrared>/<set>/test                                         those for tests
+    labelled/<visible|infrared>/<names>/<set>                                   real single images, for the detector
+    labelled/<visible|infrared>/<names>/<set>/test                              those for tests
+
+<names> are what the images show: `clean`, a degradation, or several joined by a plus, as `haze+lowlight`.
 
 A folder named `test` is never trained on.
 """
@@ -21,11 +25,11 @@ from lure_cli.core.pixels import MODALITY_NAMES, Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.errors import LureError
 
-Kind = Literal["fusion", "restoration", "clean"]
+Kind = Literal["fusion", "restoration", "clean", "labelled"]
 Use = Literal["trained on", "never trained on", "excluded"]
 Files = tuple[Path, ...]
 """Files of one sample: an image, a (degraded, clean) pair, or an (ir, vis) pair."""
-KINDS: tuple[Kind, ...] = ("fusion", "restoration", "clean")
+KINDS: tuple[Kind, ...] = ("fusion", "restoration", "clean", "labelled")
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Part:
 
     Attributes:
         name: its folder, below the data folder. set: the name of its set.
-        modality: None for pairs of both. degradation: of restoration pairs.
+        modality: None for pairs of both. degradation: of restoration pairs. labels: of labelled images, none if clean.
         sides: two make pairs.
     """
 
@@ -63,6 +67,7 @@ class Part:
     degradation: str | None
     use: Use
     sides: tuple[Side, ...]
+    labels: tuple[str, ...] = ()
 
     @cached_property
     def samples(self) -> tuple[Files, ...]:
@@ -113,11 +118,19 @@ def read_layout(root: Path, exclude: Sequence[str] = ()) -> DataFolder:
             folders[folder] = known
         return [p for p in subfolders(folder) if known is None or p.name in known]
 
-    def part(folder: Path, kind: Kind, name: str, test: bool, sides: Sequence[Side], degradation: str = "") -> Part:
+    def part(
+        folder: Path,
+        kind: Kind,
+        name: str,
+        test: bool,
+        sides: Sequence[Side],
+        degradation: str = "",
+        labels: tuple[str, ...] = (),
+    ) -> Part:
         use: Use = "never trained on" if test else "excluded" if name in exclude else "trained on"
         modality = None if kind == "fusion" else sides[0].modality
         below = folder.relative_to(root).as_posix()
-        return Part(below, kind, name, modality, degradation or None, use, tuple(sides))
+        return Part(below, kind, name, modality, degradation or None, use, tuple(sides), labels)
 
     def pairs(folder: Path, kind: Kind, modalities: Mapping[str, Modality], degradation: str = "") -> Iterator[Part]:
         for split in reversed(enter(folder, ("train", "test"))):  # train before test
@@ -125,22 +138,36 @@ def read_layout(root: Path, exclude: Sequence[str] = ()) -> DataFolder:
             sides = [Side(name, m, split / name) for name, m in modalities.items()]
             yield part(split, kind, folder.name, split.name == "test", sides, degradation)
 
+    def singles(above: Path, kind: Kind, modality: Modality, labels: tuple[str, ...] = ()) -> Iterator[Part]:
+        for folder in enter(above):
+            yield part(folder, kind, folder.name, False, [Side("clean", modality, folder)], labels=labels)
+            for test in enter(folder, ("test",)):
+                yield part(test, kind, folder.name, True, [Side("clean", modality, test)], labels=labels)
+
     def walk() -> Iterator[Part]:
         words = tuple(MODALITY_NAMES.values())
-        for folder, known in ((root, KINDS), (root / "restoration", words), (root / "clean", words)):
-            enter(folder, known)
+        enter(root, KINDS)
+        for kind in KINDS[1:]:
+            enter(root / kind, words)
         for folder in enter(root / "fusion"):
             yield from pairs(folder, "fusion", {"ir": "ir", "vi": "vis"})
         for m, word in MODALITY_NAMES.items():
             for task in enter(root / "restoration" / word, DEGRADATIONS[m]):
                 for folder in enter(task):
                     yield from pairs(folder, "restoration", {"degraded": m, "clean": m}, task.name)
-            for folder in enter(root / "clean" / word):
-                yield part(folder, "clean", folder.name, False, [Side("clean", m, folder)])
-                for test in enter(folder, ("test",)):
-                    yield part(test, "clean", folder.name, True, [Side("clean", m, test)])
+            yield from singles(root / "clean" / word, "clean", m)
+            labelled = root / "labelled" / word
+            known = [p.name for p in subfolders(labelled) if read_labels(p.name, m) is not None]
+            for folder in enter(labelled, tuple(dict.fromkeys(("clean", *DEGRADATIONS[m], *known)))):
+                yield from singles(folder, "labelled", m, read_labels(folder.name, m) or ())
 
     return DataFolder(root, tuple(walk()), folders)
+
+
+def read_labels(name: str, modality: Modality) -> tuple[str, ...] | None:
+    """What a folder of labelled images says that they show; empty for `clean`, None if it says nothing known."""
+    labels = () if name == "clean" else tuple(name.split("+"))
+    return labels if set(labels) <= set(DEGRADATIONS[modality]) else None
 
 
 def entries(folder: Path) -> list[Path]:

@@ -51,10 +51,10 @@ class PartSummary:
 
     Attributes:
         name: its folder, below the data folder.
-        kind: `fusion`, `restoration` or `clean`.
+        kind: `fusion`, `restoration`, `clean` or `labelled`.
         modality, degradation: of restoration and clean sets.
         use: whether training reads it.
-        samples: number of pairs, or of images in a clean set.
+        samples: number of pairs, or of images in a clean or labelled set.
         files: number of image files.
         smallest, largest: (width, height), by area; None without a readable image.
         bits: every depth there is. channels: the same for channels, by side (`ir`, `vi`, `degraded`, `clean`).
@@ -219,7 +219,7 @@ def _image_issues(part: Part, check: _Check) -> Iterator[Issue]:
                 message = f"{path.name}: {error.message.removeprefix(f'{path}: ')}"
                 yield Issue(level_of(part), "unreadable", folder, (path.name,), message)
         small = tuple(p.name for p, h in headers.items() if min(h.width, h.height) < crop)
-        if small and part.use == "trained on":
+        if small and part.use == "trained on" and part.kind != "labelled":
             message = f"{share(small, paths)} smaller than the crop ({crop}), and enlarged to it: {some(small)}"
             yield Issue("warning", "small", folder, small, message)
         unseen = (p for p, h in headers.items() if h.alpha and p not in check.pixels and p not in check.faults)
@@ -313,7 +313,7 @@ def table_of_sets(report: Report) -> Table:
     """One row a part; the notes say which tasks have real pairs."""
     rows = []
     for p in report.parts:
-        samples = f"{p.samples} {'image' if p.kind == 'clean' else 'pair'}{'s' * (p.samples != 1)}"
+        samples = f"{p.samples} {'image' if p.kind in ('clean', 'labelled') else 'pair'}{'s' * (p.samples != 1)}"
         sizes = list(dict.fromkeys(f"{w}x{h}" for w, h in filter(None, (p.smallest, p.largest))))
         channels = " + ".join("/".join(map(str, c)) for c in p.channels.values())
         trained = {"trained on": "yes", "never trained on": "never (test)"}.get(p.use, p.use)

@@ -94,8 +94,8 @@ def _file_issues(data: DataFolder, side: Side, paired: bool) -> Iterator[Issue]:
 
 
 def _hollow(data: DataFolder, part: Part) -> Iterator[Issue]:
-    """Of a part without an image; a clean set may hold test images alone."""
-    if not (part.kind == "clean" and (data.root / part.name / "test").is_dir()):
+    """Of a part without an image; a set of single images may hold test images alone."""
+    if not (part.kind in ("clean", "labelled") and (data.root / part.name / "test").is_dir()):
         yield Issue("warning", "empty", part.name, (), "holds no images")
 
 

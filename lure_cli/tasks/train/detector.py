@@ -1,9 +1,10 @@
 """Train the detector behind `--prompt auto`: `python -m lure_cli.tasks.train.detector --data DATA --out FILE`.
 
 Clean images of a data folder (layout: `core.training.layout`) are degraded as in stage I, with none, one or two
-degradations, and judged at their own resolution; real degraded images stand beside them. What a detector must not take
-for a fault is among the clean ones: night, pale skies, JPEG, resized and slightly altered pictures. Thresholds are
-chosen on images that the voters which judge them have not seen (five folds); folders named `test` are never read.
+degradations, and judged at their own resolution; real degraded images stand beside them: those of the pairs, and single
+ones in `labelled/`. What a detector must not take for a fault is among the clean ones: lit streets by night, pale
+skies, JPEG, resized and slightly altered pictures. Thresholds are chosen on images that the voters which judge them
+have not seen (five folds); folders named `test` are never read.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training.corpus import Corpus, find_corpus
 from lure_cli.core.training.degradations import degrade_measured
 from lure_cli.core.training.fields import uniform
+from lure_cli.core.training.layout import DataFolder, read_layout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,8 +46,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOLDS = 5
+REAL = 3.0
+"""What a real image counts for, against one that was made from a clean one."""
 VOTERS = 4
-HIDDEN = 48
+HIDDEN = 64
 _KEPT = ("Kodak24",)
 """Sets that are kept for testing although they are not in a folder named `test`."""
 _FAINT = {
@@ -62,21 +66,35 @@ _FAINT = {
     **{"lowcontrast": 0.42, "stripe": 0.14},
 }
 """Below this severity a degradation counts as neither there nor missing: people would not agree either."""
-_ALARMS = 0.006
+BETA = 0.6
+"""What a miss counts against a false alarm when thresholds are chosen: restored unasked is worse than not at all."""
+_ALARMS = 0.01
 """Share of clean pictures on which one degradation may be seen, when thresholds are chosen."""
+_MOST_VARIANTS = 24
+"""So many images are drawn from one file at most."""
+_BROAD = frozenset({"lowlight", "overexposure", "haze"})
+"""What a picture still shows when it is made smaller. One is hardly put on top of another: it would hide or undo it."""
+_LAMPS = 0.4
+"""Share of low light that is a night with lamps."""
 _LARGEST = (512, 640)
 """Height and width in pixels of the largest image that is made; larger sources are cropped or made smaller."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file to draw images from; `names` are the degradations that it really shows, `fold` is its part."""
+    """One file to draw images from.
+
+    `variants` are drawn, and the file as it is; `names` are the degradations that it really shows, `fold` is its part,
+    `native` are clean images of fusion pairs and those that are labelled clean.
+    """
 
     path: Path
     modality: Modality
     group: str
     fold: int
+    variants: int
     names: tuple[str, ...] = ()
+    native: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +102,8 @@ class Table:
     """Samples of one modality, N of them, L degradations.
 
     features (N, F); label, known, severity and rated (N, L): what is there, where that is known, how strong it is, and
-    where that is known; fold (N,); native (N,): clean images of fusion pairs, just as the files hold them; group (N,).
+    where that is known; fold (N,); native (N,): clean images of fusion pairs and labelled ones, as the files hold them;
+    group (N,).
     """
 
     features: NDArray[np.float32]
@@ -96,17 +115,32 @@ class Table:
     native: NDArray[np.bool_]
     group: NDArray[np.str_]
 
+    def weight(self) -> NDArray[np.float32]:
+        """(N,) more for clean pairs as they are, and for what really shows something with nothing put on top of it."""
+        real = (self.label > self.rated).any(1) & ~self.rated.any(1)
+        return np.where(self.native | real, REAL, 1.0).astype(np.float32)
 
-def find_sources(corpus: Corpus, modality: Modality) -> list[Source]:
-    """All files of a modality, in a fixed order. Folds are runs of neighbouring files, as those look alike."""
+
+def find_sources(data: DataFolder, corpus: Corpus, modality: Modality, images: int) -> list[Source]:
+    """All files of a modality, in a fixed order. Folds are runs of neighbouring files, as those look alike.
+
+    Of a fusion set's images, those that lie in a labelled set of the same name, too, show what that says.
+
+    Args:
+        images: about that many are drawn from each set, twice as many of fusion pairs, the files themselves included.
+    """
     side = 0 if modality == "ir" else 1
+    labelled = [p for p in data.parts if p.kind == "labelled" and p.modality == modality and p.use == "trained on"]
+    known = {(part.set, stem) for part in labelled for stem in part.sides[0].files}
     sources: list[Source] = []
 
-    def add(group: str, paths: Sequence[Path], names: tuple[str, ...] = ()) -> None:
-        sources.extend(Source(p, modality, group, FOLDS * i // len(paths), names) for i, p in enumerate(paths))
+    def add(group: str, paths: Sequence[Path], names: tuple[str, ...] = (), native: bool = False) -> None:
+        variants = min(_MOST_VARIANTS, max(1, round(images * (1 + native) / max(1, len(paths)))))
+        for i, path in enumerate(paths):
+            sources.append(Source(path, modality, group, FOLDS * i // len(paths), variants, names, native))
 
     for name, pairs in corpus.fusion.items():
-        add(f"fusion/{name}", [p[side] for p in pairs])
+        add(f"fusion/{name}", [p[side] for p in pairs if (name, p[side].stem) not in known], native=True)
     for name, files in corpus.clean[modality].items():
         add(f"clean/{name}", [p[0] for p in files])
     for (m, task), sets in corpus.restoration.items():
@@ -114,12 +148,15 @@ def find_sources(corpus: Corpus, modality: Modality) -> list[Source]:
             for name, pairs in sets.items():
                 add(f"real/{name}/clean", [p[1] for p in pairs])
                 add(f"real/{name}/{task}", [p[0] for p in pairs], (task,))
+    for part in labelled:
+        what = "+".join(part.labels) or "clean"
+        add(f"labelled/{part.set}/{what}", [p[0] for p in part.samples], part.labels, not part.labels)
     return sources
 
 
-def draw(sources: Sequence[Source], variants: int, seed: int, jobs: int) -> Table:
+def draw(sources: Sequence[Source], seed: int, jobs: int) -> Table:
     """Images from all sources, and their features; the same for any number of jobs."""
-    work = partial(_draw_source, variants=variants, seed=seed)
+    work = partial(_draw_source, seed=seed)
     rows: list[_Row] = []
     with ProcessPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for drawn in tqdm(pool.map(work, sources, chunksize=8), total=len(sources), unit="file"):
@@ -131,13 +168,10 @@ def draw(sources: Sequence[Source], variants: int, seed: int, jobs: int) -> Tabl
 _Row = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int, bool, str]
 
 
-def _draw_source(source: Source, variants: int, seed: int) -> list[_Row]:
+def _draw_source(source: Source, seed: int) -> list[_Row]:
     x = torch.from_numpy(read_image(source.path, channels=CHANNELS[source.modality])).permute(2, 0, 1)  # type: ignore[arg-type]
-    fusion = source.group.startswith("fusion/")
-    rows = [_features_and_labels(source, x, {}, fusion)]
-    if not fusion:  # pairs are what will be judged; of real degraded images there are few
-        variants = variants * 2 if source.names else variants // 2
-    for variant in range(variants):
+    rows = [_features_and_labels(source, x, {}, source.native)]
+    for variant in range(source.variants):
         key = f"{source.group}/{source.path.name}/{seed}/{variant}"
         g = torch.Generator().manual_seed(zlib.crc32(key.encode()))
         rows.append(_features_and_labels(source, *_variant(source, x, g), False))
@@ -146,25 +180,39 @@ def _draw_source(source: Source, variants: int, seed: int) -> list[_Row]:
 
 def _variant(source: Source, x: Tensor, g: Generator) -> tuple[Tensor, dict[str, float]]:
     """A view of the source, degraded by chance, and the severities of what was done to it."""
-    light = not source.names or source.names[0] in ("lowlight", "overexposure", "haze")
-    y = _random_crop(x, g, resize=light)
+    y = _random_crop(x, g, resize=set(source.names) <= _BROAD)
+    known = [n for n in DEGRADATIONS[source.modality] if n not in source.names]
     if source.names:
-        return _stored(y, g, 0.3, 85), {}
-    if uniform(g, 0, 1) < 0.35:
-        y = _reworked(y, g)
-    if uniform(g, 0, 1) < 0.3:
-        y = (uniform(g, 0.85, 1.1) * y ** uniform(g, 0.85, 1.2)).clamp(0, 1)
-    if uniform(g, 0, 1) < 0.4:
-        y = (y + torch.randn(y.shape, generator=g) * uniform(g, 0, 1.5) / 255).clamp(0, 1)
-    known = DEGRADATIONS[source.modality]
-    kind = uniform(g, 0, 1)
-    names: tuple[str, ...] = ()
-    if kind > 0.25:
-        names = tuple(known[int(i)] for i in torch.randperm(len(known), generator=g)[: 2 if kind > 0.8 else 1])
-        if any(set(names) == set(rivals) for rivals in RIVALS):
-            names = names[:1]
-    y, severities = degrade_measured(y, names, source.modality, g)
+        if set(source.names) <= _BROAD and uniform(g, 0, 1) < 0.5:
+            y = (uniform(g, 0.92, 1.06) * _colourful(y, uniform(g, 0.6, 1.3)) ** uniform(g, 0.92, 1.08)).clamp(0, 1)
+        if uniform(g, 0, 1) < (0.5 if source.names == ("lowlight",) else 0.75):
+            return _stored(y, g, 0.3, 85), {}
+        if source.names != ("lowlight",):  # a night may be foggy, or lit too much after all
+            known = [n for n in known if n not in _BROAD]
+        names: tuple[str, ...] = (known[int(torch.randint(len(known), (), generator=g))],)
+    else:
+        if uniform(g, 0, 1) < 0.35:
+            y = _reworked(y, g)
+        if uniform(g, 0, 1) < 0.25:
+            y = _colourful(y, uniform(g, 0, 1.7))
+        if uniform(g, 0, 1) < 0.3:
+            y = (uniform(g, 0.85, 1.1) * y ** uniform(g, 0.85, 1.2)).clamp(0, 1)
+        if uniform(g, 0, 1) < 0.4:
+            y = (y + torch.randn(y.shape, generator=g) * uniform(g, 0, 1.5) / 255).clamp(0, 1)
+        kind = uniform(g, 0, 1)
+        names = ()
+        if kind > 0.25:
+            names = tuple(known[int(i)] for i in torch.randperm(len(known), generator=g)[: 2 if kind > 0.8 else 1])
+            if any(set(names) == set(rivals) for rivals in RIVALS):
+                names = names[:1]
+    y, severities = degrade_measured(y, names, source.modality, g, _LAMPS)
     return _stored(y, g, 0.25, 88 if names else 75), severities
+
+
+def _colourful(x: Tensor, much: float) -> Tensor:
+    """Saturation times `much`; 0 is grey."""
+    grey = x.mean(0, keepdim=True)
+    return (grey + much * (x - grey)).clamp(0, 1)
 
 
 def _random_crop(x: Tensor, g: Generator, resize: bool) -> Tensor:
@@ -210,6 +258,7 @@ def _features_and_labels(source: Source, x: Tensor, severities: dict[str, float]
     names = DEGRADATIONS[source.modality]
     label, known, severity, rated = (np.zeros(len(names), np.float32) for _ in range(4))
     known[:] = 1
+    unsaid = source.names and (source.group.startswith("labelled/") or "lowlight" in source.names)  # grain or not
     for i, name in enumerate(names):
         if name in severities:
             label[i] = rated[i] = 1
@@ -217,15 +266,15 @@ def _features_and_labels(source: Source, x: Tensor, severities: dict[str, float]
             known[i] = severities[name] >= _FAINT[name]
         elif name in source.names:
             label[i] = 1
-        elif name in ("blur", "lowres") and severities.get("noise", 0) > 0.25:
+            if any(name in rivals and set(rivals) & set(severities) for rivals in RIVALS):
+                label[i] = known[i] = 0  # undone, more or less
+        elif name == "noise" and unsaid:
             known[i] = 0
-        elif name == "noise" and "lowlight" in source.names:
-            known[i] = 0  # real darkness is noisy or not; nobody wrote down which
     if severities.get("noise", 0) > 0.25:  # grain hides what is soft below it
         for name in ("blur", "lowres"):
             known[names.index(name)] = 0
     features = image_features(np.ascontiguousarray(x.permute(1, 2, 0).numpy()))
-    return features, label, known, severity, rated, source.fold, native and not severities, source.group
+    return features, label, known, severity, rated, source.fold, native, source.group
 
 
 class Ensemble(nn.Module):
@@ -258,7 +307,7 @@ def train(table: Table, seed: int, epochs: int, batch: int) -> Ensemble:
     x, label, known, severity, rated = (
         torch.from_numpy(a) for a in (table.features, table.label, table.known, table.severity, table.rated)
     )
-    weight = known * torch.from_numpy(np.where(table.native, 2.0, 1.0).astype(np.float32))[:, None]
+    weight = known * torch.from_numpy(table.weight())[:, None]
     steps = epochs * (len(x) // batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=2e-2)
     labels = label.shape[1]
@@ -303,19 +352,19 @@ def _rows(table: Table, rows: np.ndarray) -> Table:
 
 
 def choose_thresholds(table: Table, scores: np.ndarray) -> np.ndarray:
-    """Per degradation: the best F0.5 among those that few clean pictures of fusion pairs reach; (L,).
-
-    F0.5 counts a false alarm twice as much as a miss: a picture that is restored unasked is worse than one that is not.
-    """
+    """Per degradation: the best F score among those that few clean pictures reach; (L,). In the middle of those that
+    are as good as the best, as the first of them says little of other pictures."""
     chosen = []
+    weight = table.weight()
     for k in range(scores.shape[1]):
         use = table.known[:, k] > 0
-        s, there = scores[use, k], table.label[use, k] > 0
-        grid = np.linspace(0.3, 0.95, 131)
-        score = [1.25 * (there & (s >= t)).sum() / (0.25 * there.sum() + (s >= t).sum()) for t in grid]
-        alarms = [(scores[table.native, k] >= t).mean() for t in grid]
+        s, there, w = scores[use, k], table.label[use, k] > 0, weight[use]
+        grid, b = np.linspace(0.3, 0.95, 131), BETA**2
+        score = [(1 + b) * w[there & (s >= t)].sum() / (b * w[there].sum() + w[s >= t].sum()) for t in grid]
+        clean = scores[table.native & use, k]
+        alarms = [(clean >= t).mean() for t in grid]
         allowed = [f if a <= _ALARMS else f - 10 * a for f, a in zip(score, alarms, strict=True)]
-        chosen.append(grid[int(np.argmax(allowed))])
+        chosen.append(np.median(grid[np.array(allowed) >= max(allowed) - 0.004]))
     return np.array(chosen)
 
 
@@ -342,7 +391,7 @@ def measure(
 
 
 def fit(
-    tables: Mapping[Modality, Table], data: Sequence[str], seed: int, out: Path, epochs: int = 40, batch: int = 256
+    tables: Mapping[Modality, Table], data: Sequence[str], seed: int, out: Path, epochs: int = 20, batch: int = 256
 ) -> None:
     """Train both modalities' voters, choose thresholds and write the file, whole or not at all."""
     torch.set_num_threads(1)  # the matrices are small, and the sums come out the same on every machine
@@ -373,15 +422,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     ap.add_argument("--data", type=Path, required=True, help="data folder, laid out as for `lure train`")
     ap.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
     ap.add_argument("--seed", type=int, default=0)
-    ap.add_argument("--variants", type=int, default=16, help="images drawn from each file")
+    ap.add_argument("--images", type=int, default=600, help="images drawn from each set, about")
     ap.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes that draw")
     args = ap.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    corpus = find_corpus(args.data, _KEPT)
+    data, corpus = read_layout(args.data, _KEPT), find_corpus(args.data, _KEPT)
     tables: dict[Modality, Table] = {
-        m: draw(find_sources(corpus, m), args.variants, args.seed, args.jobs) for m in CHANNELS
+        m: draw(find_sources(data, corpus, m, args.images), args.seed, args.jobs) for m in CHANNELS
     }
-    fit(tables, corpus.sets(), args.seed, args.out)
+    sets = {*corpus.sets(), *(p.set for p in data.parts if p.kind == "labelled" and p.use == "trained on")}
+    fit(tables, sorted(sets), args.seed, args.out)
 
 
 if __name__ == "__main__":

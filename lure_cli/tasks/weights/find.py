@@ -42,7 +42,7 @@ SHIPPED: dict[str, ShippedFile] = {
 
 DETECTOR = ShippedFile(
     file="lure-detect.safetensors",
-    sha256="44c5889e4beba86ddd293706f402177595de1739c4d86880495317916d536752",
+    sha256="565dc23f4c27578bf855dc296d36ff79ff07870b469aa33f523a2ff44fa6577a",
 )
 """The network behind `--prompt auto` and `lure detect`."""
 TEXT = ShippedFile(

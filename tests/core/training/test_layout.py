@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from lure_cli.core.training.corpus import find_corpus, restoration_pairs
-from lure_cli.core.training.layout import read_layout
+from lure_cli.core.training.layout import read_labels, read_layout
 from tests.helpers.files import make_data
 
 
@@ -43,3 +43,23 @@ def test_strangers_and_halves_are_left_to_others(tmp_path: Path) -> None:
     strangers = sorted(data.below(path) for folder in data.folders for path in data.strangers(folder))
     assert strangers == ["fusion/demo/train/vis", "fusion/demo/trian", "more", "restoration/thermal"]
     assert [pair[0].stem for pair in data.parts[0].samples] == ["drone", "street"]
+
+
+def test_labelled_images_say_what_they_show(tmp_path: Path) -> None:
+    root = make_data(tmp_path)
+    before = find_corpus(root).counts()
+    street = root / "clean" / "visible" / "demo"
+    for name in ("clean/mine", "haze+lowlight/mine", "haze/mine/test", "stripe/mine", "fog/mine"):
+        shutil.copytree(street, root / "labelled" / "visible" / name)
+    data = read_layout(root)
+    labelled = [(p.name.removeprefix("labelled/visible/"), p.labels, p.use) for p in data.parts if p.kind == "labelled"]
+    assert labelled == [
+        ("clean/mine", (), "trained on"),
+        ("haze/mine", ("haze",), "trained on"),
+        ("haze/mine/test", ("haze",), "never trained on"),
+        ("haze+lowlight/mine", ("haze", "lowlight"), "trained on"),
+    ]
+    assert [p.name for p in data.strangers(root / "labelled" / "visible")] == ["fog", "stripe"]
+    assert find_corpus(root).counts() == before  # the models are not trained on them
+    assert list(restoration_pairs(data, "trained on")) == [("vis", "haze")]
+    assert read_labels("clean+haze", "vis") is None

@@ -91,6 +91,19 @@ def test_every_fault_is_listed(lure: Run, small: Path) -> None:
         find_corpus(small)
 
 
+def test_labelled_images_are_listed(lure: Run, small: Path) -> None:
+    for name in ("haze+lowlight/mine/a.png", "haze/mine/test/b.png", "fog/mine/c.png", "haze/stray.png"):
+        (small / "labelled" / "visible" / name).parent.mkdir(parents=True, exist_ok=True)
+        save_png(small / "labelled" / "visible" / name, _image(100 + len(name)))
+    code, findings, _ = _check(lure, small)
+    assert code == 0
+    assert findings["unknown-folder", "labelled/visible/fog"]["level"] == "warning"
+    assert findings["stray", "labelled/visible/haze"]["files"] == ["stray.png"]
+    assert ("small", "labelled/visible/haze+lowlight/mine") not in findings  # they are looked at as they are
+    (row,) = (line for line in lure("data", "check", small).out.splitlines() if "haze+lowlight/mine " in line)
+    assert "yes" in row and "1 image" in row
+
+
 def test_warnings_alone_give_exit_code_0(lure: Run, small: Path) -> None:
     singles = small / "clean" / "visible" / "singles"
     save_png(singles / "grey.png", np.repeat(_image(1, 1)[..., None], 3, 2))
