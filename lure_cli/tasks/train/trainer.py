@@ -206,10 +206,11 @@ class Trainer:
                 last = stopped or self.finished or self.step == end
                 if self.step % cfg.log_every == 0 or last:
                     now = time.monotonic()
+                    took = max(now - logged, 1e-9)  # some systems' clocks stand still for a moment
                     record = self._record(pending) | {"seconds": round(now - begun, 1)}
-                    rate = len(pending) / (now - logged)
+                    rate = len(pending) / took
                     left = 60 * cfg.minutes - self.seconds if cfg.minutes else (cfg.steps - self.step) / rate
-                    record |= {"steps_per_second": round(rate, 3), "waiting": round(waited / (now - logged), 3)}
+                    record |= {"steps_per_second": round(rate, 3), "waiting": round(waited / took, 3)}
                     record |= {"seconds_left": round(max(0.0, left), 1)}
                     pending, waited, logged = [], 0.0, now
                     if log:
