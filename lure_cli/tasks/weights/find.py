@@ -32,11 +32,11 @@ class ShippedFile:
 SHIPPED: dict[str, ShippedFile] = {
     "lure-small": ShippedFile(
         file="lure-small.safetensors",
-        sha256="1d7b5040b3088bc67846bfca8a09cec3663c87f0c5507c6d74cd0a17a966d8bf",
+        sha256="46bfebd98ccb46df754d9c13d53f48bb04e86400b896febb36da05724827514a",
     ),
     "lure-base": ShippedFile(
         file="lure-base.safetensors",
-        sha256="02484db72133513541b46fbf37e456db6d81d7166e26e3db404fb288113be6da",
+        sha256="bcb6cbad546f51717731d5fbed749c637631de757bb53fb4e2ac4eab4a8dc574",
     ),
 }
 
