@@ -42,7 +42,7 @@ SHIPPED: dict[str, ShippedFile] = {
 
 DETECTOR = ShippedFile(
     file="lure-detect.safetensors",
-    sha256="565dc23f4c27578bf855dc296d36ff79ff07870b469aa33f523a2ff44fa6577a",
+    sha256="ae394995efbeddb0555084dbea371ab83c59ce0e4271b772c7636ec77d94b2cd",
 )
 """The network behind `--prompt auto` and `lure detect`."""
 TEXT = ShippedFile(
