@@ -61,7 +61,7 @@ def test_a_sound_folder(lure: Run, small: Path) -> None:
     assert parts["fusion/set/train"]["channels"] == {"ir": [1], "vi": [3]}
     assert parts["restoration/visible/haze/real/train"]["degradation"] == "haze"
     text = lure("data", "check", small).out
-    assert "visible: real pairs: haze 3; synthesised only: rain, lowlight" in text
+    assert "visible: real pairs: haze 3; synthesised only: rain, snow, lowlight" in text
     assert "smaller than the crop (128)" in text  # of the shipped preset
 
 
