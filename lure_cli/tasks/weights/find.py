@@ -32,7 +32,7 @@ class ShippedFile:
 SHIPPED: dict[str, ShippedFile] = {
     "lure-small": ShippedFile(
         file="lure-small.safetensors",
-        sha256="46bfebd98ccb46df754d9c13d53f48bb04e86400b896febb36da05724827514a",
+        sha256="34cdbf9a4d9087994df9f8d8f5d6bf792cee30dd3f5c1f56ee9787715d2d05e0",
     ),
     "lure-base": ShippedFile(
         file="lure-base.safetensors",
