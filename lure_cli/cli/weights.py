@@ -56,6 +56,8 @@ def _list(
         took = f"{seconds.plain:.2f} / {seconds.prompts:.2f}" if seconds else "-"
         size, parameters = f"{entry.size / 1e6:.1f}", f"{known.parameters / 1e6:.2f} M" if known.parameters else "-"
         emit(_LISTED.format(entry.name, entry.kind, size, parameters, gflop, took, state, printable(known.terms)))
+    if not as_json:
+        note("note: GFLOP and seconds are of a pair of 640x480, plain / with prompts; a multiply-add counts as two")
     if not (time or as_json):
         note("note: --time tells the seconds that a pair takes here")
 

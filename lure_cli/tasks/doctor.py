@@ -14,7 +14,7 @@ from typing import Literal
 
 from lure_cli.errors import LureError
 from lure_cli.tasks.info import Info, collect_info
-from lure_cli.tasks.weights.find import DEFAULT, shipped_path
+from lure_cli.tasks.weights.find import DEFAULT, SHIPPED, shipped_path
 
 State = Literal["ok", "missing", "broken"]
 
@@ -86,7 +86,7 @@ def _weights(info: Info) -> str:
     bad = [w for w in info.weights if w.checksum != "ok"]
     if bad or path is None:
         raise LureError(", ".join(f"{w.name}: {w.checksum}" for w in bad), "install lure-cli again")
-    return f"{DEFAULT}, checksum ok ({path})"
+    return f"{', '.join(SHIPPED)}, checksums ok ({path.parent})"
 
 
 def _text() -> str:

@@ -160,6 +160,16 @@ def test_info_of_files(lure: Run, examples: Path) -> None:
     assert "photo            none inside" in alone.out and "temperatures     none" in alone.out
 
 
+def test_info_of_a_weight_file_points_to_what_tells_it(lure: Run) -> None:
+    shipped = str(ROOT / "weights" / "lure-small.safetensors")
+    done = lure("info", shipped, "--json")
+    assert done.code == 1
+    assert json.loads(done.out)["hint"].endswith(f"lure weights info {shipped}")
+    assert "a weight file, no image" in done.err
+    Path("folder.safetensors").mkdir()
+    assert "a weight file" not in lure("info", "folder.safetensors", "gone.safetensors").err
+
+
 def test_info(lure: Run) -> None:
     plain = lure("info")
     assert plain.code == 0

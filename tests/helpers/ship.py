@@ -22,6 +22,7 @@ from lure_cli import Fuser
 from lure_cli.core.files import sha256
 from lure_cli.core.model.checkpoint import load_model, load_tensors, save_model
 from lure_cli.tasks.weights import find
+from lure_cli.tasks.weights.inspect import UNSTATED
 from tests.helpers.files import EXAMPLES, ROOT
 
 GOLDEN = {
@@ -39,7 +40,7 @@ def ship(file: Path) -> str:
     model, text, provenance = load_model(file)
     name = model.cfg.name
     place = ROOT / "weights" / find.SHIPPED[name].file
-    stated = provenance.licence not in ("", "not stated")
+    stated = provenance.licence not in ("", UNSTATED)
     types = {tensor.dtype for key, tensor in load_tensors(file)[0].items() if key != "pseudo_prompt"}
     if stated and types == {torch.float16}:
         if file.resolve() != place:

@@ -24,6 +24,7 @@ import numpy as np
 
 from lure_cli.core.detector.marks import spot_features, stripe_features
 from lure_cli.core.detector.scene import scene_features
+from lure_cli.core.pixels import LUMA
 
 WINDOW = 128
 """Side of a window in pixels."""
@@ -33,7 +34,7 @@ _SAMPLES = 12_000
 """About that many pixels, evenly spread, stand for the light of the whole image."""
 _BLOCK = 16
 """Side in pixels of the blocks over which local energies are taken."""
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array(LUMA, np.float32)
 _SLANTS = (-0.6, -0.3, 0.0, 0.3, 0.6)
 """Pixels to the side per pixel down, of the lines on which streaks are looked for."""
 _LEVELS = 3

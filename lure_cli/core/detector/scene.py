@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from lure_cli.core.pixels import LUMA
+
 CELLS = 8
 """Rows and columns of cells."""
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array(LUMA, np.float32)
 _QUANTILES = np.array([0, 0.1, 0.25, 0.5, 0.75, 0.9, 1], np.float32)
 _BANDS = 4
 """Bands of rows whose means are features of their own: sky above, ground below."""

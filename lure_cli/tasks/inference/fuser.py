@@ -196,10 +196,11 @@ class Fuser:
         count = x_vis.shape[0]
         texts = zip(*(_for_each(text, count) for text in (prompt, prompt_ir, prompt_vis)), strict=True)
         requests = [request_of(p, p_ir, p_vis, strength, strength_ir, strength_vis) for p, p_ir, p_vis in texts]
-        prompts = [
-            self._prompt(request, self._examine({"ir": x_ir[i : i + 1], "vis": x_vis[i : i + 1]}, request))
-            for i, request in enumerate(requests)
-        ]
+        prompts = []
+        for i, request in enumerate(requests):
+            findings = self._examine({"ir": x_ir[i : i + 1], "vis": x_vis[i : i + 1]}, request)
+            self._warn(findings)
+            prompts.append(self._prompt(request, findings))
         return self.compute(x_ir, x_vis, prompts, requests[0])
 
     def stream(
@@ -380,10 +381,14 @@ class Fuser:
         return {m: detector.detect(to_array(images[m]), m) for m in request.auto}
 
     def _picture(self, output: ModelOutput) -> np.ndarray:
-        """The picture, with a warning of what `auto` found and the weights were not trained on."""
-        for text in left_out(output.findings, self.degradations):
-            warnings.warn(text, stacklevel=3)
+        """The picture, with the warnings of `_warn`."""
+        self._warn(output.findings, stacklevel=4)
         return output.picture
+
+    def _warn(self, findings: Findings, stacklevel: int = 3) -> None:
+        """Say what `auto` found and the weights were not trained on; `stacklevel` leads to the caller of the fuser."""
+        for text in left_out(findings, self.degradations):
+            warnings.warn(text, stacklevel=stacklevel)
 
     def _prompt(self, request: Request, findings: Findings) -> Prompt:
         """What is restored; LureError if that is nothing that the weights were trained on."""

@@ -119,6 +119,9 @@ def test_auto_leaves_it_out_with_a_note(old: Path, new: Path, lure: Run, monkeyp
     assert (record["prompt"]["vis"], "notes" in record) == (["rain", "snow"], False)
     with pytest.warns(UserWarning, match="snow was found in the visible image"):
         Fuser.from_pretrained(old)(PAIR[1], PAIR[3], prompt="auto")
+    with pytest.warns(UserWarning, match="snow was found in the visible image") as caught:
+        Fuser.from_pretrained(old).batch(torch.rand(1, 1, 16, 16), torch.rand(1, 3, 16, 16), prompt="auto")
+    assert caught[0].filename == __file__  # of who called, not of the package
 
 
 def test_auto_in_streams(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
