@@ -42,7 +42,7 @@ SHIPPED: dict[str, ShippedFile] = {
 
 DETECTOR = ShippedFile(
     file="lure-detect.safetensors",
-    sha256="ae394995efbeddb0555084dbea371ab83c59ce0e4271b772c7636ec77d94b2cd",
+    sha256="a4e464a1343fd40fb0531b316a4e57c442abe640a07dcdedad9649e676b9495a",
 )
 """The network behind `--prompt auto` and `lure detect`."""
 TEXT = ShippedFile(
