@@ -69,7 +69,7 @@ def test_a_tone_curve_learns_from_its_own_loss_alone(batch: dict[str, list[Sampl
         assert found.abs().max() > 1e-6, m
     clean = {"vis": batch["vis"][:1], "ir": batch["ir"][:1]}  # nothing to light
     unlit = [stage1_loss(model, VECTORS, clean, replace(CFG, w_tone=w)).total for w in (0.0, 0.5)]
-    assert float(unlit[0]) == float(unlit[1]) and float(loss[0.5]) > float(loss[0.0])
+    assert torch.equal(*unlit) and bool(loss[0.5] > loss[0.0])
 
 
 @torch.no_grad()
