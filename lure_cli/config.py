@@ -32,9 +32,7 @@ class ModelConfig:
     inner_residual: bool = True  # ablation: off removes the path around the feature-mixing branch
     global_context: bool = True  # ablation: off hides the image as a whole from the condition
     tone: bool = False  # a brightness curve for the whole image before the layers; older files have none
-    airlight: bool = (
-        False  # with it: the visible's curve sees the colour of the haze's light; older files do not say so
-    )
+    airlight: bool = False  # the visible's curve sees the colour of the haze's light; older files do not say so
 
     def __post_init__(self) -> None:
         """Refuse sizes that no model has, before memory is taken for them (the file that names them may be foreign).
@@ -141,8 +139,8 @@ class TrainConfig:
     w_light: float = 0.15  # of tasks that change the light: their gradients have one sign all over, and drown others
     w_ssim: float = 0.2
     w_grad: float = 0.5
-    w_level: float = 0.0  # mean brightness of broad areas, of the same tasks
-    w_tone: float = 0.0  # of the same tasks: how far the tone curve alone is from the clean image
+    w_level: float = 0.0  # of tasks that change the light: mean brightness of broad areas
+    w_tone: float = 0.0  # of tasks that change the light: how far the tone curve alone is from the clean image
     w_content: float = 0.1  # content part of L_unified
     w_distribution: float = 0.02  # distribution part of L_unified
     # stage II

@@ -3,9 +3,9 @@
     python -m tests.benchmarks.training pair OTHER [--data DATA] [--stage 1] [--rounds 5] [--steps 6]
     python -m tests.benchmarks.training parts DATA [--model lure-small] [--init WEIGHTS] [--seconds 30] [--json FILE]
 
-`pair` trains with this checkout and with another one, each in a process of its own, in turns of a few steps of the same
-batches, and prints the medians of the paired ratios of steps a second, by the clock and by the processor's time, which
-other programs disturb less. The runs are those of the shipped preset, their checkpoints included.
+`pair` trains with this checkout and with another one, each in a process of its own, in turns of a few steps, and
+prints the medians of the paired ratios of steps a second, by the clock and by the processor's time, which
+other programs disturb less. Each runs its own shipped preset, checkpoints included.
 
 `parts` trains for some seconds as the preset for a GPU says (`--set` changes it) and tells crops a second and the share
 of the time spent waiting for batches; then, of one batch over and over, the time of forward and backward pass and of

@@ -19,7 +19,7 @@ from lure_cli.core.images.picture import read_pixels, to_channels
 from lure_cli.core.images.value_range import full_range
 from lure_cli.core.model.context import THUMBNAIL, context_view
 from lure_cli.core.pixels import pad_to_multiple
-from lure_cli.core.training.fields import Scene, uniform
+from lure_cli.core.training.fields import Scene, chance, uniform
 from lure_cli.core.training.layout import Files
 from lure_cli.errors import LureError
 
@@ -120,11 +120,11 @@ class CropReader:
         if any(loaded[0].shape[1:] != (h, w) for loaded in images):
             raise LureError(f"{files[0]} and {files[1]} differ in size", "pairs must be registered")
         # A third keeps its pixels; the rest is seen from further away, as whole images are at inference.
-        factor = 1.0 if uniform(g, 0, 1) < 1 / 3 else uniform(g, 1.0, zoom)
+        factor = 1.0 if chance(g, 1 / 3) else uniform(g, 1.0, zoom)
         side = min(round(self.size * factor), h, w)
         top = int(torch.randint(h - side + 1, (), generator=g))
         left = int(torch.randint(w - side + 1, (), generator=g))
-        mirrored = uniform(g, 0, 1) < 0.5
+        mirrored = chance(g, 0.5)
         window = slice(top, top + side), slice(left, left + side)
         return [Crop(*loaded, window, self.size, mirrored) for loaded in images]
 

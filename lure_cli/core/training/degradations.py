@@ -91,13 +91,13 @@ def noise(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
 
     Severity: standard deviation, of 50/255 at most.
     """
-    sigma = math.exp(uniform(g, math.log(2), math.log(50))) / 255
-    shape = x.shape if uniform(g, 0, 1) < 0.9 else (1, *x.shape[1:])
+    sigma = log_uniform(g, 2, 50) / 255
+    shape = x.shape if chance(g, 0.9) else (1, *x.shape[1:])
     n = torch.randn(shape, generator=g)
-    if uniform(g, 0, 1) < 0.3:
+    if chance(g, 0.3):
         n = gaussian(n, uniform(g, 0.4, 0.9))
         n = n / n.std().clamp_min(1e-6)
-    shot = uniform(g, 0, 1) if uniform(g, 0, 1) < 0.4 else 0.0
+    shot = uniform(g, 0, 1) if chance(g, 0.4) else 0.0
     return (x + n * sigma * (1 - shot + shot * 2 * x).clamp_min(0).sqrt()).clamp(0, 1), sigma * 255 / 50
 
 
@@ -124,7 +124,7 @@ def lowres(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
     _, h, w = x.shape
     s = uniform(g, 1.5, 4)
     small = F.interpolate(x[None], size=(max(2, round(h / s)), max(2, round(w / s))), mode="area")
-    mode = "bicubic" if uniform(g, 0, 1) < 0.7 else "bilinear"
+    mode = "bicubic" if chance(g, 0.7) else "bilinear"
     return F.interpolate(small, size=(h, w), mode=mode, align_corners=False)[0].clamp(0, 1), (s - 1) / 3
 
 
@@ -141,11 +141,11 @@ def stripe(x: Tensor, g: Generator, scene: Scene) -> tuple[Tensor, float]:
 
     Severity: standard deviation of the offset, of 0.11 at most.
     """
-    rows = uniform(g, 0, 1) < 0.15
+    rows = chance(g, 0.15)
     x = x.transpose(1, 2) if rows else x
     w = x.shape[2]
     offset = torch.randn(1, 1, w, generator=g)
-    if uniform(g, 0, 1) < 0.6:
+    if chance(g, 0.6):
         k = torch.tensor([[[uniform(g, 0, 0.4), 1.0, uniform(g, 0, 0.4)]]])
         offset = F.conv1d(F.pad(offset, (1, 1), mode="replicate"), k / k.square().sum().sqrt())
     gain = 1 + uniform(g, 0, 0.08) * torch.randn(1, 1, w, generator=g)

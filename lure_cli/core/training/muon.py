@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -110,12 +111,14 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_add_(counts, [go] * len(counts))  # a single tensor would be read by the host
         move_towards(means, gradients, go * (1 - first))
         move_towards(squares, list(torch._foreach_mul(gradients, gradients)), go * (1 - second))
-        n = counts[0].double().clamp_min(1)  # of all: they step together
-        scale = torch._foreach_mul(squares, (1 / (1 - second**n)).float())  # type: ignore[call-overload]
+        n = counts[0].clamp_min(1)  # of all: they step together
+        # 1 - beta^n; as expm1, as float32 loses digits in the difference and not all devices have float64.
+        left_first, left_second = (-torch.expm1(n * math.log(beta)) for beta in (first, second))
+        scale = torch._foreach_mul(squares, 1 / left_second)  # type: ignore[call-overload]
         torch._foreach_sqrt_(scale)
         torch._foreach_add_(scale, 1e-8)
         update = torch._foreach_div(means, scale)
-        torch._foreach_mul_(update, (go * group["lr"] / (1 - first**n)).float())
+        torch._foreach_mul_(update, go * group["lr"] / left_first)
         torch._foreach_sub_(params, update)
 
     def _moments(self, params: list[Tensor], key: str) -> list[Tensor]:

@@ -18,7 +18,7 @@ from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training.corpus import Corpus
 from lure_cli.core.training.crops import Crop, CropReader, view_of_copies, view_with
 from lure_cli.core.training.degradations import degrade_alike
-from lure_cli.core.training.fields import Scene, chance, stored, uniform
+from lure_cli.core.training.fields import Scene, chance, stored
 from lure_cli.core.training.layout import Files
 from lure_cli.core.training.weather import lifted_rain
 from lure_cli.errors import LureError
@@ -88,8 +88,8 @@ def _generator(*place: int | str) -> Generator:
 
 
 def _white_balance(g: Generator) -> Tensor:
-    """Gains (3, 1, 1) from cold to warm. Clean pictures are warm in the mean, fog is not: restored with the colours of
-    the pictures alone, it turns pink."""
+    """Gains (3, 1, 1) from cold to warm: the colour of the light, which scene and haze share, varies with hour, weather
+    and camera."""
     warm, green = (torch.randn(2, generator=g) * torch.tensor([0.05, 0.015]) - torch.tensor([0.03, 0.0])).tolist()
     return torch.tensor([1 + warm, 1 + green, 1 - warm]).clamp(0.8, 1.2)[:, None, None]
 
@@ -184,7 +184,8 @@ class Sampler:
             small, shown = ((v * balance).clamp(0, 1) for v in (clean.small.float() / 255, scene.thumbnail))
             scene = replace(scene, pixels=(scene.pixels * balance).clamp(0, 1), shown=shown)
             copies = [Scene(copy, shown, grain=0.5, lamp_ratio=scene.lamp_ratio) for copy in small]
-            best = replace(scene, restored=True), [*light[1], *({"haze"} & set(light[0]) - set(light[1]))]
+            gone = {"haze"} & set(names) - set(kept)  # what it hides altogether stays hidden; kept haze stays as it is
+            best = replace(scene, restored=bool(gone)), [*light[1], *gone]
             views = [(scene, light[0]), best, *((copy, light[0]) for copy in copies)]
             x, y, *copies_of_x = degrade_alike(views, modality, g)
             degraded, wanted, whole = replace(scene, pixels=x), replace(scene, pixels=y), view_of_copies(*copies_of_x)
@@ -217,24 +218,24 @@ class Sampler:
     def _restoration_sample(self, modality: Modality, g: Generator, ramp: float) -> Sample:
         """Of one task drawn by chance: a clean image under the pseudo prompt, a real pair, or a synthetic one."""
         cfg = self.cfg
-        if cfg.pseudo_degradation and uniform(g, 0, 1) < cfg.pseudo_ratio:
+        if cfg.pseudo_degradation and chance(g, cfg.pseudo_ratio):
             return self._pseudo_sample(modality, g)
         known = DEGRADATIONS[modality]
         shares = torch.tensor([_SHARES.get(name, 1.0) * (ramp if name in LIGHT else 1.0) for name in known])
         name = known[int(torch.multinomial(shares, 1, generator=g))]
-        if (modality, name) in self.corpus.restoration and uniform(g, 0, 1) < cfg.real_ratio:
+        if (modality, name) in self.corpus.restoration and chance(g, cfg.real_ratio):
             sample = self._real_sample(name, modality, g)
         else:
             sample = self._synthetic_sample(name, modality, g)
         if cfg.eight_bits:
             share = cfg.jpeg_ratio * (1.0 if modality == "vis" else 0.5)
             sample = replace(sample, x=stored(sample.x, g, share, JPEG), y=stored(sample.y, g, 0.0, JPEG))
-        if uniform(g, 0, 1) < cfg.ignore_ratio:
+        if chance(g, cfg.ignore_ratio):
             return replace(sample, y=sample.x, names=())
         return sample
 
     def _pseudo_sample(self, modality: Modality, g: Generator) -> Sample:
-        fusion_only = uniform(g, 0, 1) < 0.7  # it ties the fusion data to the latent space
+        fusion_only = chance(g, 0.7)  # it ties the fusion data to the latent space
         pool = self._fusion[modality] if fusion_only else self._clean[modality]
         (clean,) = self._draw(pool, (CHANNELS[modality],), g, 2.0)
         return Sample(clean.pixels, clean.pixels, clean.whole, ())
@@ -248,12 +249,12 @@ class Sampler:
     def _synthetic_sample(self, name: str, modality: Modality, g: Generator) -> Sample:
         """With one degradation or more; the rain of a real pair where there are some."""
         names: tuple[str, ...] = (name,)
-        if uniform(g, 0, 1) < self.cfg.composite_ratio:
+        if chance(g, self.cfg.composite_ratio):
             names = self._composite(name, modality, g)
         clean = self._clean_crop(modality, names, g, 3.0)
-        if names == ("rain",) and ("vis", "rain") in self.corpus.restoration and uniform(g, 0, 1) < LIFTED:
+        if names == ("rain",) and ("vis", "rain") in self.corpus.restoration and chance(g, LIFTED):
             return self._lifted_rain_sample(clean, g)
-        partial = len(names) > 1 and uniform(g, 0, 1) < self.cfg.partial_ratio
+        partial = len(names) > 1 and chance(g, self.cfg.partial_ratio)
         return self._degraded(clean, names, names[1:] if partial else (), modality, g)
 
     def _composite(self, name: str, modality: Modality, g: Generator) -> tuple[str, ...]:

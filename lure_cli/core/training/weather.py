@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Generator, Tensor
 
@@ -175,11 +173,11 @@ def lifted_rain(x: Tensor, layer: Tensor, g: Generator) -> Tensor:
     In half of the draws only the brightest streaks are taken, without the veil between them: light rain. In half it is
     fainter where the image is bright, as streaks are hardly brighter than the sky.
     """
-    strength = math.exp(uniform(g, math.log(0.1), math.log(1.2)))
-    light, floor = uniform(g, 0, 1) < 0.5, uniform(g, 0.3, 0.95)
+    strength = log_uniform(g, 0.1, 1.2)
+    light, floor = chance(g, 0.5), uniform(g, 0.3, 0.95)
     if light:
         layer = (layer - layer.flatten(1).quantile(floor, dim=1)[:, None, None]).clamp_min(0) * 2
-    if uniform(g, 0, 1) < 0.5:
+    if chance(g, 0.5):
         layer = layer.mean(0, keepdim=True)
-    room = ((1 - x) / 0.6).clamp(0, 1) if uniform(g, 0, 1) < 0.5 else 1.0
+    room = ((1 - x) / 0.6).clamp(0, 1) if chance(g, 0.5) else 1.0
     return (x + strength * room * layer).clamp(0, 1)

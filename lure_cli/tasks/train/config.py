@@ -70,6 +70,7 @@ def check_config(cfg: TrainConfig) -> None:
         ("crop", not (cfg.stage == 2 and cfg.w_vif and cfg.crop < 41), "41 or more, or w_vif = 0"),
         ("workers", cfg.workers >= 0, "0 (a thread of the training process) or more"),
         ("minutes", cfg.minutes >= 0, "0 (train by steps) or more"),
+        ("jpeg_ratio", cfg.eight_bits or not cfg.jpeg_ratio, "0, or eight_bits = true, which it needs"),
         ("patience", cfg.patience >= 0, "0 (never stop early) or more"),
     ):
         if not valid:

@@ -37,7 +37,7 @@ from lure_cli.core.records import save_record
 from lure_cli.core.text.vocabulary import DEGRADATIONS
 from lure_cli.core.training.corpus import Corpus, find_corpus
 from lure_cli.core.training.degradations import degrade_measured
-from lure_cli.core.training.fields import uniform
+from lure_cli.core.training.fields import chance, stored, uniform
 from lure_cli.core.training.layout import DataFolder, read_layout
 
 if TYPE_CHECKING:
@@ -183,21 +183,21 @@ def _variant(source: Source, x: Tensor, g: Generator) -> tuple[Tensor, dict[str,
     y = _random_crop(x, g, resize=set(source.names) <= _BROAD)
     known = [n for n in DEGRADATIONS[source.modality] if n not in source.names]
     if source.names:
-        if set(source.names) <= _BROAD and uniform(g, 0, 1) < 0.5:
+        if set(source.names) <= _BROAD and chance(g, 0.5):
             y = (uniform(g, 0.92, 1.06) * _colourful(y, uniform(g, 0.6, 1.3)) ** uniform(g, 0.92, 1.08)).clamp(0, 1)
-        if uniform(g, 0, 1) < (0.5 if source.names == ("lowlight",) else 0.75):
-            return _stored(y, g, 0.3, 85), {}
+        if chance(g, 0.5 if source.names == ("lowlight",) else 0.75):
+            return stored(y, g, 0.3, 85), {}
         if source.names != ("lowlight",):  # a night may be foggy, or lit too much after all
             known = [n for n in known if n not in _BROAD]
         names: tuple[str, ...] = (known[int(torch.randint(len(known), (), generator=g))],)
     else:
-        if uniform(g, 0, 1) < 0.35:
+        if chance(g, 0.35):
             y = _reworked(y, g)
-        if uniform(g, 0, 1) < 0.25:
+        if chance(g, 0.25):
             y = _colourful(y, uniform(g, 0, 1.7))
-        if uniform(g, 0, 1) < 0.3:
+        if chance(g, 0.3):
             y = (uniform(g, 0.85, 1.1) * y ** uniform(g, 0.85, 1.2)).clamp(0, 1)
-        if uniform(g, 0, 1) < 0.4:
+        if chance(g, 0.4):
             y = (y + torch.randn(y.shape, generator=g) * uniform(g, 0, 1.5) / 255).clamp(0, 1)
         kind = uniform(g, 0, 1)
         names = ()
@@ -206,7 +206,7 @@ def _variant(source: Source, x: Tensor, g: Generator) -> tuple[Tensor, dict[str,
             if any(set(names) == set(rivals) for rivals in RIVALS):
                 names = names[:1]
     y, severities = degrade_measured(y, names, source.modality, g, _LAMPS)
-    return _stored(y, g, 0.25, 88 if names else 75), severities
+    return stored(y, g, 0.25, 88 if names else 75), severities
 
 
 def _colourful(x: Tensor, much: float) -> Tensor:
@@ -217,41 +217,24 @@ def _colourful(x: Tensor, much: float) -> Tensor:
 
 def _random_crop(x: Tensor, g: Generator, resize: bool) -> Tensor:
     """A part of the image, mirrored in half of the cases, made smaller in a third of them where that is allowed."""
-    if resize and uniform(g, 0, 1) < 0.35:
+    if resize and chance(g, 0.35):
         scale = uniform(g, 0.5, 1.0)
         size = [max(192, round(n * scale)) for n in x.shape[1:]]
         x = F.interpolate(x[None], size=size, mode="bilinear", antialias=True)[0].clamp(0, 1)
     size = [min(n, most) for n, most in zip(x.shape[1:], _LARGEST, strict=True)]
-    if uniform(g, 0, 1) < 0.5:
+    if chance(g, 0.5):
         size = [int(uniform(g, min(n, 192), n)) for n in size]
     top, left = (int(uniform(g, 0, full - n + 0.99)) for full, n in zip(x.shape[1:], size, strict=True))
     x = x[:, top : top + size[0], left : left + size[1]]
-    return x.flip(2) if uniform(g, 0, 1) < 0.5 else x
+    return x.flip(2) if chance(g, 0.5) else x
 
 
 def _reworked(x: Tensor, g: Generator) -> Tensor:
     """Compressed once and slightly resized since, as registered pairs often are: no fault, but it leaves traces."""
-    x = _stored(x, g, 0.8, 50)
+    x = stored(x, g, 0.8, 50)
     size = [max(160, round(n * uniform(g, 0.8, 1.25))) for n in x.shape[1:]]
-    mode = "bicubic" if uniform(g, 0, 1) < 0.5 else "bilinear"
+    mode = "bicubic" if chance(g, 0.5) else "bilinear"
     return F.interpolate(x[None], size=size, mode=mode, align_corners=False)[0].clamp(0, 1)
-
-
-def _stored(x: Tensor, g: Generator, share: float, quality: int) -> Tensor:
-    """As it comes back from a file: 8 bits, in a share of the cases a JPEG of that quality or better."""
-    from io import BytesIO
-
-    from PIL import Image
-
-    pixels = (x * 255).round().to(torch.uint8)
-    if uniform(g, 0, 1) < share:
-        array = pixels.permute(1, 2, 0).numpy()
-        file = BytesIO()
-        image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-        image.save(file, "JPEG", quality=int(uniform(g, quality, 99)))
-        array = np.asarray(Image.open(file)).reshape(array.shape)
-        pixels = torch.from_numpy(array.copy()).permute(2, 0, 1)
-    return pixels.float() / 255
 
 
 def _features_and_labels(source: Source, x: Tensor, severities: dict[str, float], native: bool) -> _Row:

@@ -97,8 +97,8 @@ class Trainer:
         self.model, self.text, before = self._initial_model()
         self.vectors = TextVectors(self.text)
         self.sampler = Sampler(self.corpus, cfg, texts=isinstance(self.text, OpenClipEncoder))
-        drawn = self.corpus.sets() if cfg.stage == 1 else tuple(self.corpus.fusion)
-        self.sets = tuple(sorted({*before.data, *drawn}))
+        seen = self.corpus.sets() if cfg.stage == 1 else tuple(self.corpus.fusion)
+        self.sets = tuple(sorted({*before.data, *seen}))
         self.degradations = ALL if cfg.stage == 1 else before.degradations
         self.revision = checkout()[0]
         place(self.model, self.device)

@@ -135,6 +135,11 @@ def test_tone_curves_are_added_as_the_identity() -> None:
     seeing = with_tone(grown, airlight=not grown.cfg.airlight)
     assert seeing.cfg.airlight != grown.cfg.airlight
     assert torch.equal(seeing(*args), model(*args))
+    trained = tiny()
+    blind = with_tone(trained, airlight=False)
+    assert with_tone(trained) is trained and blind.cfg.tone and not blind.cfg.airlight
+    assert all(torch.equal(v, trained.state_dict()[k]) for k, v in blind.state_dict().items())
+    assert not torch.allclose(blind(*args), trained(*args), atol=1e-3)
 
 
 @torch.inference_mode()

@@ -111,6 +111,7 @@ def test_any_size_and_batch(size: tuple[int, int, int], model: Lure, exported: O
         {"inner_residual": False},
         {"global_context": False},
         {"tone": False},
+        {"airlight": False},
         {"expansions": (2, 1, 1), "decoder_blocks": (1, 0, 2), "encoder_blocks": (0, 2, 1)},
         {"widths": (24, 16), "encoder_blocks": (1, 1), "refine_blocks": (2,), "decoder_blocks": (0, 0)}
         | {"fusion_blocks": (0, 1), "expansions": (1, 4)},

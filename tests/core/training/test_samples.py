@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lure_cli.config import TrainConfig, from_mapping
+from lure_cli.core.training import weather
 from lure_cli.core.training.corpus import find_corpus
 from lure_cli.core.training.degradations import degrade, degrade_alike, degrade_measured
 from lure_cli.core.training.fields import Scene, gaussian, marks, stored
@@ -142,3 +143,33 @@ def test_flakes_hide_and_rain_brightens_little_of_a_bright_image() -> None:
         )
         assert on_dark.min() > -1e-6 and on_dark.amax((1, 2, 3)).median() > 0.25
         assert on_bright.abs().mean() < on_dark.abs().mean()
+
+
+def test_what_haze_hides_stays_hidden_in_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target is the air where next to nothing comes through it, and the scene where enough does."""
+    air, level = 0.9, 0.3
+    monkeypatch.setattr(weather, "_airlight", lambda *_: torch.full((3, 1, 1), air))
+    monkeypatch.setattr(weather, "chance", lambda _, share: share == 0.25)  # dense, and added in the image's values
+    x = torch.full((3, 32, 32), level)
+    hazy, best = (
+        torch.stack([weather.haze(x, seeded(i), Scene(x, restored=restored))[0] for i in range(40)])
+        for restored in (False, True)
+    )
+    through, kept = ((air - y) / (air - level) for y in (hazy, best))
+    hidden, seen = through < weather.HIDDEN - 1e-3, through > weather.SEEN + 1e-3
+    assert hidden.any() and seen.any() and not (hidden | seen).all()
+    assert kept[hidden].abs().max() < 1e-4 and (kept[seen] - 1).abs().max() < 1e-4
+    between = ~(through < weather.HIDDEN + 1e-3) & ~(through > weather.SEEN - 1e-3)
+    assert 0 < kept[between].min() < kept[between].max() < 1
+
+
+def test_haze_that_is_to_stay_stays_as_it_is(data: Path) -> None:
+    cfg = from_mapping(TrainConfig, {"data": str(data), "crop": 32}, "test")
+    sampler = Sampler(find_corpus(data), cfg)
+    for seed in range(6):
+        clean = sampler._clean_crop("vis", ("haze",), seeded(seed), 2.0)
+        kept = sampler._degraded(clean, ("rain", "haze"), ("haze",), "vis", seeded(seed))
+        gone = sampler._degraded(clean, ("rain", "haze"), (), "vis", seeded(seed))
+        assert kept.names == ("rain",) and torch.equal(kept.x, gone.x)
+        assert (kept.x - kept.y).abs().mean() < (gone.x - gone.y).abs().mean()  # but for the rain it is the input
+        assert (kept.x == kept.y).float().mean() > 0.2  # between the streaks

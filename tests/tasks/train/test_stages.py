@@ -10,6 +10,7 @@ import torch
 from lure_cli.config import MODELS, TrainConfig
 from lure_cli.core.model.checkpoint import new_model
 from lure_cli.core.text.encoders import VocabularyEncoder
+from lure_cli.core.training.losses import level_loss
 from lure_cli.core.training.sampler import Sample
 from lure_cli.tasks.train.log import StepValues, measured, read_values
 from lure_cli.tasks.train.stages import TextVectors, batch_size, fuse_clean, split_batch, stage1_loss, stage2_loss
@@ -57,6 +58,31 @@ def test_the_parts_of_stage_one_add_up(batch: dict[str, list[Sample]]) -> None:
     assert logged["psnr_vis_none"] > 50 and abs(logged["gain_vis_lowlight"]) < 0.1  # untrained: the identity
     one = stage1_loss(model, VECTORS, {"vis": batch["vis"], "ir": []}, CFG)
     assert set(one.parts) == {"content_vis"} and set(one.restored) == {"vis"}
+
+
+def test_a_tone_curve_learns_from_its_own_loss_alone(batch: dict[str, list[Sample]]) -> None:
+    torch.manual_seed(1)
+    model = new_model(MODELS["lure-small"], TEXT)
+    curves = {m: model.encoders[m].tone.out.weight for m in ("vis", "ir")}  # type: ignore[union-attr]
+    loss = {w: stage1_loss(model, VECTORS, batch, replace(CFG, w_tone=w)).total for w in (0.0, 0.5)}
+    for m, found in zip(curves, torch.autograd.grad(loss[0.5] - loss[0.0], list(curves.values())), strict=True):
+        assert found.abs().max() > 1e-6, m
+    clean = {"vis": batch["vis"][:1], "ir": batch["ir"][:1]}  # nothing to light
+    unlit = [stage1_loss(model, VECTORS, clean, replace(CFG, w_tone=w)).total for w in (0.0, 0.5)]
+    assert torch.equal(*unlit) and bool(loss[0.5] > loss[0.0])
+
+
+@torch.no_grad()
+def test_the_level_counts_where_the_light_was_changed(batch: dict[str, list[Sample]]) -> None:
+    x, y = torch.full((2, 3, 32, 32), 0.5), torch.full((2, 3, 32, 32), 0.5)
+    y[1] += 0.2
+    y[1, :, ::2] += 0.1  # mean 0.25 above, whatever the rows do
+    torch.testing.assert_close(level_loss(x, y), torch.tensor([0.0, 0.25]))
+    torch.manual_seed(1)
+    model = new_model(MODELS["lure-small"], TEXT)
+    for part, counts in ((batch, True), ({m: each[:1] for m, each in batch.items()}, False)):
+        none, some = (float(stage1_loss(model, VECTORS, part, replace(CFG, w_level=w)).total) for w in (0.0, 0.5))
+        assert (some > none) == counts
 
 
 @torch.no_grad()

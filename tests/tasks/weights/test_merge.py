@@ -63,6 +63,24 @@ def test_each_part_comes_from_its_run(runs: dict[str, str], tmp_path: Path, lure
     assert lure(*args(runs, tmp_path / "joined.safetensors"), "--overwrite").code == 0
 
 
+def test_the_visible_part_says_whether_its_curve_sees_the_air(
+    runs: dict[str, str], tmp_path: Path, lure: Callable[..., Outcome]
+) -> None:
+    tone = dataclasses.replace(SMALL, tone=True)
+    seeing = dataclasses.replace(tone, airlight=True)
+    for name, model, parts in (("vis", seeing, ("encoders.",)), ("ir", tone, ("encoders.",)), ("fusion", tone, ())):
+        runs[name] = make(tmp_path / f"{name}.safetensors", parts, 2 if name == "fusion" else 1, model=model)
+    done = lure(*args(runs, tmp_path / "joined.safetensors"))
+    assert done.code == 0, done.err
+    joined, vis = (load_model(Path(p))[0] for p in (tmp_path / "joined.safetensors", runs["vis"]))
+    assert joined.cfg.airlight
+    for key, value in vis.encoders["vis"].state_dict().items():
+        assert torch.equal(joined.encoders["vis"].state_dict()[key], value), key
+    swapped = runs | {"vis": runs["ir"], "ir": runs["vis"]}
+    assert lure(*args(swapped, tmp_path / "other.safetensors")).code == 0
+    assert not load_model(tmp_path / "other.safetensors")[0].cfg.airlight
+
+
 def test_what_does_not_fit_is_refused(runs: dict[str, str], tmp_path: Path, lure: Callable[..., Outcome]) -> None:
     wide = dataclasses.replace(SMALL, condition_dim=16)
     for changed, message in (
