@@ -95,13 +95,15 @@ def test_labelled_images_are_listed(lure: Run, small: Path) -> None:
     for name in ("haze+lowlight/mine/a.png", "haze/mine/test/b.png", "fog/mine/c.png", "haze/stray.png"):
         (small / "labelled" / "visible" / name).parent.mkdir(parents=True, exist_ok=True)
         save_png(small / "labelled" / "visible" / name, _image(100 + len(name)))
-    code, findings, _ = _check(lure, small)
+    code, findings, report = _check(lure, small)
     assert code == 0
     assert findings["unknown-folder", "labelled/visible/fog"]["level"] == "warning"
     assert findings["stray", "labelled/visible/haze"]["files"] == ["stray.png"]
     assert ("small", "labelled/visible/haze+lowlight/mine") not in findings  # they are looked at as they are
-    (row,) = (line for line in lure("data", "check", small).out.splitlines() if "haze+lowlight/mine " in line)
-    assert "yes" in row and "1 image" in row
+    parts = {p["name"]: p for p in report["sets"]}  # type: ignore[attr-defined]
+    assert parts["labelled/visible/haze+lowlight/mine"]["samples"] == 1
+    assert parts["labelled/visible/haze+lowlight/mine"]["use"] == "trained on"
+    assert parts["labelled/visible/haze/mine/test"]["use"] == "never trained on"
 
 
 def test_warnings_alone_give_exit_code_0(lure: Run, small: Path) -> None:
