@@ -58,14 +58,15 @@ def extremes_of(view: Tensor) -> tuple[Tensor, Tensor]:
 AIR_CELLS = 32
 """Cells of the thumbnail, of 1024, whose mean is the haze's light: more than lamps cover, less than most skies do."""
 AIR_SOFT = 0.02
+"""Cells that are darker by less than this than the last of those count in part."""
 
 
 def airlight_of(view: Tensor) -> Tensor:
     """The colour of the light that haze would have in an image, of its view (B, 9, T, T) -> (B, 3), above 0.
 
     Mean of the cells whose least plane is greatest, as haze is thickest there by the dark channel prior (He et al.,
-    CVPR 2009, take the brightest of such pixels). Our choice: `AIR_CELLS` of the thumbnail, and in part those that are
-    darker by less than `AIR_SOFT`, so that nothing hangs on which of two alike is the last.
+    CVPR 2009, take the brightest of such pixels). Our choice: `AIR_CELLS` of the thumbnail, with a soft
+    end (`AIR_SOFT`), so that nothing hangs on which of two alike is the last.
     """
     cells = view[:, :3].flatten(2)  # (B, 3, T T)
     dark = cells.amin(1, keepdim=True)

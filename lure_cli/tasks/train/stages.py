@@ -103,9 +103,10 @@ def stage1_loss(model: Lure, text: TextVectors, batch: Batch, cfg: TrainConfig, 
     images = torch.split(decoded, [len(c.x) for c in crops.values()])
     restored = {m: x.mean(1, keepdim=True) if m == "ir" else x for m, x in zip(crops, images, strict=True)}
     for m, c in crops.items():
-        loss = loss + _task_losses(restored[m], c, cfg).sum() / len(decoded)
+        balance = task_weights(c.x, c.y, cfg.w_ssim, cfg.w_grad) if cfg.balanced else None
+        loss = loss + _task_losses(restored[m], c, cfg, balance).sum() / len(decoded)
         if cfg.w_tone and model.cfg.tone:
-            loss = loss + cfg.w_tone * _tone_losses(model, m, c, conditions[m], cfg).sum() / len(decoded)
+            loss = loss + cfg.w_tone * _tone_losses(model, m, c, conditions[m], balance).sum() / len(decoded)
     return RestorationLoss(loss, parts, crops, restored)
 
 
@@ -133,20 +134,17 @@ def unified_loss(
     return total, parts
 
 
-def _task_losses(restored: Tensor, crops: Crops, cfg: TrainConfig) -> Tensor:
-    """L_rec of each image (B,), in relation to how hard its task is where tasks are balanced; of tasks that change the
-    light, L_level too."""
+def _task_losses(restored: Tensor, crops: Crops, cfg: TrainConfig, balance: Tensor | None) -> Tensor:
+    """L_rec of each image (B,), weighed by `task_weights` (B,) where tasks are balanced; of tasks that change light,
+    L_level too."""
     loss = reconstruction_loss(restored, crops.y, cfg.w_ssim, cfg.w_grad)
     light = torch.tensor([float(bool(LIGHT & set(names))) for names in crops.names]).to(loss.device, non_blocking=True)
     if cfg.w_level:
         loss = loss + cfg.w_level * light * level_loss(restored, crops.y)
-    if not cfg.balanced:
-        return loss
-    share = 1 + light * (cfg.w_light - 1)
-    return loss * share * task_weights(crops.x, crops.y, cfg.w_ssim, cfg.w_grad)
+    return loss if balance is None else loss * balance * (1 + light * (cfg.w_light - 1))
 
 
-def _tone_losses(model: Lure, modality: Modality, crops: Crops, condition: Condition, cfg: TrainConfig) -> Tensor:
+def _tone_losses(model: Lure, modality: Modality, crops: Crops, condition: Condition, balance: Tensor | None) -> Tensor:
     """L_tone of the images whose light was changed (N,): how far the tone curve alone is from the clean image, where
     the input is not clipped. The inverse of such a change is one of its curves; left to the end of the network, it
     learns next to nothing, and the layers do with blotches what it could do alone. (our addition)"""
@@ -160,7 +158,7 @@ def _tone_losses(model: Lure, modality: Modality, crops: Crops, condition: Condi
     part = Condition(vector, *seen)  # type: ignore[arg-type]
     unclipped = (x.amax(1, keepdim=True) < CLIPPED).to(x.dtype)
     loss = charbonnier(tone(x, part).clamp(0, 1) * unclipped, y * unclipped)
-    return loss * task_weights(x, y, cfg.w_ssim, cfg.w_grad) if cfg.balanced else loss
+    return loss if balance is None else loss * balance[rows]
 
 
 def stage2_loss(model: Lure, text: TextVectors, pairs: Pairs, cfg: TrainConfig, amp: bool = False) -> FusionLoss:

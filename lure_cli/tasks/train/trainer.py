@@ -126,6 +126,7 @@ class Trainer:
         if self.cfg.stage == 2:
             raise LureError("stage II needs the weights of stage I", "give them with --init")
         switches = {name: getattr(self.cfg, name) for name in SWITCHES}
+        switches["airlight"] &= switches["tone"]  # it is a part of that
         model_cfg = dataclasses.replace(MODELS[self.cfg.model], **switches)
         text = build_text_encoder(self.cfg.text_encoder, model_cfg.text_dim)
         with torch.random.fork_rng(devices=[]):
