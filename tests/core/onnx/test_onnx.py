@@ -27,7 +27,7 @@ from lure_cli.core.model.checkpoint import load_model, save_model
 from lure_cli.core.model.lure import Lure
 from lure_cli.core.model.steady import SteadyViews
 from lure_cli.core.model.tiling import fuse_tiled
-from lure_cli.core.onnx import graph as onnx_graph
+from lure_cli.core.onnx import conditions
 from lure_cli.core.onnx.graph import INPUTS, OPERATORS, OPTIONAL, build_onnx
 from lure_cli.core.onnx.record import KEY, describe, digest
 from lure_cli.core.onnx.runtime import OnnxLure, load_onnx, open_onnx
@@ -285,7 +285,7 @@ def test_a_file_that_gives_other_pictures_is_not_kept(
 ) -> None:
     weights = tmp_path / "tiny.safetensors"
     save_model(weights, tiny(), TEXT, Provenance(), torch.float32)
-    monkeypatch.setattr(onnx_graph, "_silu", lambda g, x: x)
+    monkeypatch.setattr(conditions, "silu", lambda g, x: x)
     for variant in ("fp32", "fp16"):
         done = lure("export", "onnx", "--weights", weights, "-o", tmp_path / "bad.onnx", "--variant", variant)
         assert done.code == 2
