@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from lure_cli.cli.align import align
-from lure_cli.cli.bench import bench
-from lure_cli.cli.data import data
-from lure_cli.cli.detect import detect
-from lure_cli.cli.doctor import doctor
-from lure_cli.cli.evaluate import evaluate
-from lure_cli.cli.export import export
-from lure_cli.cli.fuse import fuse
 from lure_cli.cli.grouped import GroupedCommand
-from lure_cli.cli.info import info
 from lure_cli.cli.output import emit, escape_what_streams_lack, note, show_error
-from lure_cli.cli.plot import plot
-from lure_cli.cli.prompt import prompt
-from lure_cli.cli.restore import restore
-from lure_cli.cli.train import train
-from lure_cli.cli.ui import ui
-from lure_cli.cli.watch import watch
-from lure_cli.cli.weights import weights
 from lure_cli.errors import LureError
 from lure_cli.version import __version__
 
-app = typer.Typer(
-    name="lure",
-    help="Fuse infrared and visible images into one picture, and remove what spoils them on the way.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+COMMANDS = {
+    name: name
+    for name in ("fuse", "watch", "restore", "ui", "eval", "bench", "detect", "align", "data", "train", "plot")
+    + ("export", "prompt", "weights", "info", "doctor")
+} | {"eval": "evaluate"}
+"""In the order of `lure --help`: the module in this folder, and what it is called there."""
+_GROUPED = ("fuse", "watch", "restore")
 
 
 def _show_version(value: bool) -> None:
@@ -45,7 +30,6 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
@@ -54,22 +38,27 @@ def _root(
     pass
 
 
-app.command(cls=GroupedCommand)(fuse)
-app.command(cls=GroupedCommand)(watch)
-app.command(cls=GroupedCommand)(restore)
-app.command()(ui)
-app.command("eval")(evaluate)
-app.add_typer(bench, name="bench")
-app.command()(detect)
-app.command()(align)
-app.add_typer(data, name="data")
-app.add_typer(train, name="train")
-app.add_typer(plot, name="plot")
-app.add_typer(export, name="export")
-app.command()(prompt)
-app.add_typer(weights, name="weights")
-app.command()(info)
-app.command()(doctor)
+@cache
+def build_app(only: str | None = None) -> typer.Typer:
+    """The command line with all its commands, or with one: to look at the options of all takes 40 ms, which a script
+    would wait for at every call."""
+    app = typer.Typer(
+        name="lure",
+        help="Fuse infrared and visible images into one picture, and remove what spoils them on the way.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name in (only,) if only else COMMANDS:
+        command = getattr(import_module(f"lure_cli.cli.{COMMANDS[name]}"), COMMANDS[name])
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, cls=GroupedCommand if name in _GROUPED else None)(command)
+    return app
+
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 """The base class of the parser's own errors, which typer does not export by name."""
@@ -81,6 +70,8 @@ def main(argv: list[str] | None = None) -> None:
     With LURE_DEBUG=1 in the environment, errors keep their traceback.
     """
     escape_what_streams_lack()
+    first = next(iter(sys.argv[1:] if argv is None else argv), None)
+    app = build_app(first if first in COMMANDS else None)
     try:
         code = app(args=argv, prog_name="lure", standalone_mode=False)
     except LureError as error:

@@ -231,6 +231,35 @@ def test_help_imports_neither_torch_nor_numpy(args: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    ("args", "needed"),
+    [
+        (["prompt", "night shot, grainy thermal image"], {"numpy", "safetensors"}),
+        (["detect", "--modality", "vis", "examples/street/vis_hazy.png"], {"numpy", "safetensors", "PIL"}),
+        (
+            [*"fuse --ir examples/street/ir.png --vis examples/street/vis_hazy.png --prompt haze -o".split(), "OUT"],
+            {"numpy", "safetensors", "PIL", "imagecodecs"},
+        ),
+    ],
+)
+def test_a_command_imports_the_packages_that_it_needs(args: list[str], needed: set[str], tmp_path: Path) -> None:
+    """Of what this project declares, except for the runtime of the model; scipy alone takes a third of a second."""
+    declared = {"numpy", "safetensors", "PIL", "imagecodecs", "imageio", "skimage", "tifffile", "scipy", "jinja2"}
+    declared |= {"huggingface_hub", "open_clip", "rich", "matplotlib", "sklearn", "SimpleITK", "av", "gradio", "onnx"}
+    args = [str(tmp_path / "fused.png") if a == "OUT" else a for a in args]
+    code = (
+        "import sys\nfrom lure_cli.cli import main\n"
+        f"try: main({args!r})\nexcept SystemExit as stop: assert not stop.code\n"
+        f"print(*sorted({{m.split('.')[0] for m in sys.modules}} & {declared!r}))\n"
+        "print(*sorted(m for m in sys.modules if m.startswith('lure_cli.cli.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    *_, packages, commands = done.stdout.splitlines()
+    assert set(packages.split()) == needed
+    others = {"lure_cli.cli.doctor", "lure_cli.cli.train", "lure_cli.cli.evaluate"}
+    assert not others & set(commands.split())
+
+
 def test_a_refused_prompt_or_path_does_not_wait_for_torch(examples: Path) -> None:
     code = (
         "import sys\nfrom lure_cli.cli import main\n"

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer.main
 
-from lure_cli.cli import app
+from lure_cli.cli import build_app
 from tests.helpers.files import EXAMPLES
 
 PAGE = EXAMPLES / "guides" / "commands.md"
@@ -33,7 +33,7 @@ def page() -> str:
 
 def root() -> Any:
     """`lure` as the parser's own object."""
-    return typer.main.get_command(app)
+    return typer.main.get_command(build_app())
 
 
 def commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:

@@ -55,7 +55,7 @@ class Tokenizer:
 
     def __init__(self, words: list[str]) -> None:
         self.words = words
-        self._index = {w: i for i, w in enumerate(words, len(SPECIAL))}
+        self._index = dict(zip(words, range(len(SPECIAL), len(SPECIAL) + len(words)), strict=True))
         self._special = {w: i for i, w in enumerate(SPECIAL)}
 
     def __call__(self, text: str, focus: Focus = "pair") -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from lure_cli.cli import app
+from lure_cli.cli import build_app
 from lure_cli.cli.fuse import fuse_options
 from lure_cli.cli.window.command import command_line
 
@@ -17,7 +17,7 @@ PAIR = {"ir": "a.png", "vis": "b.png"}
 
 def parsed(line: str) -> dict[str, Any]:
     """What the command line's own parser makes of it."""
-    command = typer.main.get_command(app).commands["fuse"]  # type: ignore[attr-defined]
+    command = typer.main.get_command(build_app()).commands["fuse"]  # type: ignore[attr-defined]
     words = shlex.split(line)
     assert words[:2] == ["lure", "fuse"]
     arguments: dict[str, Any] = command.make_context("fuse", words[2:]).params
