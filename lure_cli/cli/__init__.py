@@ -15,12 +15,10 @@ from lure_cli.cli.output import emit, escape_what_streams_lack, note, show_error
 from lure_cli.errors import LureError
 from lure_cli.version import __version__
 
-COMMANDS = {
-    name: name
-    for name in ("fuse", "watch", "restore", "ui", "eval", "bench", "detect", "align", "data", "train", "plot")
-    + ("export", "prompt", "weights", "info", "doctor")
-} | {"eval": "evaluate"}
-"""In the order of `lure --help`: the module in this folder, and what it is called there."""
+COMMANDS = "fuse watch restore ui eval bench detect align data train plot export prompt weights info doctor".split()
+"""In the order of `lure --help`."""
+_NAMED = {"eval": "evaluate"}
+"""Commands whose module in this folder, and what it is called there, has another name."""
 _GROUPED = ("fuse", "watch", "restore")
 
 
@@ -52,7 +50,8 @@ def build_app(only: str | None = None) -> typer.Typer:
     )
     app.callback()(_root)
     for name in (only,) if only else COMMANDS:
-        command = getattr(import_module(f"lure_cli.cli.{COMMANDS[name]}"), COMMANDS[name])
+        module = _NAMED.get(name, name)
+        command = getattr(import_module(f"lure_cli.cli.{module}"), module)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
@@ -78,6 +77,11 @@ def main(argv: list[str] | None = None) -> None:
         if os.environ.get("LURE_DEBUG") == "1":
             raise
         show_error(error)
+        code = 2
+    except ModuleNotFoundError as error:  # small machines go without: examples/guides/small-machines.md
+        if error.name != "torch" or os.environ.get("LURE_DEBUG") == "1":
+            raise
+        show_error(LureError(f"lure {first}: this needs PyTorch, which is not installed", "pip install torch"))
         code = 2
     except typer.Abort:
         code = 130

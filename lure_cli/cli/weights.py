@@ -52,7 +52,7 @@ def _list(
             told |= {"gflop_prompts": known.gflop_prompts, "terms": known.terms, "state": state}
             emit_json(asdict(entry) | told | {"seconds": asdict(seconds) if seconds else None})
             continue
-        gflop = f"{known.gflop_plain:.1f} / {known.gflop_prompts:.1f}" if known.config else "-"
+        gflop = f"{known.gflop_plain:.1f} / {known.gflop_prompts:.1f}" if known.gflop_plain else "-"
         took = f"{seconds.plain:.2f} / {seconds.prompts:.2f}" if seconds else "-"
         size, parameters = f"{entry.size / 1e6:.1f}", f"{known.parameters / 1e6:.2f} M" if known.parameters else "-"
         emit(_LISTED.format(entry.name, entry.kind, size, parameters, gflop, took, state, printable(known.terms)))

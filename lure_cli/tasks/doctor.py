@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +35,15 @@ EXTRAS = {
 }
 """Optional parts: the extra that installs each, the module that it needs, what it is for."""
 
+NEEDS_TORCH = (
+    "no lure-base",
+    "no GPU",
+    "no --compile",
+    "no latents and origin maps",
+    "no training, export and bench speed",
+)
+"""What an installation without torch cannot do."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -49,7 +60,7 @@ def examine() -> Iterator[Check]:
     """Try everything, one check at a time; nothing is downloaded, no error is raised."""
     info = cache(collect_info)
     yield _try("python", _python, "install Python 3.11 or newer")
-    yield _try("torch", lambda: _torch(info()), "install PyTorch: https://pytorch.org/get-started/locally")
+    yield _torch(info)
     yield _try("weights", lambda: _weights(info()), "install lure-cli again")
     yield _try("text encoder", _text, "install lure-cli again")
     yield _try("detector", _detector, "install lure-cli again")
@@ -57,7 +68,7 @@ def examine() -> Iterator[Check]:
     yield _try("fusion", _fusion, "run it again with LURE_DEBUG=1 to see where it fails")
     yield _try("current folder", _folder, "change to a folder that you may write to", needed=False)
     yield Check("network", "ok", _network(), needed=False)
-    yield _try("open_clip", _open_clip, "install torch and torchvision of matching builds", needed=False)
+    yield _open_clip()
     for extra, (module, purpose) in EXTRAS.items():
         yield _extra(extra, module, purpose)
 
@@ -76,9 +87,17 @@ def _python() -> str:
     return f"{sys.version.split()[0]} ({sys.executable})"
 
 
-def _torch(info: Info) -> str:
-    devices = "; ".join(f"{name}: {what}" for name, what in info.devices.items())
-    return f"{info.packages['torch']}, {info.threads} threads; {devices}"
+def _torch(info: Callable[[], Info]) -> Check:
+    hint = "install PyTorch: https://pytorch.org/get-started/locally"
+    if find_spec("torch") is None:  # left out on purpose, on small machines
+        lacking = "not installed: " + ", ".join(NEEDS_TORCH)
+        return Check("torch", "missing", lacking, needed=False, hint=f"for these {hint}")
+
+    def found() -> str:
+        devices = "; ".join(f"{name}: {what}" for name, what in info().devices.items())
+        return f"{info().packages['torch']}, {info().threads} threads; {devices}"
+
+    return _try("torch", found, hint)
 
 
 def _weights(info: Info) -> str:
@@ -146,11 +165,16 @@ def _network() -> str:
     return "not needed: the default weights are part of the package"
 
 
-def _open_clip() -> str:
-    from importlib.metadata import version
+def _open_clip() -> Check:
+    purpose = "only for models that were trained with text_encoder = open_clip:..."
+    if find_spec("open_clip") is None:
+        return Check("open_clip", "missing", f"not installed: {purpose}", False, "pip install open_clip_torch")
 
-    importlib.import_module("open_clip")
-    return f"{version('open_clip_torch')} (only for models that were trained with text_encoder = open_clip:...)"
+    def found() -> str:
+        importlib.import_module("open_clip")
+        return f"{version('open_clip_torch')} ({purpose})"
+
+    return _try("open_clip", found, "install torch and torchvision of matching builds", needed=False)
 
 
 def _extra(extra: str, module: str, purpose: str) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,8 +55,24 @@ class Info:
 
 def collect_info() -> Info:
     """Look around; nothing is downloaded and no error is raised for what is missing."""
-    import torch
+    devices, threads = _devices()
+    return Info(
+        lure=__version__,
+        python=platform.python_version(),
+        system=platform.platform(),
+        packages={name: _version(name) for name in _PACKAGES},
+        devices=devices,
+        threads=threads,
+        weights=tuple(try_weights(name) for name in (*SHIPPED, *PARTS)),
+    )
 
+
+def _devices() -> tuple[dict[str, str], int]:
+    """What can compute, and how many threads of the CPU do."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return {"cpu": f"{platform.machine()}, by onnxruntime alone"}, usable_cores()
     from lure_cli.core.devices import native_bf16
 
     cpu = torch.device("cpu")
@@ -64,15 +81,12 @@ def collect_info() -> Info:
         devices[f"cuda:{i}"] = torch.cuda.get_device_name(i)
     if torch.backends.mps.is_available():
         devices["mps"] = "Apple GPU"
-    return Info(
-        lure=__version__,
-        python=platform.python_version(),
-        system=platform.platform(),
-        packages={name: _version(name) for name in _PACKAGES},
-        devices=devices,
-        threads=torch.get_num_threads(),
-        weights=tuple(try_weights(name) for name in (*SHIPPED, *PARTS)),
-    )
+    return devices, torch.get_num_threads()
+
+
+def usable_cores() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(name: str) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from lure_cli.core.records import read_metadata
+from lure_cli.core.text.vocabulary import known_names
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights.find import DETECTOR, PARTS, SHIPPED, TEXT, local_weights
 
@@ -53,9 +58,6 @@ def inspect_weights(weights: str) -> WeightsInfo:
     """
     from lure_cli.core.detector.detector import load_detector
     from lure_cli.core.files import sha256
-    from lure_cli.core.model.checkpoint import load_model
-    from lure_cli.core.model.cost import pair_gflop
-    from lure_cli.core.model.lure import parameter_count
     from lure_cli.core.text.parser import PromptParser
 
     path, checksum = local_weights(weights)
@@ -68,12 +70,42 @@ def inspect_weights(weights: str) -> WeightsInfo:
         detector = load_detector(path)
         values = sum(a.size for layers in detector.layers.values() for a in layers.values())
         return replace(info, parameters=values, provenance=dict(detector.provenance))
+    if find_spec("torch") is None:
+        return _read_record(info, path)
+    from lure_cli.core.model.checkpoint import load_model
+    from lure_cli.core.model.cost import pair_gflop
+    from lure_cli.core.model.lure import parameter_count
+
     model, encoder, provenance = load_model(path)
     plain, prompts = (round(g, 3) for g in pair_gflop(model, *COUNTED))
     info = replace(info, parameters=parameter_count(model), text_encoder=encoder.spec)
     info = replace(info, gflop_plain=plain, gflop_prompts=prompts, terms=provenance.licence or info.terms)
     record = asdict(provenance)
     return replace(info, degradations=record.pop("degradations"), config=asdict(model.cfg), provenance=record)
+
+
+def _read_record(info: WeightsInfo, path: Path) -> WeightsInfo:
+    """What a model's file says of itself, without the torch that would load it: its arithmetic is not counted."""
+    from safetensors import safe_open
+
+    from lure_cli.config import ModelConfig, Provenance, from_mapping
+
+    metadata, hint = read_metadata(path), "get the file again"
+    if metadata.get("kind") != "model":
+        raise LureError(f"{path}: holds no fusion model", "give a file that `lure train` wrote as weights.safetensors")
+    try:
+        cfg = from_mapping(ModelConfig, metadata["config"], str(path))
+        provenance = from_mapping(Provenance, metadata["provenance"], str(path))
+        degradations = known_names(metadata.get("degradations", ()))
+        with safe_open(path, "np") as file:
+            sizes = {k: math.prod(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118 (no dict)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LureError(f"{path}: its record is damaged ({error})", hint) from error
+    sizes.pop("pseudo_prompt", None)  # no parameter
+    record = asdict(provenance) | {"degradations": degradations}
+    info = replace(info, parameters=sum(sizes.values()), text_encoder=str(metadata.get("text_encoder", "")))
+    info = replace(info, terms=provenance.licence or info.terms, degradations=record.pop("degradations"))
+    return replace(info, config=asdict(cfg), provenance=record)
 
 
 def try_weights(weights: str) -> WeightsInfo:
