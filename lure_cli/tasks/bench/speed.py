@@ -25,10 +25,11 @@ def find_machine(options: SpeedOptions) -> Machine:
 
     device = pick_device(options.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return Machine(_processor(), name, options.threads or torch.get_num_threads(), torch.__version__)
+    return Machine(processor(), name, options.threads or torch.get_num_threads(), torch.__version__)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the system calls it."""
     import platform
 
     try:
@@ -81,7 +82,7 @@ def measure_speed(
 
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="lure-speed-") as folder:
-        weights = _Weights(options.weights, Path(folder))
+        weights = BackendFiles(options.weights, Path(folder))
         for row in rows:
             if stop():
                 return
@@ -112,7 +113,7 @@ def measure_speed(
             process.join()
 
 
-class _Weights:
+class BackendFiles:
     """The file of each backend; that of onnxruntime is exported once, when it is wanted."""
 
     def __init__(self, weights: str, folder: Path) -> None:
@@ -120,6 +121,7 @@ class _Weights:
         self._onnx: Path | LureError | None = None
 
     def of(self, backend: str) -> Path:
+        """The file that a backend takes; LureError if there is none and none can be made."""
         if backend != "onnx":
             return resolve_weights(self._weights)
         if self._onnx is None:

@@ -62,7 +62,7 @@ def _measure(task: RowTask) -> Speed:
     row, count = task.row, max(4, task.runs)
     images = rendered_pair(*row.side_lengths)
     with tempfile.TemporaryDirectory(dir=task.folder) as folder:
-        _write_pairs(Path(folder), images, count)
+        write_pairs(Path(folder), images, count)
         options = FuseOptions(
             Path(folder, "ir"),
             Path(folder, "vis"),
@@ -120,7 +120,7 @@ def rendered_pair(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     return noisy[0].clip(0, 255).astype(np.uint8), noisy[1].clip(0, 255).astype(np.uint8)
 
 
-def _write_pairs(folder: Path, images: tuple[np.ndarray, np.ndarray], count: int) -> None:
+def write_pairs(folder: Path, images: tuple[np.ndarray, np.ndarray], count: int) -> None:
     """FOLDER/ir and FOLDER/vis with `count` equal pairs."""
     from lure_cli.core.images.picture import encode_image
 
@@ -178,6 +178,11 @@ def peak_memory(device: torch.device) -> float:
 
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    return resident_peak()
+
+
+def resident_peak() -> float:
+    """The most memory that this process has held, in MiB; NaN where the system does not say."""
     try:
         text = Path("/proc/self/status").read_text()  # a process inherits its parent's peak in getrusage
         return int(re.findall(r"VmHWM:\s*(\d+) kB", text)[0]) / 2**10
