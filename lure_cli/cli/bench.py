@@ -1,4 +1,4 @@
-"""`lure bench fusion`, `lure bench restore` and `lure bench speed`."""
+"""`lure bench fusion`, `lure bench restore`, `lure bench speed` and `lure bench start`."""
 
 from __future__ import annotations
 
@@ -221,7 +221,63 @@ def bench_speed(
         show_table(table)
     if markdown:
         write_text(markdown, markdown_table(table))
-    errors = [each.error for each in measured if each.error]
+    _exit([each.error for each in measured if each.error], stopped=stopped)
+
+
+@bench.command("start")
+def bench_start(
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the pair in pixels.")] = "640x480",
+    backends: Annotated[
+        str | None, typer.Option(help="torch, onnx (onnxruntime); those that are installed if left out.")
+    ] = None,
+    prompts: Annotated[
+        str, typer.Option(help="What is asked for: none, vis (of the visible image), both (of both images).")
+    ] = "none,both",
+    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a weight file.")] = "lure-small",
+    threads: o.Threads = None,
+    runs: Annotated[int, typer.Option(help="Starts that count, of each; the table shows medians.")] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a row on stdout.")] = False,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table as Markdown.")] = None,
+    quiet: o.OnlyResults = False,
+) -> None:
+    """Measure how long one pair takes from starting the command, by parts, and how long each further one.
+
+    The pictures are rendered. Give the machine nothing else to do meanwhile.
+    """
+    from lure_cli.cli.tables import show_table
+    from lure_cli.tasks.bench import start as task
+    from lure_cli.tasks.bench.start_result import StartOptions, start_table
+    from lure_cli.tasks.report.table import markdown_table, write_text
+
+    options = StartOptions(
+        size=size,
+        backends=_names(backends) if backends else (),
+        prompts=_names(prompts),
+        weights=weights,
+        threads=threads,
+        runs=runs,
+    )
+    rows = task.plan_start(options)
+    machine = task.find_start_machine()
+    measured = []
+    with interruptible() as stop:
+        for each in task.measure_start(options, rows, stop):
+            measured.append(each)
+            if as_json:
+                emit_json(each.record() | {"machine": asdict(machine)})
+            if not quiet:
+                note(f"{len(measured)}/{len(rows)} {each.row.describe()}: {'failed' if each.error else 'measured'}")
+        stopped = stop()
+    table = start_table(machine, options, measured)
+    if not as_json:
+        show_table(table)
+    if markdown:
+        write_text(markdown, markdown_table(table))
+    _exit([each.error for each in measured if each.error], stopped=stopped)
+
+
+def _exit(errors: Sequence[LureError], *, stopped: bool) -> None:
+    """After rows were measured: say what failed, and leave with the code for it."""
     for error in errors:
         show_error(error)
     if stopped:

@@ -86,12 +86,14 @@ def measure_start(
     with tempfile.TemporaryDirectory(prefix="lure-start-") as name:
         folder = Path(name)
         write_pairs(folder, rendered_pair(*parse_size(options.size)), 1)
+        given = resolve_weights(options.weights)
         files = BackendFiles(options.weights, folder)
         for row in rows:
             if stop():
                 return
             try:
-                yield _measure_row(options, row, folder, str(files.of(row.backend)))
+                file = given if given.suffix.lower() == ".onnx" else files.of(row.backend)
+                yield _measure_row(options, row, folder, str(file))
             except LureError as error:
                 yield Start(row, error=error)
 

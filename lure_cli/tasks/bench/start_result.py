@@ -101,8 +101,8 @@ def start_table(machine: StartMachine, options: StartOptions, measured: Sequence
     threads = "" if options.threads is None else f", {options.threads} threads"
     title = f"One pair of {options.size}: {machine.processor}, {machine.cores} cores{threads}"
     notes = (
-        f"seconds, medians of {options.runs}; total: `lure fuse` of one pair, process start to end, and its extremes;",
-        *(f"{name}: {what};" for name, what in PARTS.items()),
-        "warm: each further picture of one process; MiB: the largest resident memory.",
+        f"Seconds, medians of {options.runs}. total: `lure fuse` of one pair, from starting the process to its end; of that,",
+        *(f"  {name:12} {what}" for name, what in PARTS.items()),
+        "warm: each further picture of one process, one after the other; MiB: the largest resident memory.",
     )
     return Table(title, ("backend, prompt", "total", "from-to", *PARTS, "warm", "MiB"), tuple(rows), notes)
