@@ -14,13 +14,13 @@ from typing import Literal
 
 from lure_cli.errors import LureError
 from lure_cli.tasks.info import Info, collect_info
-from lure_cli.tasks.weights.find import DEFAULT, SHIPPED, shipped_path
+from lure_cli.tasks.weights.find import DEFAULT, MODELS, shipped_path
 
 State = Literal["ok", "missing", "broken"]
 
 EXTRAS = {
     "align": ("SimpleITK", "lure fuse --align, lure align"),
-    "export": ("onnxruntime", "lure export onnx, lure fuse with .onnx weights"),
+    "export": ("onnx", "lure export onnx"),
     "eval": ("matplotlib", "lure eval --plots"),
     "plot": ("sklearn", "lure plot ulfs"),
     "video": ("av", "lure fuse with clips"),
@@ -86,7 +86,7 @@ def _weights(info: Info) -> str:
     bad = [w for w in info.weights if w.checksum != "ok"]
     if bad or path is None:
         raise LureError(", ".join(f"{w.name}: {w.checksum}" for w in bad), "install lure-cli again")
-    return f"{', '.join(SHIPPED)}, checksums ok ({path.parent})"
+    return f"{', '.join(MODELS)}, checksums ok ({path.parent})"
 
 
 def _text() -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from lure_cli.core.records import read_metadata
 from lure_cli.core.text.vocabulary import FIRST, Prompt, known_names
 from lure_cli.errors import LureError
+from lure_cli.tasks.inference.backend import file_for, torch_only
 from lure_cli.tasks.inference.request import check_known
 from lure_cli.tasks.weights.find import resolve_weights
 
@@ -90,6 +91,7 @@ def load(weights: str | Path, *, device: str, dtype: str, threads: int | None, c
             raise LureError(f"{threads} threads cannot compute anything", "give a number from 1 on")
         torch.set_num_threads(threads)
     path = resolve_weights(str(weights))
+    path = file_for(str(weights), path, backend, None, device, dtype, torch_only(device, dtype, compiled))
     if pick_backend(backend, path) == "torch":
         return _load_torch(path, device, dtype, compiled=compiled)
     if compiled:

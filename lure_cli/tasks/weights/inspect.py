@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.weights.find import DETECTOR, PARTS, SHIPPED, TEXT, local_weights
+from lure_cli.tasks.weights.find import DETECTOR, MODELS, PARTS, TEXT, local_weights
 
 COUNTED = (480, 640)
 """Height and width of the pair whose arithmetic is told."""
@@ -23,12 +23,12 @@ class WeightsInfo:
     checksum: str
     """`ok`, `no record` (a file of your own), or what is wrong."""
     kind: str = ""
-    """`model`, `text encoder` or `detector`."""
+    """`model`, `ONNX model`, `text encoder` or `detector`."""
     sha256: str = ""
     size: int = 0
     """Of the file, in bytes."""
     parameters: int = 0
-    """How many numbers it holds."""
+    """How many numbers it holds; 0 for an ONNX file, whose graph holds more than the model."""
     gflop_plain: float = 0.0
     """Of a model: the arithmetic of a pair of `COUNTED` pixels, a multiply-add as two operations."""
     gflop_prompts: float = 0.0
@@ -59,7 +59,7 @@ def inspect_weights(weights: str) -> WeightsInfo:
     from lure_cli.core.text.parser import PromptParser
 
     path, checksum = local_weights(weights)
-    kind = PARTS.get(weights, "model")
+    kind = "ONNX model" if path.suffix.lower() == ".onnx" else PARTS.get(weights, "model")
     info = WeightsInfo(weights, str(path), checksum, kind, sha256(path), path.stat().st_size, terms=_terms(weights))
     if kind == "text encoder":
         parser = PromptParser.load(path)
@@ -68,6 +68,13 @@ def inspect_weights(weights: str) -> WeightsInfo:
         detector = load_detector(path)
         values = sum(a.size for layers in detector.layers.values() for a in layers.values())
         return replace(info, parameters=values, provenance=dict(detector.provenance))
+    if kind == "ONNX model":
+        from lure_cli.core.onnx.runtime import load_onnx
+
+        _, table, provenance = load_onnx(path, "cpu")
+        record = asdict(provenance)
+        info = replace(info, text_encoder=table.spec, terms=provenance.licence or info.terms)
+        return replace(info, degradations=record.pop("degradations"), provenance=record)
     model, encoder, provenance = load_model(path)
     plain, prompts = (round(g, 3) for g in pair_gflop(model, *COUNTED))
     info = replace(info, parameters=parameter_count(model), text_encoder=encoder.spec)
@@ -86,5 +93,5 @@ def try_weights(weights: str) -> WeightsInfo:
 
 def _terms(weights: str) -> str:
     """The terms of weights that ship, as recorded."""
-    known = SHIPPED | dict(zip(PARTS, (TEXT, DETECTOR), strict=True))
+    known = MODELS | dict(zip(PARTS, (TEXT, DETECTOR), strict=True))
     return known[weights].terms if weights in known else UNSTATED
