@@ -21,11 +21,12 @@ _NVIDIA = (
 )
 """One of them is there where Linux's kernel drives a GPU of NVIDIA's."""
 _AMD = "/dev/kfd"
+_CPUS = "/proc/cpuinfo"
 
 
 def torch_installed() -> bool:
     """Whether torch can be imported, as far as its folder tells."""
-    return "torch" in sys.modules or find_spec("torch") is not None
+    return torch_loaded() or find_spec("torch") is not None
 
 
 def torch_loaded() -> bool:
@@ -86,7 +87,7 @@ def bf16_expected() -> bool:
     """Whether torch is likely to compute in bfloat16 on this CPU: AVX512-BF16 or AMX (x86), BF16 (ARM), as Linux lists
     them. Where the system has no such list: yes."""
     try:
-        with open("/proc/cpuinfo") as file:  # a line at a time: of many processors the whole takes long
+        with open(_CPUS) as file:  # a line at a time: of many processors the whole takes long
             for line in file:
                 name, _, value = line.partition(":")
                 if name.strip() in ("flags", "Features"):
