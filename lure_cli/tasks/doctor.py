@@ -54,6 +54,7 @@ def examine() -> Iterator[Check]:
     yield _try("text encoder", _text, "install lure-cli again")
     yield _try("detector", _detector, "install lure-cli again")
     yield _try("image files", _images, "install imagecodecs, pillow and tifffile again")
+    yield _try("onnxruntime", lambda: _fusion(f"{DEFAULT}.onnx"), "install onnxruntime again")
     yield _try("fusion", _fusion, "run it again with LURE_DEBUG=1 to see where it fails")
     yield _try("current folder", _folder, "change to a folder that you may write to", needed=False)
     yield Check("network", "ok", _network(), needed=False)
@@ -121,13 +122,13 @@ def _images() -> str:
     return " ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
 
 
-def _fusion() -> str:
+def _fusion(weights: str = DEFAULT) -> str:
     import numpy as np
 
     from lure_cli.tasks.inference.fuser import Fuser
 
     ramp = np.linspace(0, 1, 64, dtype=np.float32)
-    fuser = Fuser.from_pretrained(DEFAULT)
+    fuser = Fuser.from_pretrained(weights)
     fused = fuser(np.tile(ramp, (64, 1)), np.tile(ramp[:, None], (1, 64)), prompt="haze")
     if not np.isfinite(fused).all():
         raise LureError("the fused picture holds NaN or infinite values", "try --dtype fp32, or --device cpu")
