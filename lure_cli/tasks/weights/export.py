@@ -6,8 +6,9 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.files import write_file
 from lure_cli.errors import LureError
@@ -87,9 +88,11 @@ def export_onnx(options: ExportOptions) -> Exported:
     from lure_cli.core.model.checkpoint import load_model
     from lure_cli.core.onnx.graph import build_onnx
     from lure_cli.core.onnx.record import KEY, describe
-    from lure_cli.core.onnx.runtime import MAX_BYTES, import_onnx, open_onnx
+    from lure_cli.core.onnx.runtime import MAX_BYTES, import_onnxruntime, open_onnx
 
-    import_onnx()
+    if not find_spec("onnx"):
+        raise LureError("the package onnx is not installed", 'pip install "lure-cli[export]"')
+    import_onnxruntime()
     model, text, provenance = load_model(source)
     proto = build_onnx(model, half=options.variant == "fp16")
     record = json.dumps(describe(proto, model, text, provenance, options.variant, sha256(source)))
@@ -114,15 +117,19 @@ def export_onnx(options: ExportOptions) -> Exported:
 
 def compare(model: Lure, text: TextEncoder, exported: OnnxLure) -> Comparison:
     """Run both on rendered images of odd sizes: without and with prompts, by strength, grey, and as parts."""
+    import numpy as np
     import torch
 
-    from lure_cli.core.model.tiling import conditions_of
+    from lure_cli.core.engine.tiling import conditions_of
     from lure_cli.core.pixels import psnr
 
     largest, least, count = torch.zeros(()), torch.tensor(float("inf")), 0
     with torch.inference_mode():
         for args, whole in _cases(text):
-            expected, actual = (m(*args, whole and conditions_of(m, *whole, *args[2:4])) for m in (model, exported))
+            expected = model(*args, whole and conditions_of(model, *whole, *args[2:4]))
+            views: Any = whole and [exported.context_view(x.numpy()) for x in whole]
+            given: list[Any] = [*map(np.asarray, args), views]
+            actual = torch.from_numpy(exported(*given))
             largest = torch.maximum(largest, (actual - expected).abs().max())  # these two keep NaN
             least = torch.minimum(least, psnr(actual, expected).min())
             count += len(expected)

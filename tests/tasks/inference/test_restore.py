@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 
 from lure_cli import Fuser
+from lure_cli.core.engine.tiling import restore_tiled
 from lure_cli.core.images.picture import quantised
-from lure_cli.core.model.tiling import restore_tiled
+from lure_cli.core.model.engine import TorchEngine
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.request import Request
@@ -208,16 +209,18 @@ def test_tiles_give_the_whole_picture(modality: str, names: tuple, strength: flo
     g = torch.Generator().manual_seed(0)
     coarse = torch.rand((1, 3 if modality == "vis" else 1, 8, 11), generator=g)
     x = torch.nn.functional.interpolate(coarse, size=(147, 203), mode="bicubic").clamp(0, 1)
-    text = fuser._text(names)
+    text = fuser.engine.vectors([names])
     with torch.inference_mode():
         whole, tiled, rough = (
-            restore_tiled(fuser.model, x, text, modality, strength, tile=tile, overlap=overlap)  # type: ignore[arg-type]
+            restore_tiled(fuser.engine.model, x, text, modality, strength, tile=tile, overlap=overlap)  # type: ignore[arg-type]
             for tile, overlap in ((0, None), (64, None), (64, 0))
         )
     assert whole.shape == x.shape
     assert (whole - tiled).abs().max() < 1e-5
     assert (whole - rough).abs().max() > 1e-5  # the overlap is needed, and the test could fail
-    small = Fuser(fuser.model, fuser.text, fuser.provenance, fuser.device, torch.float32, tile=64)  # type: ignore[arg-type]
+    small = Fuser(
+        TorchEngine(fuser.engine.model, fuser.engine.text, fuser.device, torch.float32), fuser.provenance, tile=64
+    )  # type: ignore[arg-type]
     image = np.ascontiguousarray(x[0].permute(1, 2, 0).numpy())
     request = Request(Prompt(**{modality: names}), strength_ir=strength, strength_vis=strength)
     restored = small.restore_request(image, modality, request).picture  # type: ignore[arg-type]

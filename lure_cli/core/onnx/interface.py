@@ -1,0 +1,13 @@
+"""What a graph of ours takes and may hold; known without the packages that write or run one."""
+
+from __future__ import annotations
+
+INPUTS = ("ir", "vis", "prompt_ir", "prompt_vis")
+OPTIONAL = ("strength_ir", "strength_vis", "thumb_ir", "thumb_vis")
+"""Inputs that may be left out."""
+OPERATORS = frozenset(
+    "Abs Add And AveragePool Cast Clip Concat Conv DepthToSpace Div Equal Exp Gemm Greater GreaterOrEqual "
+    "Identity If IsNaN LayerNormalization Less Log MatMul MaxPool Min Mul Neg Pad Pow Range ReduceMax ReduceMean "
+    "ReduceMin ReduceSum Reshape Resize Shape Sigmoid Slice Sqrt Squeeze Sub TopK Transpose Unsqueeze Where".split()
+)
+"""All that a graph may hold; a file with others is not ours. `Pow` is in files of version 0.2."""
