@@ -116,9 +116,9 @@ def _load_torch(path: Path, device: str, dtype: str, threads: int | None, *, com
 def _load_onnx(path: Path, device: str, dtype: str, threads: int | None) -> Loaded:
     from lure_cli.core.onnx.runtime import OnnxEngine, load_onnx
 
-    if dtype != "auto":
-        raise LureError(f"--dtype {dtype}: an ONNX file computes as exported", "see `lure export onnx --variant`")
     model, text, provenance = load_onnx(path, device, threads)
+    if dtype not in ("auto", model.variant):
+        raise LureError(f"--dtype {dtype}: an ONNX file computes as exported", "see `lure export onnx --variant`")
     return Loaded(OnnxEngine(model, text), provenance)
 
 
