@@ -32,6 +32,7 @@ def test_contents(wheel: Path) -> None:
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
     for name in (
         "weights/lure-small.safetensors",
+        "weights/lure-small.onnx",
         "weights/lure-base.safetensors",
         "weights/lure-text.safetensors",
         "weights/lure-detect.safetensors",
@@ -52,9 +53,10 @@ def test_contents(wheel: Path) -> None:
         assert f"lure_cli/{name}" in names
     assert all(n.startswith(("lure_cli/", "lure_cli-")) for n in names)
     assert wheel.stat().st_size < 60_000_000
-    packages = "torch typer rich huggingface-hub safetensors open-clip-torch imageio tqdm scipy jinja2"
+    packages = "torch typer rich huggingface-hub safetensors onnxruntime open-clip-torch imageio tqdm scipy jinja2"
     for package in packages.split():
-        assert f"Requires-Dist: {package}" in metadata.replace("_", "-")
+        required = [line for line in metadata.replace("_", "-").splitlines() if f"Requires-Dist: {package}" in line]
+        assert any("extra" not in line for line in required), package
     for extra in ("train", "eval", "plot", "export", "video", "ui", "all", "test"):
         assert f"Provides-Extra: {extra}" in metadata
 

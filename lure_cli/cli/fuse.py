@@ -195,10 +195,7 @@ def fuse(
             rich_help_panel=o.MACHINE,
         ),
     ] = False,
-    backend: Annotated[
-        str,
-        typer.Option(help="auto (as the weights want it), torch, or onnx (onnxruntime).", rich_help_panel=o.MACHINE),
-    ] = "auto",
+    backend: o.Backend = "auto",
     engine: Annotated[
         str, typer.Option(help="local, or ray: on a Ray cluster.", rich_help_panel=o.LARGE_JOBS)
     ] = "local",

@@ -125,7 +125,14 @@ SkipExisting = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=MACHINE)]
 Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.", rich_help_panel=MACHINE)]
 Threads = Annotated[
-    int | None, typer.Option(help="CPU threads to compute with; the default is torch's.", rich_help_panel=MACHINE)
+    int | None, typer.Option(help="CPU threads to compute with; the default is one a core.", rich_help_panel=MACHINE)
+]
+Backend = Annotated[
+    str,
+    typer.Option(
+        help="auto (small jobs on a CPU: onnxruntime, which starts sooner; else torch), torch, or onnx (onnxruntime).",
+        rich_help_panel=MACHINE,
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)]
 AsJson = Annotated[

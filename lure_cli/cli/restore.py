@@ -46,12 +46,14 @@ def restore(
     weights: Annotated[
         str,
         typer.Option(
-            help="lure-small, lure-base, a .safetensors file, or owner/repo[@revision].", rich_help_panel=o.MACHINE
+            help="lure-small, lure-base, a .safetensors or .onnx file, or owner/repo[@revision].",
+            rich_help_panel=o.MACHINE,
         ),
     ] = "lure-small",
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     threads: o.Threads = None,
+    backend: o.Backend = "auto",
     overwrite: o.Overwrite = False,
     skip_existing: o.SkipExisting = False,
     limit: Annotated[int | None, typer.Option(help="At most so many images.", rich_help_panel=o.LARGE_JOBS)] = None,
@@ -99,6 +101,7 @@ def restore(
             device=device,
             dtype=dtype,
             threads=threads,
+            backend=backend,
             tile=tile,
             overlap=overlap,
             overwrite=overwrite,

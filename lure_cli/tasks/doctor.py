@@ -14,15 +14,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from lure_cli.core.machine import torch_installed
 from lure_cli.errors import LureError
 from lure_cli.tasks.info import Info, collect_info
-from lure_cli.tasks.weights.find import DEFAULT, SHIPPED, shipped_path
+from lure_cli.tasks.weights.find import DEFAULT, MODELS, shipped_path
 
 State = Literal["ok", "missing", "broken"]
 
 EXTRAS = {
     "align": ("SimpleITK", "lure fuse --align, lure align"),
-    "export": ("onnxruntime", "lure export onnx, lure fuse with .onnx weights"),
+    "export": ("onnx", "lure export onnx"),
     "eval": ("matplotlib", "lure eval --plots"),
     "plot": ("sklearn", "lure plot ulfs"),
     "video": ("av", "lure fuse with clips"),
@@ -65,6 +66,7 @@ def examine() -> Iterator[Check]:
     yield _try("text encoder", _text, "install lure-cli again")
     yield _try("detector", _detector, "install lure-cli again")
     yield _try("image files", _images, "install imagecodecs, pillow and tifffile again")
+    yield _try("onnxruntime", lambda: _fusion(f"{DEFAULT}.onnx"), "install onnxruntime again")
     yield _try("fusion", _fusion, "run it again with LURE_DEBUG=1 to see where it fails")
     yield _try("current folder", _folder, "change to a folder that you may write to", needed=False)
     yield Check("network", "ok", _network(), needed=False)
@@ -89,7 +91,7 @@ def _python() -> str:
 
 def _torch(info: Callable[[], Info]) -> Check:
     hint = "install PyTorch: https://pytorch.org/get-started/locally"
-    if find_spec("torch") is None:  # left out on purpose, on small machines
+    if not torch_installed():  # left out on purpose, on small machines
         lacking = "not installed: " + ", ".join(NEEDS_TORCH)
         return Check("torch", "missing", lacking, needed=False, hint=f"for these {hint}")
 
@@ -105,7 +107,7 @@ def _weights(info: Info) -> str:
     bad = [w for w in info.weights if w.checksum != "ok"]
     if bad or path is None:
         raise LureError(", ".join(f"{w.name}: {w.checksum}" for w in bad), "install lure-cli again")
-    return f"{', '.join(SHIPPED)}, checksums ok ({path.parent})"
+    return f"{', '.join(MODELS)}, checksums ok ({path.parent})"
 
 
 def _text() -> str:
@@ -140,13 +142,13 @@ def _images() -> str:
     return " ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
 
 
-def _fusion() -> str:
+def _fusion(weights: str = DEFAULT) -> str:
     import numpy as np
 
     from lure_cli.tasks.inference.fuser import Fuser
 
     ramp = np.linspace(0, 1, 64, dtype=np.float32)
-    fuser = Fuser.from_pretrained(DEFAULT)
+    fuser = Fuser.from_pretrained(weights)
     fused = fuser(np.tile(ramp, (64, 1)), np.tile(ramp[:, None], (1, 64)), prompt="haze")
     if not np.isfinite(fused).all():
         raise LureError("the fused picture holds NaN or infinite values", "try --dtype fp32, or --device cpu")

@@ -18,7 +18,7 @@ from lure_cli.core.images.picture import read_raw
 from lure_cli.core.images.radiometric import read_thermogram
 from lure_cli.core.thermal.makers import closed_maker, closed_note
 from lure_cli.errors import LureError
-from lure_cli.tasks.weights.find import PARTS, SHIPPED
+from lure_cli.tasks.weights.find import MODELS, PARTS
 from lure_cli.tasks.weights.inspect import WeightsInfo, try_weights
 from lure_cli.version import __version__
 
@@ -31,6 +31,7 @@ _PACKAGES = (
     "torch",
     "torchvision",
     "open_clip_torch",
+    "onnxruntime",
     "safetensors",
     "huggingface_hub",
     "imagecodecs",
@@ -63,7 +64,7 @@ def collect_info() -> Info:
         packages={name: _version(name) for name in _PACKAGES},
         devices=devices,
         threads=threads,
-        weights=tuple(try_weights(name) for name in (*SHIPPED, *PARTS)),
+        weights=tuple(try_weights(name) for name in (*MODELS, *PARTS)),
     )
 
 

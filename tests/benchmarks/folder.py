@@ -44,7 +44,9 @@ def throughput(pairs: int, rounds: int, dtype: str) -> None:
             (root / side).mkdir()
             for n in range(pairs):
                 shutil.copy(STREET / name, root / side / f"{n:05}.png")
-        plan = plan_fuse(FuseOptions(root / "ir", root / "vis", f"{root}/out/", dtype=dtype, overwrite=True))
+        plan = plan_fuse(
+            FuseOptions(root / "ir", root / "vis", f"{root}/out/", dtype=dtype, backend="torch", overwrite=True)
+        )
         fuser = load_fuser(plan.options, plan.weights)
         worker = FuseWorker(plan.options, plan.weights, fuser)
         ir, vis = fuser.image(STREET / "ir.png", 1), fuser.image(STREET / "vis.png", 3)

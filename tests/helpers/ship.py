@@ -4,7 +4,8 @@
 
 Each file goes where the name in its config belongs: `weights/NAME.safetensors`, in half precision, with terms if it
 states none; its checksum goes into `lure_cli/tasks/weights/find.py`, and its pictures into `tests/golden/NAME`. Without
-files, only the pictures are made.
+files, only the pictures are made. A picture stays as it is where the new one is within a grey level of it. The ONNX
+file of a model that ships one is exported anew in both cases, and its checksum noted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from lure_cli import Fuser
 from lure_cli.core.files import sha256
 from lure_cli.core.model.checkpoint import load_model, load_tensors, save_model
 from lure_cli.tasks.weights import find
+from lure_cli.tasks.weights.export import ExportOptions, export_onnx
 from lure_cli.tasks.weights.inspect import UNSTATED
 from tests.helpers.files import EXAMPLES, ROOT
 
@@ -31,7 +34,7 @@ GOLDEN = {
     "drone": "noise in the infrared image",
 }
 """Pair of examples/pairs -> prompt of the pictures in tests/golden/NAME: fused on a CPU in fp32."""
-BYTES = {"lure-small": 6_000_000, "lure-base": 32_000_000}
+BYTES = {"lure-small": 6_000_000, "lure-base": 32_000_000, "lure-small.onnx": 6_000_000}
 """What a shipped file may take at most."""
 
 
@@ -49,9 +52,29 @@ def ship(file: Path) -> str:
         licence = provenance.licence if stated else find.TERMS
         save_model(place, model, text, dataclasses.replace(provenance, licence=licence), torch.float16)
     assert place.stat().st_size <= BYTES[name], f"{place} is too large"
-    code = Path(find.__file__)
-    code.write_text(code.read_text().replace(find.SHIPPED[name].sha256, sha256(place)))
+    _record(find.SHIPPED[name], place)
     return name
+
+
+def ship_onnx(name: str) -> Path | None:
+    """Export the shipped weights as ONNX where such a file ships, and give its place; None if none does."""
+    shipped = find.ONNX.get(f"{name}.onnx")
+    if shipped is None:
+        return None
+    place = ROOT / "weights" / shipped.file
+    with tempfile.TemporaryDirectory() as folder:
+        source = str(ROOT / "weights" / find.SHIPPED[name].file)
+        made = export_onnx(ExportOptions(weights=source, output=Path(folder) / shipped.file)).path
+        assert made.stat().st_size <= BYTES[shipped.file], f"{place} is too large"
+        shutil.copyfile(made, place)
+    _record(shipped, place)
+    return place
+
+
+def _record(shipped: find.ShippedFile, place: Path) -> None:
+    """Write the checksum of a file into the list of those that ship."""
+    code = Path(find.__file__)
+    code.write_text(code.read_text().replace(shipped.sha256, sha256(place)))
 
 
 def golden(name: str) -> dict[str, np.ndarray]:
@@ -59,6 +82,13 @@ def golden(name: str) -> dict[str, np.ndarray]:
     fuser = Fuser.from_pretrained(ROOT / "weights" / find.SHIPPED[name].file, device="cpu", dtype="fp32")
     pairs = EXAMPLES / "pairs"
     return {pair: fuser(pairs / "ir" / f"{pair}.png", pairs / "vis" / f"{pair}.png", GOLDEN[pair]) for pair in GOLDEN}
+
+
+def is_close(picture: np.ndarray, file: Path) -> bool:
+    """Whether a picture in [0, 1] is that of a file to one grey level, on top of the file's own rounding."""
+    with Image.open(file) as image:
+        expected = np.asarray(image, np.float32)
+    return picture.shape == expected.shape and bool(np.abs(picture * 255 - expected).max() <= 1.5)
 
 
 def main() -> None:
@@ -70,9 +100,12 @@ def main() -> None:
         folder = ROOT / "tests" / "golden" / name
         folder.mkdir(parents=True, exist_ok=True)
         for pair, picture in golden(name).items():
-            Image.fromarray((picture * 255).round().astype(np.uint8)).save(folder / f"{pair}.png", optimize=True)
-        place = ROOT / "weights" / find.SHIPPED[name].file
-        print(f"{place.relative_to(ROOT)}: {place.stat().st_size / 1e6:.1f} MB, {sha256(place)}")
+            file = folder / f"{pair}.png"
+            if not (file.is_file() and is_close(picture, file)):
+                Image.fromarray((picture * 255).round().astype(np.uint8)).save(file, optimize=True)
+        for place in (ROOT / "weights" / find.SHIPPED[name].file, ship_onnx(name)):
+            if place is not None:
+                print(f"{place.relative_to(ROOT)}: {place.stat().st_size / 1e6:.1f} MB, {sha256(place)}")
 
 
 if __name__ == "__main__":

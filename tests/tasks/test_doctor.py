@@ -23,8 +23,10 @@ def test_all_is_well(lure: Run) -> None:
     checks = {c["name"]: c for c in map(json.loads, done.out.splitlines())}
     assert done.code == 0, done.out
     assert all(c["state"] == "ok" for c in checks.values() if c["needed"])
-    assert {"python", "torch", "weights", "text encoder", "detector", "image files", "fusion"} <= set(checks)
-    assert "64x64" in checks["fusion"]["found"]
+    assert {"python", "torch", "weights", "text encoder", "detector", "image files", "onnxruntime", "fusion"} <= set(
+        checks
+    )
+    assert all("64x64" in checks[name]["found"] for name in ("onnxruntime", "fusion"))
 
 
 def test_a_damaged_weight_file_is_found(lure: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

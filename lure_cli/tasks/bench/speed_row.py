@@ -74,6 +74,7 @@ def _measure(task: RowTask) -> Speed:
             dtype="auto" if row.backend == "onnx" else row.dtype,
             threads=task.threads,
             compiled=row.backend == "compile",
+            backend="onnx" if row.backend == "onnx" else "torch",
         )
         plan = plan_fuse(options)
         fuser, request = load_fuser(options, plan.weights), plan.requests[0]

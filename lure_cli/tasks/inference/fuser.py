@@ -96,7 +96,9 @@ class Fuser:
             threads: how many CPU threads compute (torch: in the whole process); None: as many as before, or one a core.
             compiled: compile the network with `torch.compile` at the first picture, and again for another kind of size;
                 takes a minute and needs a C++ compiler on the CPU.
-            backend: `torch`, `onnx` (onnxruntime, for .onnx files), or `auto`: as the file wants it.
+            backend: `torch`, `onnx` (onnxruntime, for .onnx files and for `lure-small`, of which one ships), or `auto`:
+                as the file wants it; without torch `onnx`. That a program is done soon is not known here, and batches
+                and maps are torch's; so it is the program that says `onnx`, which starts in a fraction of the time.
             rig: of cameras that are fixed to each other, the file that `lure align --once --transform` wrote, or its
                 `Alignment`: infrared images, of their own size, are laid onto the visible ones by it.
 
@@ -272,7 +274,7 @@ class Fuser:
         prompt = self._prompt(request, findings)
         images = self.engine.image(x_ir), self.engine.image(x_vis)
         fused = self.compute(*images, [prompt], request, _name(ir if vis is None else vis))
-        return ModelOutput(self.engine.array(fused), prompt, findings)
+        return ModelOutput(self.engine.array(fused), prompt, findings, computed_by=self.computed_by)
 
     def compute(self, ir: Any, vis: Any, prompts: Sequence[Prompt], request: Request, name: str = "") -> Any:
         """The inmost step: the engine's arrays -> its array (B, 3, H, W), float32 in [0, 1].
@@ -450,7 +452,7 @@ class Fuser:
                 tile=side,
                 overlap=self.overlap,
             )
-        return ModelOutput(self.engine.array(restored), prompt, findings)
+        return ModelOutput(self.engine.array(restored), prompt, findings, computed_by=self.computed_by)
 
     @contextmanager
     def _inference(self, name: str) -> Iterator[None]:

@@ -46,7 +46,7 @@ class Result(Generic[AnyItem]):
     pixels; `prompt` is the one that was used, `findings` what was found in the images that were examined; `invalid`
     counts the pixels without a measurement, by modality; `temperatures` are those of the infrared on the result's grid,
     if it holds any; `data` is the file's content where it goes to standard output; `palette` is the record of the
-    colours by heat.
+    colours by heat; `computed_by` as `Fuser.computed_by`.
     """
 
     item: AnyItem
@@ -63,6 +63,7 @@ class Result(Generic[AnyItem]):
     temperatures: Temperatures | None = None
     data: bytes | None = field(default=None, repr=False)
     palette: Mapping[str, Any] = field(default_factory=dict)
+    computed_by: str = ""
 
     def record(self) -> dict[str, Any]:
         """What a script may want to know, ready for JSON."""
@@ -75,6 +76,8 @@ class Result(Generic[AnyItem]):
         record |= {"seconds": round(self.seconds, 4), "size": self.size}
         record |= {"prompt": {m: getattr(self.prompt, m) for m in sides}}
         record |= {"strength": {m: getattr(self.request, f"strength_{m}") for m in sides}}
+        if self.computed_by:
+            record |= {"computed_by": self.computed_by}
         if self.findings:
             record |= {"detected": {m: [asdict(f) for f in each] for m, each in self.findings.items()}}
         if self.notes:
@@ -194,6 +197,7 @@ class ImageWorker(Generic[AnyItem, Read]):
             alignment=inputs.alignment,
             invalid=inputs.invalid,
             temperatures=inputs.temperatures,
+            computed_by=output.computed_by,
         )
         computed = self.finish(Computed(output.picture, inputs, result, output.extras))
         seconds = inputs.seconds + time.perf_counter() - started

@@ -11,6 +11,7 @@ from lure_cli.core.cpu import keep_buffers
 from lure_cli.core.records import read_metadata
 from lure_cli.core.text.vocabulary import FIRST, Prompt, known_names
 from lure_cli.errors import LureError
+from lure_cli.tasks.inference.backend import file_for, torch_only
 from lure_cli.tasks.inference.request import check_known
 from lure_cli.tasks.weights.find import resolve_weights
 
@@ -82,6 +83,7 @@ def load(weights: str | Path, *, device: str, dtype: str, threads: int | None, c
     if threads is not None and threads < 1:
         raise LureError(f"{threads} threads cannot compute anything", "give a number from 1 on")
     path = resolve_weights(str(weights))
+    path = file_for(str(weights), path, backend, None, device, dtype, torch_only(device, dtype, compiled))
     if pick_backend(backend, path) == "torch":
         return _load_torch(path, device, dtype, threads, compiled=compiled)
     if compiled:
@@ -114,9 +116,9 @@ def _load_torch(path: Path, device: str, dtype: str, threads: int | None, *, com
 def _load_onnx(path: Path, device: str, dtype: str, threads: int | None) -> Loaded:
     from lure_cli.core.onnx.runtime import OnnxEngine, load_onnx
 
-    if dtype != "auto":
-        raise LureError(f"--dtype {dtype}: an ONNX file computes as exported", "see `lure export onnx --variant`")
     model, text, provenance = load_onnx(path, device, threads)
+    if dtype not in ("auto", model.variant):
+        raise LureError(f"--dtype {dtype}: an ONNX file computes as exported", "see `lure export onnx --variant`")
     return Loaded(OnnxEngine(model, text), provenance)
 
 

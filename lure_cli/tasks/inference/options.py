@@ -15,6 +15,7 @@ from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.core.thermal.colouring import HeatColours
 from lure_cli.core.thermal.radiometry import Radiometry
 from lure_cli.errors import LureError
+from lure_cli.tasks.inference.backend import torch_only
 from lure_cli.tasks.inference.loading import pick_backend
 from lure_cli.tasks.inference.request import Request, no_provenance, request_of, request_of_one
 from lure_cli.tasks.paths.outputs import EXTRAS
@@ -131,6 +132,10 @@ class JobOptions:
             raise LureError(f"--tile {self.tile} is no tile size", "give auto, 0 (one piece), or pixels from 64 on")
         return int(self.tile)
 
+    def torch_only(self) -> str | None:
+        """What of this only torch can do; None if there is nothing."""
+        return torch_only(self.device, self.dtype, self.compiled)
+
     def requests(self, names: Sequence[str]) -> Sequence[Request]:
         """What is wanted of each item, by its name; LureError if that is not understood."""
         raise NotImplementedError
@@ -171,6 +176,12 @@ class FuseOptions(JobOptions):
         super().check()
         if self.prompt_file is not None and (self.prompt, self.prompt_ir, self.prompt_vis) != (None, None, None):
             raise LureError("--prompt-file excludes --prompt, --prompt-ir and --prompt-vis", "write all into the file")
+
+    def torch_only(self) -> str | None:
+        """See `JobOptions`; a cluster's workers stay, and may have a GPU."""
+        if self.engine == "ray":
+            return "--engine ray"
+        return super().torch_only() if self.provenance is None else "--provenance"
 
     def check_weights(self, path: Path) -> None:
         """See `JobOptions`."""
@@ -235,6 +246,10 @@ class RestoreOptions(JobOptions):
     def requests(self, names: Sequence[str]) -> Sequence[Request]:
         """See `JobOptions`."""
         return [request_of_one(self.source()[0], self.prompt, self.strength)] * len(names)
+
+    def torch_only(self) -> str | None:
+        """See `JobOptions`; ONNX files only fuse."""
+        return "lure restore"
 
     def check_weights(self, path: Path) -> None:
         """See `JobOptions`."""

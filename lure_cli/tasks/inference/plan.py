@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from lure_cli.core.images.formats import check_output
 from lure_cli.core.images.radiometric import closed_maker_of, radiometric_sizes
 from lure_cli.errors import LureError
+from lure_cli.tasks.inference.backend import Work, file_for, work_of
 from lure_cli.tasks.inference.loading import check_prompts
 from lure_cli.tasks.inference.options import ENGINES, FuseOptions, JobOptions, RestoreOptions
 from lure_cli.tasks.inference.request import Request
@@ -95,6 +96,7 @@ def plan_job(
     existing: Callable[[AnyItem], Path | None],
     limit: int | None = None,
     notify: Notify | None = None,
+    work: Callable[[Sequence[tuple[AnyItem, Request]]], Work] | None = None,
 ) -> tuple[tuple[AnyItem, ...], tuple[Request, ...], Path]:
     """Check everything but the paths, which come first: the items stand for paths that have been checked.
 
@@ -104,6 +106,7 @@ def plan_job(
         existing: the output of an item that is there already.
         limit: at most so many of this shard.
         notify: told if weights are downloaded.
+        work: tells how much there is to do, which then decides what computes it; None: that is not known.
 
     Returns:
         The items of this shard, what is wanted of each, and the weight file.
@@ -122,9 +125,13 @@ def plan_job(
         for item, _ in jobs:
             if (path := existing(item)) is not None:
                 raise LureError(f"{path} exists already", "give --overwrite or --skip-existing, or another name")
-    weights = resolve_weights(options.weights, notify)
+    named = resolve_weights(options.weights, notify)
+    check_prompts({request.prompt for _, request in jobs}, named, options.weights)
+    amount = None if work is None else work(jobs)
+    weights = file_for(
+        options.weights, named, options.backend, amount, options.device, options.dtype, options.torch_only()
+    )
     options.check_weights(weights)
-    check_prompts({request.prompt for _, request in jobs}, weights, options.weights)
     return tuple(item for item, _ in jobs), tuple(request for _, request in jobs), weights
 
 
@@ -148,7 +155,8 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
     check_types(pairs, o.bits)
-    return Plan(o, *plan_job(o, pairs, existing=_existing, limit=o.limit, notify=notify), tuple(unmatched))
+    job = plan_job(o, pairs, existing=_existing, limit=o.limit, notify=notify, work=_work(o))
+    return Plan(o, *job, tuple(unmatched))
 
 
 def _pairs(o: FuseOptions, notify: Notify | None) -> tuple[list[Pair], list[Path]]:
@@ -242,7 +250,7 @@ def plan_restore(options: RestoreOptions, notify: Notify | None = None) -> Resto
     items = _restore_items(source, modality, many, o, notify)
     check_outputs(items, (), RESTORED)
     check_types(items, o.bits)
-    return Plan(o, *plan_job(o, items, existing=_existing, limit=o.limit, notify=notify))
+    return Plan(o, *plan_job(o, items, existing=_existing, limit=o.limit, notify=notify, work=_work(o)))
 
 
 def _restore_items(
@@ -287,6 +295,11 @@ def check_types(items: Sequence[Item], bits: int) -> None:
 
 def _existing(item: Item) -> Path | None:
     return next(filter(os.path.lexists, files_of(item)), None)
+
+
+def _work(options: JobOptions) -> Callable[[Sequence[tuple[Item, Request]]], Work]:
+    """Tells how much of a job on images is still to do."""
+    return lambda jobs: work_of([job for job in jobs if not finished(job[0], options)], options.read.max_pixels)
 
 
 def finished(item: Item, options: JobOptions) -> bool:

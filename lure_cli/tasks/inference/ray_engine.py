@@ -136,6 +136,7 @@ def to_json(result: Result[Pair]) -> dict[str, Any]:
         "invalid": dict(result.invalid),
         "temperatures": None if result.temperatures is None else asdict(result.temperatures),
         "palette": dict(result.palette),
+        "computed_by": result.computed_by,
         "error": None if result.error is None else [result.error.message, result.error.hint],
     }
 
@@ -163,4 +164,5 @@ def from_json(record: dict[str, Any], job: Job) -> Result[Pair]:
         record["invalid"],
         None if record["temperatures"] is None else Temperatures.from_record(record["temperatures"]),
         palette=record["palette"],
+        computed_by=record["computed_by"],
     )

@@ -48,13 +48,14 @@ class Request:
 
 
 class ModelOutput(NamedTuple):
-    """A picture, float32 (H, W, 1) or (H, W, 3) in [0, 1]; the prompt that was used, what was found, and further
-    pictures of the size, by what they show."""
+    """A picture, float32 (H, W, 1) or (H, W, 3) in [0, 1]; the prompt that was used, what was found, further pictures
+    of the size, by what they show, and what computed it, as `Fuser.computed_by`."""
 
     picture: np.ndarray
     prompt: Prompt
     findings: Findings
     extras: Mapping[str, np.ndarray] = {}
+    computed_by: str = ""
 
 
 class FuserLike(Protocol):

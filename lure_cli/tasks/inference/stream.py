@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lure_cli.core.engine.steady import Views
     from lure_cli.core.pixels import Modality
-    from lure_cli.tasks.inference.request import Findings, FuserLike, Request, Source
+    from lure_cli.tasks.inference.request import Findings, FuserLike, ModelOutput, Request, Source
 
 CHECK_EVERY = 25
 """Pairs from one look for degradations to the next, under the prompt `auto`."""
@@ -40,7 +40,8 @@ class Fused:
     """One picture of a stream: float32 (H, W, 3) in [0, 1].
 
     `prompt` is the one that holds from here on, `findings` what was found where this pair was examined; `changed`: the
-    prompt is another one than before (the picture goes over to it in `FADE` steps); `extra` is what came with the pair.
+    prompt is another one than before (the picture goes over to it in `FADE` steps); `extra` is what came with the pair;
+    `computed_by` as in `ModelOutput`.
     """
 
     picture: np.ndarray
@@ -49,6 +50,7 @@ class Fused:
     changed: bool = False
     findings: Findings = field(default_factory=dict)
     extra: Any = None
+    computed_by: str = ""
 
 
 class Watch:
@@ -130,12 +132,13 @@ class _StreamFuser:
 
     def fuse(self, turn: _Turn) -> Fused:
         findings, changed = self._look(turn)
-        picture = self._fuse(turn, self.watch.prompt, self.steady.step)
+        output = self._fuse(turn, self.watch.prompt, self.steady.step)
+        picture = output.picture
         if self._left:
-            part = self._left / (FADE + 1)
-            picture = picture + (self._fuse(turn, self._old, self.steady.again) - picture) * picture.dtype.type(part)
+            part = picture.dtype.type(self._left / (FADE + 1))
+            picture = picture + (self._fuse(turn, self._old, self.steady.again).picture - picture) * part
             self._left -= 1
-        return Fused(picture, turn.index, self.watch.prompt, changed, findings, turn.extra)
+        return Fused(picture, turn.index, self.watch.prompt, changed, findings, turn.extra, output.computed_by)
 
     def _look(self, turn: _Turn) -> tuple[Findings, bool]:
         if not turn.looks or self._left:
@@ -157,9 +160,9 @@ class _StreamFuser:
         names = self.fuser.degradations
         return {m: tuple(f for f in each if f.degradation in names) for m, each in look.items()}
 
-    def _fuse(self, turn: _Turn, prompt: Prompt, steady: Callable[[Views], Views]) -> np.ndarray:
+    def _fuse(self, turn: _Turn, prompt: Prompt, steady: Callable[[Views], Views]) -> ModelOutput:
         request = as_they_are(replace(self.request, prompt=prompt, auto=(), steady=steady))
-        return self.fuser.fuse_request(turn.ir, turn.vis, request).picture
+        return self.fuser.fuse_request(turn.ir, turn.vis, request)
 
 
 def fuse_stream(

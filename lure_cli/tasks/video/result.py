@@ -52,7 +52,7 @@ class ClipResult:
 
     frames: how many were fused; size is (width, height); rate in frames a second; truncated: why it ended before its
     time; interrupted: the user ended it; changes: the prompts in turn, where they were looked for; live: to each live
-    output, how many pictures were `sent` and `lost`.
+    output, how many pictures were `sent` and `lost`; computed_by: as `Fuser.computed_by`.
     """
 
     pair: ClipPair
@@ -70,6 +70,7 @@ class ClipResult:
     alignment: dict[str, Any] | None = None
     palette: dict[str, Any] | None = None
     live: list[dict[str, Any]] = field(default_factory=list)
+    computed_by: str = ""
     error: LureError | None = None
 
     def record(self) -> dict[str, Any]:
@@ -81,6 +82,8 @@ class ClipResult:
         record |= {"prompt": {"vis": self.request.prompt.vis, "ir": self.request.prompt.ir}}
         record |= {"strength": {"vis": self.request.strength_vis, "ir": self.request.strength_ir}}
         record |= {"truncated": self.truncated, "interrupted": self.interrupted}
+        if self.computed_by:
+            record |= {"computed_by": self.computed_by}
         if self.changes:
             record |= {"prompts": [change.record() for change in self.changes]}
         if self.notes:

@@ -117,6 +117,7 @@ class ClipWorker:
                         unknown = left_out(frame.findings, fuser.degradations)
                         yield from _messages(result, [text for text in unknown if text not in result.notes])
                     result.frames += 1
+                    result.computed_by = frame.computed_by
                     yield from self._news(target, result)
                     yield Progress(result.pair, result.frames, pairs.total)
             result.size, result.rate = pairs.size, pairs.vis.info.rate

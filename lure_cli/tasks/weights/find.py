@@ -40,6 +40,13 @@ SHIPPED: dict[str, ShippedFile] = {
     ),
 }
 
+ONNX: dict[str, ShippedFile] = {
+    "lure-small.onnx": ShippedFile(
+        file="lure-small.onnx",
+        sha256="ddb8167cd168875f6f34a687b4dc3f71a8249e10f95bfdd6888a61b05f57b676",
+    ),
+}
+"""Shipped models as `lure export onnx` writes them: the model's name and `.onnx`."""
 DETECTOR = ShippedFile(
     file="lure-detect.safetensors",
     sha256="a4e464a1343fd40fb0531b316a4e57c442abe640a07dcdedad9649e676b9495a",
@@ -51,6 +58,8 @@ TEXT = ShippedFile(
     terms="Apache-2.0 (its teacher's; the words' list: MIT)",
 )
 """The parser that understands prompts."""
+MODELS = SHIPPED | ONNX
+"""All that fuses."""
 PARTS = {"lure-text": "text encoder", "lure-detect": "detector"}
 """The shipped files that are no fusion models: name -> kind."""
 
@@ -58,6 +67,22 @@ PARTS = {"lure-text": "text encoder", "lure-detect": "detector"}
 def shipped_path(name: str) -> Path | None:
     """The file of shipped weights: inside the installed package, or in the checkout's `weights` folder."""
     return locate(SHIPPED[name].file)
+
+
+def onnx_of(weights: str) -> Path | None:
+    """The ONNX file that ships of a shipped model, its bytes checked; None if there is none.
+
+    Args:
+        weights: the name, or the file that ships under it.
+
+    Raises:
+        LureError: it is missing or not the recorded one.
+    """
+    for name, model in SHIPPED.items():
+        twin = ONNX.get(f"{name}.onnx")
+        if twin is not None and (weights == name or Path(weights) == locate(model.file)):
+            return _verified(twin)
+    return None
 
 
 def text_weights() -> Path:
@@ -87,8 +112,8 @@ def _get_again(file: str) -> str:
     """What to do about a shipped file that is missing or damaged, and which other weights are here."""
     checkout = (PACKAGE.parent / "pyproject.toml").is_file()
     advice = f"run: git checkout -- weights/{file}" if checkout else "install lure-cli again"
-    others = [name for name, other in SHIPPED.items() if file != other.file and locate(other.file)]
-    model = any(file == other.file for other in SHIPPED.values())
+    others = [name for name, other in MODELS.items() if file != other.file and locate(other.file)]
+    model = any(file == other.file for other in MODELS.values())
     return f"{advice}; or use {', '.join(others)}" if model and others else advice
 
 
@@ -125,7 +150,7 @@ def find_weights(weights: str) -> Path | Repo:
         LureError: no such file, an unknown name, or a file that is missing or not as recorded.
     """
     path = Path(weights)
-    if os.path.isdir(path) and weights not in SHIPPED:
+    if os.path.isdir(path) and weights not in MODELS:
         if not os.path.isfile(path / MODEL):
             hides = "; the folder hides a repository of that name" if parse_repo(weights) else ""
             raise LureError(f"{weights}: a folder without {MODEL}", f"give the weight file in it{hides}")
@@ -134,10 +159,10 @@ def find_weights(weights: str) -> Path | Repo:
         if path.name == MODEL and os.path.isfile(path.with_name(RECORD)):
             check_weights(path, "get both files again")
         return path
+    if weights in MODELS:
+        return _verified(MODELS[weights])
     if path.suffix in (".safetensors", ".onnx"):
-        raise LureError(f"{weights}: no such weight file", f"shipped: {', '.join(SHIPPED)}")
-    if weights in SHIPPED:
-        return _verified(SHIPPED[weights])
+        raise LureError(f"{weights}: no such weight file", f"shipped: {', '.join(MODELS)}")
     repo = parse_repo(weights)
     if repo is None:
         raise LureError(
@@ -160,7 +185,8 @@ def local_weights(weights: str) -> tuple[Path, str]:
         return (text_weights() if PARTS[weights] == "text encoder" else detector_path()), "ok"
     place = find_weights(weights)
     if isinstance(place, Path):
-        recorded = weights in SHIPPED or (place.name == MODEL and place.with_name(RECORD).is_file())
+        shipped = weights in MODELS and place != Path(weights)
+        recorded = shipped or (place.name == MODEL and place.with_name(RECORD).is_file())
         return place, "ok" if recorded else "no record"
     path = cached(place)
     if path is None:
@@ -192,6 +218,7 @@ class Entry:
 def list_weights() -> tuple[Entry, ...]:
     """Shipped weights, then models in the hub client's cache; sizes are read, contents are not."""
     shipped = {name: ("model", entry) for name, entry in SHIPPED.items()}
+    shipped |= {name: ("ONNX model", entry) for name, entry in ONNX.items()}
     shipped |= {name: (PARTS[name], entry) for name, entry in zip(PARTS, (TEXT, DETECTOR), strict=True)}
     entries = []
     for name, (kind, known) in shipped.items():

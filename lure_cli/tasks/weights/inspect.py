@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lure_cli.core.machine import torch_installed
 from lure_cli.core.records import read_metadata
 from lure_cli.core.text.vocabulary import known_names
 from lure_cli.errors import LureError
-from lure_cli.tasks.weights.find import DETECTOR, PARTS, SHIPPED, TEXT, local_weights
+from lure_cli.tasks.weights.find import DETECTOR, MODELS, PARTS, TEXT, local_weights
 
 COUNTED = (480, 640)
 """Height and width of the pair whose arithmetic is told."""
@@ -28,12 +28,12 @@ class WeightsInfo:
     checksum: str
     """`ok`, `no record` (a file of your own), or what is wrong."""
     kind: str = ""
-    """`model`, `text encoder` or `detector`."""
+    """`model`, `ONNX model`, `text encoder` or `detector`."""
     sha256: str = ""
     size: int = 0
     """Of the file, in bytes."""
     parameters: int = 0
-    """How many numbers it holds."""
+    """How many numbers it holds; 0 for an ONNX file, whose graph holds more than the model."""
     gflop_plain: float = 0.0
     """Of a model: the arithmetic of a pair of `COUNTED` pixels, a multiply-add as two operations."""
     gflop_prompts: float = 0.0
@@ -61,7 +61,7 @@ def inspect_weights(weights: str) -> WeightsInfo:
     from lure_cli.core.text.parser import PromptParser
 
     path, checksum = local_weights(weights)
-    kind = PARTS.get(weights, "model")
+    kind = "ONNX model" if path.suffix.lower() == ".onnx" else PARTS.get(weights, "model")
     info = WeightsInfo(weights, str(path), checksum, kind, sha256(path), path.stat().st_size, terms=_terms(weights))
     if kind == "text encoder":
         parser = PromptParser.load(path)
@@ -70,7 +70,14 @@ def inspect_weights(weights: str) -> WeightsInfo:
         detector = load_detector(path)
         values = sum(a.size for layers in detector.layers.values() for a in layers.values())
         return replace(info, parameters=values, provenance=dict(detector.provenance))
-    if find_spec("torch") is None:
+    if kind == "ONNX model":
+        from lure_cli.core.onnx.runtime import load_onnx
+
+        _, table, provenance = load_onnx(path, "cpu")
+        record = asdict(provenance)
+        info = replace(info, text_encoder=table.spec, terms=provenance.licence or info.terms)
+        return replace(info, degradations=record.pop("degradations"), provenance=record)
+    if not torch_installed():
         return _read_record(info, path)
     from lure_cli.core.model.checkpoint import load_model
     from lure_cli.core.model.cost import pair_gflop
@@ -118,5 +125,5 @@ def try_weights(weights: str) -> WeightsInfo:
 
 def _terms(weights: str) -> str:
     """The terms of weights that ship, as recorded."""
-    known = SHIPPED | dict(zip(PARTS, (TEXT, DETECTOR), strict=True))
+    known = MODELS | dict(zip(PARTS, (TEXT, DETECTOR), strict=True))
     return known[weights].terms if weights in known else UNSTATED

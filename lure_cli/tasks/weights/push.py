@@ -62,6 +62,8 @@ def plan_push(options: PushOptions) -> PushPlan:
     if options.weights not in PARTS and isinstance(find_weights(options.weights), Repo):
         raise LureError(f"{options.weights}: no such weight file", "give the file that `lure train` wrote")
     info = inspect_weights(options.weights)
+    if info.kind == "ONNX model":
+        raise LureError(f"{options.weights}: an ONNX file", "give the .safetensors file that it was made of")
     if info.kind != "model":
         raise LureError(f"{options.weights}: no fusion model, but a {info.kind}", "give the file of a model")
     record = {"format": FORMAT, "name": info.config["name"], "bytes": info.size, "sha256": info.sha256}

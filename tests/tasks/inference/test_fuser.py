@@ -19,7 +19,7 @@ from lure_cli.core.model.checkpoint import load_model
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights.find import SHIPPED, TERMS, shipped_path
 from tests.helpers.files import EXAMPLES, ROOT
-from tests.helpers.ship import BYTES, golden
+from tests.helpers.ship import BYTES, golden, is_close
 
 GATE = EXAMPLES / "pairs" / "ir" / "gate.png", EXAMPLES / "pairs" / "vis" / "gate.png"
 
@@ -47,9 +47,7 @@ def test_record_matches_the_shipped_file(name: str) -> None:
 def test_golden_output_within_one_grey_level(name: str) -> None:
     """Written by `tests/helpers/ship.py`."""
     for pair, fused in golden(name).items():
-        expected = np.asarray(Image.open(ROOT / "tests" / "golden" / name / f"{pair}.png"), np.float32)
-        assert fused.shape == expected.shape
-        assert np.abs(fused * 255 - expected).max() <= 1.5  # one level, on top of the file's own rounding
+        assert is_close(fused, ROOT / "tests" / "golden" / name / f"{pair}.png"), pair
 
 
 def test_bf16_is_close(fuser: Fuser) -> None:

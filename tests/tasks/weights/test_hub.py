@@ -12,6 +12,7 @@ from PIL import Image
 
 from lure_cli import Fuser
 from lure_cli.errors import LureError
+from lure_cli.tasks.weights.find import MODELS, PARTS
 from lure_cli.tasks.weights.hub import cached, download
 from lure_cli.tasks.weights.repo import Repo
 from tests.helpers.files import save_png
@@ -72,7 +73,8 @@ def test_revisions(hub: Hub, lure: Run, tmp_path: Path) -> None:
     assert download(Repo(NAME, first[:8])).parent.name == first
     assert cached(Repo(NAME, first[:8])).parent.name == first
     listed = [json.loads(line) for line in lure("weights", "list", "--json").out.splitlines()]
-    assert {e["name"]: e["commit"] for e in listed[4:]} == {NAME: second, f"{NAME}@{first[:8]}": first}
+    downloaded = {e["name"]: e["commit"] for e in listed[len(MODELS) + len(PARTS) :]}
+    assert downloaded == {NAME: second, f"{NAME}@{first[:8]}": first}
     assert listed[-1]["terms"] == "MIT" and listed[-1]["parameters"] > 0
 
 

@@ -1,0 +1,168 @@
+"""Which backend does a job: the rule of `--backend auto`, its figures, and where they come from.
+
+torch takes 1.5 to 2 s to import, onnxruntime a tenth of that; once they run, torch is the faster one, most of all in
+bfloat16. So small jobs are sooner done by onnxruntime, large ones by torch. What only torch can do is torch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from lure_cli.core.images.header import read_header
+from lure_cli.core.images.radiometric import radiometric_sizes
+from lure_cli.core.machine import bf16_expected, gpu_expected, require_torch, torch_installed, torch_loaded
+from lure_cli.errors import LureError
+from lure_cli.tasks.paths.find import STANDARD
+from lure_cli.tasks.weights.find import DEFAULT, onnx_of
+
+if TYPE_CHECKING:
+    from lure_cli.tasks.inference.request import Request
+    from lure_cli.tasks.paths.outputs import Item
+
+Backend = Literal["torch", "onnx"]
+
+
+class Cost(NamedTuple):
+    """Seconds of a whole process: what it takes without any picture, what a megapixel of a pair adds, and what a
+    megapixel of an image that a prompt restores adds to that."""
+
+    start: float
+    pair: float
+    restored: float
+
+    def of(self, work: Work) -> float:
+        """Those of a job."""
+        return self.start + self.pair * work.megapixels + self.restored * work.restored
+
+
+COSTS = {
+    "onnx": Cost(0.80, 0.202, 0.199),
+    "torch fp32": Cost(2.60, 0.186, 0.163),
+    "torch bf16": Cost(2.60, 0.120, 0.119),
+}
+"""Of `lure-small` on two cores of an AMD EPYC with AVX512-BF16, files included: what
+`python -m tests.benchmarks.backends` fits to 1, 10 and 100 pairs of 320x240, 640x480 and 1280x1024, plain and with
+prompts for both images. Slower cores change all of them alike, and the turn stays; more cores make pictures cheaper and
+not the start, so that the turn comes later than this says, and a job near it may take longer than it has to, by no more
+than the starts differ."""
+IMPORT = 1.60
+"""Seconds of torch's start that are behind a process which has imported it."""
+UNKNOWN = 1.0
+"""Megapixels of a picture whose size is not known beforehand, as on standard input."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much there is to do: megapixels of all pairs (a single image counts as a pair), and of all images that a
+    prompt restores, where both of a pair count."""
+
+    megapixels: float
+    restored: float = 0.0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the rule looks at. torch: whether it is installed, and already imported by this process. gpu: whether torch
+    is expected to find one. bf16: whether torch is expected to compute in bfloat16 on the CPU."""
+
+    torch: Literal["missing", "installed", "loaded"]
+    gpu: bool
+    bf16: bool
+
+    @classmethod
+    def here(cls) -> Machine:
+        """This one; nothing heavy is imported."""
+        torch: Literal["missing", "installed", "loaded"] = "installed" if torch_installed() else "missing"
+        return cls("loaded" if torch_loaded() else torch, gpu_expected(), bf16_expected())
+
+
+def pick(
+    work: Work | None, machine: Machine, device: str = "auto", dtype: str = "auto", only: str | None = None
+) -> Backend:
+    """The rule: who is sooner done. It is asked about weights that both can run.
+
+    Args:
+        work: the job; None: its end is not known, as of a clip, a camera, or a program that goes on.
+        machine: see there.
+        device, dtype: as the options.
+        only: what the job needs torch for, from `torch_only`.
+
+    Returns:
+        `onnx` where torch is missing. Else `torch` where it is needed, for a GPU, and for work without a known end; for
+        the rest the one whose `COSTS` of the work are less.
+    """
+    if machine.torch == "missing":
+        return "onnx"
+    if only is not None or work is None or (device == "auto" and machine.gpu):
+        return "torch"
+    seconds = COSTS["torch bf16" if dtype == "auto" and machine.bf16 else "torch fp32"].of(work)
+    if machine.torch == "loaded":
+        seconds -= IMPORT
+    return "onnx" if COSTS["onnx"].of(work) <= seconds else "torch"
+
+
+def torch_only(device: str, dtype: str, compiled: bool) -> str | None:
+    """The option that shipped ONNX files cannot follow; None if they can do all that is asked."""
+    if compiled:
+        return "--compile"
+    if device not in ("auto", "cpu"):
+        return f"--device {device}"
+    return None if dtype in ("auto", "fp32") else f"--dtype {dtype}"
+
+
+def file_for(
+    weights: str, path: Path, backend: str, work: Work | None, device: str, dtype: str, only: str | None
+) -> Path:
+    """The file that is computed with: that of the weights, or the ONNX file that ships of them.
+
+    Args:
+        weights: as the user names them.
+        path: their file.
+        backend: as the option; `auto`: the rule, for shipped weights that have an ONNX file.
+        work, device, dtype, only: as for `pick`.
+
+    Raises:
+        LureError: torch is needed, but missing; a shipped file is damaged.
+    """
+    if path.suffix.lower() == ".onnx":
+        return path
+    if backend == "onnx":
+        return onnx_of(weights) or path
+    if backend == "auto" and only is None and pick(work, Machine.here(), device, dtype) == "onnx":
+        made = onnx_of(weights)
+        if made is not None:
+            return made
+    option = "--backend torch" if backend == "torch" else only
+    require_torch(option or f"the weights {weights}", "leave it out" if option else f"--weights {DEFAULT}")
+    return path
+
+
+def work_of(jobs: Sequence[tuple[Item, Request]], max_pixels: int) -> Work:
+    """How much a job on images is; all are taken to have the size of the first, whose header is read."""
+    if not jobs:
+        return Work(0.0)
+    restored = sum(_restored(item, request) for item, request in jobs)
+    size = _megapixels(jobs[0][0], max_pixels)
+    return Work(size * len(jobs), size * restored)
+
+
+def _restored(item: Item, request: Request) -> int:
+    """How many of the images of an item a prompt restores, or may restore."""
+    return sum(side in request.auto or bool(getattr(request.prompt, side)) for side in item.sources)
+
+
+def _megapixels(item: Item, max_pixels: int) -> float:
+    """Of the result. What is wrong with a file is said when its turn comes."""
+    last = item.sources.get("vis") or item.sources["ir"]
+    if last == STANDARD:
+        return UNKNOWN
+    try:
+        header = read_header(last, max_pixels)
+        radiometric = radiometric_sizes(last) if len(set(item.sources.values())) < len(item.sources) else None
+    except LureError:
+        return UNKNOWN
+    width, height = (radiometric and radiometric.photo) or (header.width, header.height)
+    return width * height / 1e6
