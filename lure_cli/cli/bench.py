@@ -258,7 +258,7 @@ def bench_start(
         runs=runs,
     )
     rows = task.plan_start(options)
-    machine = task.find_start_machine()
+    machine = task.find_start_machine(options)
     measured = []
     with interruptible() as stop:
         for each in task.measure_start(options, rows, stop):

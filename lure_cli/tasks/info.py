@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lure_cli.core.cpu import thread_count
 from lure_cli.core.images.formats import JPEG, identify
 from lure_cli.core.images.guards import open_image
 from lure_cli.core.images.header import read_header
@@ -73,7 +73,7 @@ def _devices() -> tuple[dict[str, str], int]:
     try:
         import torch
     except ModuleNotFoundError:
-        return {"cpu": f"{platform.machine()}, by onnxruntime alone"}, usable_cores()
+        return {"cpu": f"{platform.machine()}, by onnxruntime alone"}, thread_count()
     from lure_cli.core.devices import native_bf16
 
     cpu = torch.device("cpu")
@@ -83,11 +83,6 @@ def _devices() -> tuple[dict[str, str], int]:
     if torch.backends.mps.is_available():
         devices["mps"] = "Apple GPU"
     return devices, torch.get_num_threads()
-
-
-def usable_cores() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(name: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench.speed_result import BACKENDS, PROMPTS, Machine, Row, Speed, SpeedOptions, parse_size
-from lure_cli.tasks.weights.find import resolve_weights
+from lure_cli.tasks.weights.find import onnx_of, resolve_weights
 
 
 def find_machine(options: SpeedOptions) -> Machine:
@@ -114,7 +114,7 @@ def measure_speed(
 
 
 class BackendFiles:
-    """The file of each backend; that of onnxruntime is exported once, when it is wanted."""
+    """The file of each backend; that of onnxruntime, where none ships, is exported once, when it is wanted."""
 
     def __init__(self, weights: str, folder: Path) -> None:
         self._weights, self._folder = weights, folder
@@ -122,8 +122,11 @@ class BackendFiles:
 
     def of(self, backend: str) -> Path:
         """The file that a backend takes; LureError if there is none and none can be made."""
-        if backend != "onnx":
-            return resolve_weights(self._weights)
+        given = resolve_weights(self._weights)
+        if backend != "onnx" or given.suffix.lower() == ".onnx":
+            return given
+        if (shipped := onnx_of(self._weights)) is not None:
+            return shipped
         if self._onnx is None:
             from lure_cli.tasks.weights.export import ExportOptions, export_onnx
 

@@ -19,12 +19,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from lure_cli.core.cpu import thread_count
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench.speed import BackendFiles, processor
 from lure_cli.tasks.bench.speed_result import PROMPTS, parse_size
 from lure_cli.tasks.bench.speed_row import rendered_pair, write_pairs
 from lure_cli.tasks.bench.start_result import MODULES, PARTS, Start, StartMachine, StartOptions, StartRow
-from lure_cli.tasks.info import usable_cores
 from lure_cli.tasks.weights.find import resolve_weights
 
 _CHILD = """\
@@ -73,9 +73,9 @@ def plan_start(options: StartOptions) -> tuple[StartRow, ...]:
     return tuple(dict.fromkeys(rows))
 
 
-def find_start_machine() -> StartMachine:
+def find_start_machine(options: StartOptions) -> StartMachine:
     """This one."""
-    return StartMachine(processor(), usable_cores())
+    return StartMachine(processor(), options.threads or thread_count())
 
 
 def measure_start(
@@ -86,14 +86,12 @@ def measure_start(
     with tempfile.TemporaryDirectory(prefix="lure-start-") as name:
         folder = Path(name)
         write_pairs(folder, rendered_pair(*parse_size(options.size)), 1)
-        given = resolve_weights(options.weights)
         files = BackendFiles(options.weights, folder)
         for row in rows:
             if stop():
                 return
             try:
-                file = given if given.suffix.lower() == ".onnx" else files.of(row.backend)
-                yield _measure_row(options, row, folder, str(file))
+                yield _measure_row(options, row, folder, str(files.of(row.backend)))
             except LureError as error:
                 yield Start(row, error=error)
 

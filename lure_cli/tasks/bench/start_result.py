@@ -82,10 +82,10 @@ class Start:
 
 @dataclass(frozen=True)
 class StartMachine:
-    """What the rows were measured on; `cores`: those that this process may use."""
+    """What the rows were measured on."""
 
     processor: str
-    cores: int
+    threads: int
 
 
 def start_table(machine: StartMachine, options: StartOptions, measured: Sequence[Start]) -> Table:
@@ -98,10 +98,9 @@ def start_table(machine: StartMachine, options: StartOptions, measured: Sequence
             parts = [f"{s.parts[name]:.2f}" for name in PARTS]
             numbers = [f"{s.command:.2f}", spread, *parts, f"{s.warm:.3f}", f"{s.memory:.0f}"]
         rows.append((s.row.describe(), tuple(map(Cell, numbers))))
-    threads = "" if options.threads is None else f", {options.threads} threads"
-    title = f"One pair of {options.size}: {machine.processor}, {machine.cores} cores{threads}"
+    title = f"One pair of {options.size}: {machine.processor}, {machine.threads} threads"
     notes = (
-        f"Seconds, medians of {options.runs}. total: `lure fuse` of one pair, from starting the process to its end; of that,",
+        f"Seconds, medians of {options.runs}. total: `lure fuse` of one pair, from start to end; parts of that:",
         *(f"  {name:12} {what}" for name, what in PARTS.items()),
         "warm: each further picture of one process, one after the other; MiB: the largest resident memory.",
     )

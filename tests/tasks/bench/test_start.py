@@ -28,7 +28,7 @@ def test_figures_of_a_backend(lure: Run) -> None:
     assert row["least"] == row["command"] == row["most"]
     assert 0 < row["warm"] < row["command"]
     assert 30 < row["memory"] < 4000
-    assert row["machine"]["cores"] >= 1
+    assert row["machine"]["threads"] >= 1
     assert "1/1 onnx, prompt both: measured" in done.err
 
 
@@ -111,8 +111,8 @@ def test_installed_backends_are_the_default(monkeypatch: pytest.MonkeyPatch) -> 
 def test_memory_that_the_system_hides_is_none() -> None:
     hidden = Start(StartRow("64x48", "onnx", "none"), 1, 1, 1, dict.fromkeys(PARTS, 0.1), 0.1, math.nan)
     assert hidden.record()["memory"] is None
-    table = start_table(StartMachine("a processor", 4), StartOptions(threads=2), [hidden])
-    assert table.title == "One pair of 640x480: a processor, 4 cores, 2 threads"
+    table = start_table(StartMachine("a processor", 4), StartOptions(), [hidden])
+    assert table.title == "One pair of 640x480: a processor, 4 threads"
 
 
 @pytest.mark.parametrize(
