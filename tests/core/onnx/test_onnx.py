@@ -484,7 +484,7 @@ def test_fuse_gives_the_same_files(lure: Run, small: Path, examples: Path) -> No
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--backend", "onnx"], "lure export onnx"),
+        (["--backend", "onnx", "--weights", "lure-base"], "lure export onnx"),
         (["--backend", "torch", "--weights", "{small}"], "--backend torch cannot run"),
         (["--backend", "tensorrt"], "backend 'tensorrt' is not known"),
         (["--weights", "{small}", "--dtype", "bf16"], "computes as exported"),
