@@ -159,7 +159,8 @@ def check_graph(proto: ModelProto, record: dict[str, Any], name: str) -> None:
                     yield from kinds(inner)
 
     foreign = {f"{domain}.{kind}".lstrip(".") for domain, kind in kinds(proto.graph) if domain or kind not in OPERATORS}
-    if foreign or proto.functions or {i.name for i in proto.graph.input} != {*INPUTS, *OPTIONAL}:
+    inputs = {i.name for i in proto.graph.input}  # those of earlier files cannot restore: they have no `output`
+    if foreign or proto.functions or inputs | {"output"} != {*INPUTS, *OPTIONAL}:
         what = f"operators ({', '.join(sorted(foreign))})" if foreign else "inputs or functions"
         raise LureError(f"{name}: holds {what} that ours never do", HINT)
     if digest(proto) != record.get("graph_sha256"):

@@ -80,7 +80,7 @@ class OnnxLure(nn.Module):
         strengths = (torch.as_tensor(s).reshape(-1) for s in (strength_ir, strength_vis))
         feed |= dict(zip(OPTIONAL[:2], strengths, strict=True))
         if conditions is not None:
-            feed |= dict(zip(OPTIONAL[2:], conditions, strict=True))
+            feed |= dict(zip(OPTIONAL[2:4], conditions, strict=True))
         arrays = {k: np.ascontiguousarray(v.detach().float().cpu().numpy()) for k, v in feed.items()}
         try:
             fused: np.ndarray = self.session.run(["fused"], arrays)[0]
