@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 STREET = ROOT / "examples" / "street"
 BOTH = "noise in the infrared image and haze in the visible image"
 KINDS = {
-    "onnx": ["--weights", "lure-small.onnx"],
+    "onnx": ["--backend", "onnx"],
     "torch fp32": ["--backend", "torch", "--dtype", "fp32"],
     "torch auto": ["--backend", "torch"],
 }

@@ -23,9 +23,7 @@ def test_all_is_well(lure: Run) -> None:
     checks = {c["name"]: c for c in map(json.loads, done.out.splitlines())}
     assert done.code == 0, done.out
     assert all(c["state"] == "ok" for c in checks.values() if c["needed"])
-    assert {"python", "torch", "weights", "text encoder", "detector", "image files", "onnxruntime", "fusion"} <= set(
-        checks
-    )
+    assert {"python", "torch", "weights", "text encoder", "detector", "image files"} <= set(checks)
     assert all("64x64" in checks[name]["found"] for name in ("onnxruntime", "fusion"))
 
 

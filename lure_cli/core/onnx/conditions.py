@@ -57,7 +57,7 @@ def context_of(g: Graph, m: GlobalContext | None, view: str, extremes: Sequence[
         return None
     thumbnail = x = planes(g, view, 0, m.channels)
     for layer in m.net:
-        x = silu(g, x) if isinstance(layer, nn.SiLU) else conv(g, layer, x, g.value)
+        x = silu(g, x) if isinstance(layer, nn.SiLU) else conv(g, layer, x, g.packed)
     context = g.op("ReduceMean", x, g.ints(2, 3), keepdims=0)
     if m.extremes is None:
         return context

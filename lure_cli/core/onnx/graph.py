@@ -15,18 +15,21 @@ Inputs that may be left out:
     thumb_ir (1 or B, 1 or 3, 32, 32), thumb_vis (.., 3 or 9, ..)
                                           the `context_view` of the whole image, where this is a part of it; three times
                                           the planes if the model has tone curves; NaN, the default: it is the whole
+    output (1), int64                     0, the default: both are fused; 1, 2: vis, ir alone is restored, and the other
+                                          one may be any image, of any size (a tiny one with the pseudo prompt costs
+                                          next to nothing)
 Output:
-    fused (B, 3, H, W)                    in [0, 1]; grey where vis has three equal planes
+    fused (B, 3, H, W)                    in [0, 1]; grey where vis has three equal planes; infrared: three equal planes
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from lure_cli.core.model.context import THUMBNAIL
 from lure_cli.core.model.layers import ChannelNorm, EncoderLayer, InnerResidualBlock, TextGuidedAttention
@@ -43,7 +46,7 @@ from lure_cli.core.onnx.conditions import (
 from lure_cli.core.onnx.interface import INPUTS, OPTIONAL
 from lure_cli.core.onnx.nodes import Graph
 from lure_cli.core.onnx.operators import conv, linear, planes, presence_of, upsample
-from lure_cli.core.pixels import CHANNELS, LUMA
+from lure_cli.core.pixels import CHANNELS, LUMA, Modality
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -65,7 +68,7 @@ def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> Mod
     g = Graph(half)
     dim = model.cfg.text_dim
     sides = {m: (g.op("Shape", m, start=2, end=3), g.op("Shape", m, start=3, end=4)) for m in CHANNELS}
-    latents = {}
+    images: dict[Modality, Source] = {}
     for m in CHANNELS:
         encoder: Encoder = model.encoders[m]  # type: ignore[assignment]
         x = _pad(g, m, sides[m], model.multiple)
@@ -74,22 +77,32 @@ def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> Mod
         context = context_of(g, encoder.context, thumb, extremes)
         vector = condition_vector(g, encoder.condition, f"prompt_{m}", model.pseudo_prompt, context)
         air = [airlight_of(g, thumb)] if encoder.tone is not None and encoder.tone.airlight else []
-        latents[m] = _encode(g, encoder, x, Condition(vector, *extremes, *air), f"strength_{m}", branches)
-    y = g.float32(_decode(g, model.decoder, _fuse(g, model.fusion, latents["ir"], latents["vis"])))
-    size = g.op("Concat", *sides["vis"], axis=0)
-    y = g.op("Slice", y, g.ints(0, 0), size, g.ints(2, 3))
+        images[m] = Source(encoder, x, Condition(vector, *extremes, *air), f"strength_{m}")
+    if branches:
+        y = _choose(g, model, images)
+        size = g.op(
+            "Where", g.op("Greater", "output", g.ints(1)), *(g.op("Concat", *sides[m], axis=0) for m in CHANNELS)
+        )
+    else:
+        latents = (_encode(g, each, branches=False) for each in images.values())
+        y, size = _decode(g, model.decoder, _fuse(g, model.fusion, *latents)), g.op("Concat", *sides["vis"], axis=0)
+    y = g.op("Slice", g.float32(y), g.ints(0, 0), size, g.ints(2, 3))
     y = g.op("Clip", y, g.value(0.0), g.value(1.0))
     g.nodes.append(helper.make_node("Where", [_is_grey(g), _luma(g, y), y], ["fused"], name="fused"))
 
-    shapes: dict[str, list[Any]] = {m: ["batch", c, "height", "width"] for m, c in CHANNELS.items()}
-    shapes |= {f"prompt_{m}": ["batch", dim] for m in CHANNELS}
+    shapes: dict[str, list[Any]] = {m: [f"batch_{m}", c, f"height_{m}", f"width_{m}"] for m, c in CHANNELS.items()}
+    shapes |= {f"prompt_{m}": [f"batch_{m}", dim] for m in CHANNELS}
     shapes |= {f"strength_{m}": [f"strengths_{m}"] for m in CHANNELS}
     views = {m: c * (3 if model.cfg.tone else 1) for m, c in CHANNELS.items()}
     shapes |= {f"thumb_{m}": [f"thumbs_{m}", c, THUMBNAIL, THUMBNAIL] for m, c in views.items()}
     for m, c in views.items():  # an input with a value may be left out
         g.weights[f"strength_{m}"] = np.ones(1, np.float32)
         g.weights[f"thumb_{m}"] = np.full((1, c, THUMBNAIL, THUMBNAIL), np.nan, np.float32)
-    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shapes[n]) for n in (*INPUTS, *OPTIONAL)]
+    names = (*INPUTS, *OPTIONAL[:-1])
+    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shapes[n]) for n in names]
+    if branches:
+        g.weights["output"] = np.zeros(1, np.int64)
+        inputs.append(helper.make_tensor_value_info("output", TensorProto.INT64, [1]))
     output = helper.make_tensor_value_info("fused", TensorProto.FLOAT, ["batch", 3, "height", "width"])
     return helper.make_model(
         g.proto("lure", inputs, [output]),
@@ -97,6 +110,43 @@ def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> Mod
         ir_version=IR_VERSION,
         producer_name="lure-cli",
     )
+
+
+class Source(NamedTuple):
+    """An image of the pair, and what is to be done with it."""
+
+    encoder: Encoder
+    padded: str
+    condition: Condition
+    strength: str
+
+
+def _choose(g: Graph, model: Lure, pair: dict[Modality, Source]) -> str:
+    """The picture that `output` names, padded. What nobody asks for is not computed.
+
+    Plain fusion, which is the least work, is a branch of its own: no value crosses a border in it, where onnxruntime
+    would bring it from the order of its convolutions into that of all others, and back.
+    """
+    wanted = {m: g.op("ReduceMax", g.op("Abs", each.condition.vector), keepdims=0) for m, each in pair.items()}
+    anything = g.op("Add", g.op("Add", *wanted.values()), g.op("Cast", "output", to=1))
+    plain, other = Graph(g.half, g), Graph(g.half, g)
+    fused = _fuse(plain, model.fusion, *(_plain(plain, each) for each in pair.values()))
+
+    latents = {}
+    for m, each in pair.items():
+        asked, unasked = Graph(g.half, g), Graph(g.half, g)
+        parts = (asked, _encode(asked, each)), (unasked, _plain(unasked, each))
+        latents[m] = other.branch(other.op("Greater", wanted[m], other.value(0.0)), *parts)
+    both, one, ir, vis = (Graph(g.half, g) for _ in range(4))
+    second = one.op("Greater", "output", one.ints(1))
+    chosen = (ir, [ir.op("Identity", v) for v in latents["ir"]]), (vis, [vis.op("Identity", v) for v in latents["vis"]])
+    restored = _decode(one, model.decoder, one.branch(second, *chosen))
+    mean = one.layered(one.op("ReduceMean", one.float32(restored), one.ints(1)))
+    restored = one.op("Where", second, mean, restored)
+    together = _decode(both, model.decoder, _fuse(both, model.fusion, latents["ir"], latents["vis"]))
+    picture = other.branch(other.op("Greater", "output", other.ints(0)), (one, [restored]), (both, [together]))
+    parts = (other, picture), (plain, [_decode(plain, model.decoder, fused)])
+    return g.branch(g.op("Greater", anything, g.value(0.0)), *parts)[0]
 
 
 # Size
@@ -131,12 +181,14 @@ def _norm(g: Graph, m: ChannelNorm, x: str) -> str:
 def _block(g: Graph, m: nn.Module, x: str, vector: str | None = None) -> str:
     assert isinstance(m, InnerResidualBlock)
     h = _norm(g, m.norm, x)
-    identity = torch.zeros_like(m.mix.weight)
+    identity: Tensor | float = 0.0
     if m.inner_residual:  # h + mix(h) is one convolution, with 1 added where it weighs the pixel itself
+        identity = torch.zeros_like(m.mix.weight)
         channels = torch.arange(identity.shape[0])
         identity[channels, channels % identity.shape[1], 1, 1] = 1.0
+    extra: Tensor | float
     if isinstance(m.expand, nn.Conv2d):
-        z, last, extra = conv(g, m.mix, h, extra=identity), m.expand, torch.zeros(())
+        z, last, extra = conv(g, m.mix, h, extra=identity), m.expand, 0.0
     else:
         z, last, extra = h, m.mix, identity
     half = last.out_channels // 2
@@ -184,6 +236,7 @@ def _stem(g: Graph, m: Encoder, x: str) -> str:
     assert m.stem.bias is not None
     bias = torch.cat((torch.zeros(PIXELS), m.stem.bias))
     weight = F.pixel_shuffle(torch.cat((pixels, m.stem.weight)), 2)
+    x = g.layered(x)
     return g.op("Conv", x, g.weight(weight), g.weight(bias), kernel_shape=[6, 6], strides=[2, 2], pads=[2] * 4)
 
 
@@ -200,41 +253,34 @@ def _encoder(g: Graph, m: Encoder, x: str, vector: str) -> list[str]:
     return features
 
 
-def _plain(g: Graph, m: Encoder, x: str, vector: str) -> list[str]:
-    """The same for the pseudo prompt, under which layers with Text-Guided Attention are the identity."""
+def _plain(g: Graph, source: Source) -> list[str]:
+    """The latent for the pseudo prompt, under which tone curve and layers with Text-Guided Attention do nothing."""
+    m, x = source.encoder, _stem(g, source.encoder, source.padded)
     if m.layers[0].tga is None:
-        return _encoder(g, m, x, g.op("Mul", vector, g.value(0.0)))
+        return _encoder(g, m, x, g.op("Mul", source.condition.vector, g.value(0.0)))
     features = [x]
     for down in m.down:
         features.append(conv(g, down, features[-1]))
     return features
 
 
-def _encode(g: Graph, m: Encoder, x: str, condition: Condition, strength: str, branches: bool) -> list[str]:
-    """`Lure.encode`: F(p0) + s (F(t) - F(p0)); the second term is 0, unseen, where the batch's vectors all are."""
-    from onnx import TensorProto, helper
-
-    image, x = x, _stem(g, m, g.layered(x))
-    vector = condition.vector
-    plain = _plain(g, m, x, vector)
-    inner = Graph(g.half, g) if branches else g
-    s = inner.layered(inner.op("Reshape", strength, inner.ints(-1, 1, 1, 1)))
+def _encode(g: Graph, source: Source, branches: bool = True) -> list[str]:
+    """`Lure.encode`: F(p0) + s (F(t) - F(p0)); where s is 1, just F(t)."""
+    m, x = source.encoder, source.padded
     if m.tone is not None:
-        x = _stem(inner, m, inner.layered(tone_curve(inner, m.tone, image, condition)))
-    features = _encoder(inner, m, x, vector)
-    changes = [inner.op("Mul", s, inner.op("Sub", b, a)) for a, b in zip(plain, features, strict=True)]
-    if branches:
-        other = Graph(g.half, g)
-        nothing = [other.op("Identity", other.weight(torch.zeros(1, 1, 1, 1))) for _ in plain]
-        kind = TensorProto.FLOAT16 if g.half else TensorProto.FLOAT
-        asked, unasked = (
-            part.proto(part.name("branch"), [], [helper.make_tensor_value_info(v, kind, None) for v in values])
-            for part, values in ((inner, changes), (other, nothing))
-        )
-        wanted = g.op("Greater", g.op("ReduceMax", g.op("Abs", vector), keepdims=0), g.value(0.0))
-        changes = [g.name("change") for _ in plain]
-        g.nodes.append(helper.make_node("If", [wanted], changes, then_branch=asked, else_branch=unasked))
-    return [g.op("Add", a, b) for a, b in zip(plain, changes, strict=True)]
+        x = tone_curve(g, m.tone, x, source.condition)
+    features = _encoder(g, m, _stem(g, m, x), source.condition.vector)
+    mixing, whole = (Graph(g.half, g), Graph(g.half, g)) if branches else (g, g)
+    s = mixing.layered(mixing.op("Reshape", source.strength, mixing.ints(-1, 1, 1, 1)))
+    plain = _plain(mixing, source)
+    mixed = [
+        mixing.op("Add", a, mixing.op("Mul", s, mixing.op("Sub", b, a))) for a, b in zip(plain, features, strict=True)
+    ]
+    if not branches:
+        return mixed
+    deviation = g.op("ReduceMax", g.op("Abs", g.op("Sub", source.strength, g.value(1.0))), keepdims=0)
+    same = whole, [whole.op("Identity", v) for v in features]
+    return g.branch(g.op("Greater", deviation, g.value(0.0)), (mixing, mixed), same)
 
 
 def _blocks(g: Graph, blocks: nn.Module, x: str) -> str:

@@ -19,7 +19,9 @@ class Graph:
         self.nodes: list[Any] = []
         self.weights: dict[str, np.ndarray] = {}
         self._values: dict[tuple[str, tuple[int, ...], bytes], str] = {}  # those that are equal are kept once
+        self._unpacked: dict[tuple[str, tuple[int, ...]], str] = {}
         self._names: list[int] = [0] if outer is None else outer._names  # one count for all, so names are unique
+        self._file: Graph = self if outer is None else outer._file
 
     def name(self, kind: str) -> str:
         self._names[0] += 1
@@ -47,9 +49,30 @@ class Graph:
     def ints(self, *values: int) -> str:
         return self.value(values, np.int64)
 
-    def weight(self, values: Tensor) -> str:
-        """Add a constant of the layers, in the number type that they compute in."""
-        return self.value(values, np.float16 if self.half else np.float32)
+    def weight(self, values: Tensor, extra: Tensor | float = 0.0) -> str:
+        """Add a constant of the layers, in the number type that they compute in: values + extra."""
+        if self.half:
+            return self._file.value(values + extra, np.float16)
+        if isinstance(extra, float) or not bool(extra.any()):
+            return self.packed(values)
+        return self.op("Add", self.packed(values), self.packed(extra))
+
+    def packed(self, values: Tensor) -> str:
+        """A constant in float32 that the file holds once, however many branches use it, and as float16 where that is
+        the same numbers, as those of weight files are.
+
+        Runtimes unpack it once, when they load the file; onnxruntime brings only what a branch holds itself into the
+        order of its fastest convolutions, and what is folded in a branch is its own.
+        """
+        array = values.detach().float().cpu().numpy()
+        with np.errstate(over="ignore"):
+            exact = bool((array.astype(np.float16) == array).all())
+        kept = self._file.value(values, np.float16) if exact else self._file.value(values.flatten())
+        key = kept, array.shape
+        if key not in self._unpacked:
+            unpack = self.op("Cast", kept, to=1) if exact else self.op("Reshape", kept, self.ints(*array.shape))
+            self._unpacked[key] = unpack
+        return self._unpacked[key]
 
     def layered(self, x: str) -> str:
         """From float32 to the layers' number type."""
@@ -58,6 +81,22 @@ class Graph:
     def float32(self, x: str) -> str:
         """From the layers' number type to float32."""
         return self.op("Cast", x, to=1) if self.half else x
+
+    def branch(self, condition: str, asked: tuple[Graph, list[str]], unasked: tuple[Graph, list[str]]) -> list[str]:
+        """An `If`: values of the layers' type, those of `asked` where the condition (1) is true."""
+        from onnx import helper
+
+        parts = [
+            part.proto(
+                part.name("branch"),
+                [],
+                [helper.make_tensor_value_info(v, 10 if self.half else 1, None) for v in values],
+            )
+            for part, values in (asked, unasked)
+        ]
+        outputs = [self.name("if") for _ in asked[1]]
+        self.nodes.append(helper.make_node("If", [condition], outputs, then_branch=parts[0], else_branch=parts[1]))
+        return outputs
 
     def proto(self, name: str, inputs: list[Any], outputs: list[Any]) -> Any:
         from onnx import helper, numpy_helper

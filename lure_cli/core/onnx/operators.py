@@ -17,8 +17,8 @@ def positions(g: Graph, length: str) -> str:
 
 def linear(g: Graph, m: nn.Module, x: str) -> str:
     assert isinstance(m, nn.Linear)
-    bias = [] if m.bias is None else [g.value(m.bias)]
-    return g.op("Gemm", x, g.value(m.weight), *bias, transB=1)
+    bias = [] if m.bias is None else [g.packed(m.bias)]
+    return g.op("Gemm", x, g.packed(m.weight), *bias, transB=1)
 
 
 def silu(g: Graph, x: str) -> str:
@@ -37,9 +37,10 @@ def conv(
     to the graph, as weights of the layers if it is not given."""
     assert isinstance(m, nn.Conv2d)
     constant = constant or g.weight
-    weight, bias = (m.weight + extra)[part], m.bias
+    weight, bias = m.weight[part], m.bias
+    kernel = constant(weight) if isinstance(extra, float) else g.weight(weight, extra[part])
     padding = [int(p) for p in m.padding]  # not a word such as "same"
-    inputs = [x, constant(weight)] + ([] if bias is None else [constant(bias[part])])
+    inputs = [x, kernel] + ([] if bias is None else [constant(bias[part])])
     return g.op(
         "Conv",
         *inputs,

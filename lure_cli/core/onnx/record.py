@@ -152,7 +152,8 @@ def check_graph(model: Message, record: dict[str, Any], name: str) -> None:
         raise LureError(f"{name}: refers to data in other files, which ours never do", HINT)
     kinds = {(node["domain"], node["op_type"]) for graph in graphs for node in graph["node"]}
     foreign = {f"{domain}.{kind}".lstrip(".") for domain, kind in kinds if domain or kind not in OPERATORS}
-    if foreign or {i["name"] for i in graphs[0]["input"]} != {*INPUTS, *OPTIONAL}:
+    inputs = {i["name"] for i in graphs[0]["input"]}  # those of earlier files cannot restore: they have no `output`
+    if foreign or inputs | {"output"} != {*INPUTS, *OPTIONAL}:
         what = f"operators ({', '.join(sorted(foreign))})" if foreign else "inputs"
         raise LureError(f"{name}: holds {what} that ours never do", HINT)
     if digest(model) != record.get("graph_sha256"):

@@ -17,7 +17,7 @@ import numpy as np
 
 from lure_cli.config import ModelConfig, Provenance, from_mapping
 from lure_cli.core.cpu import keep_buffers, thread_count
-from lure_cli.core.onnx.interface import INPUTS, OPTIONAL
+from lure_cli.core.onnx.interface import INPUTS, OPTIONAL, OUTPUT
 from lure_cli.core.onnx.record import HINT, KEY, PromptTable, check_graph, parse_record, vectors_of
 from lure_cli.core.onnx.views import context_view
 from lure_cli.core.onnx.wire import ForeignField, read_message
@@ -38,14 +38,19 @@ class OnnxLure:
         session: of the graph.
         multiple, halo: as of the `Lure` that was exported.
         path: the file, for errors.
+        pseudo_prompt: p0 (D,), the text vector that says that nothing is wrong.
         variant: the number type that the layers compute in, `fp32` or `fp16`.
     """
 
-    def __init__(self, session: Any, multiple: int, halo: int, path: str, variant: str = "fp32") -> None:
+    def __init__(
+        self, session: Any, multiple: int, halo: int, path: str, pseudo_prompt: np.ndarray, variant: str = "fp32"
+    ) -> None:
         self.session, self.multiple, self.halo, self.path, self.variant = session, multiple, halo, path, variant
+        self.pseudo_prompt = pseudo_prompt
         inputs = (*session.get_inputs(), *session.get_overridable_initializers())
         planes = {i.name: i.shape[1] for i in inputs if i.name.startswith("thumb_")}
         self.extremes = planes["thumb_ir"] > CHANNELS["ir"]
+        self.restores = any(i.name == "output" for i in inputs)
 
     @property
     def provider(self) -> str:
@@ -93,11 +98,13 @@ class OnnxLure:
         strengths = (np.reshape(s, -1) for s in (strength_ir, strength_vis))
         feed |= dict(zip(OPTIONAL[:2], strengths, strict=True))
         if conditions is not None:
-            feed |= dict(zip(OPTIONAL[2:], conditions, strict=True))
+            feed |= dict(zip(OPTIONAL[2:4], conditions, strict=True))
         return self._run(feed)
 
-    def _run(self, feed: dict[str, Any]) -> np.ndarray:
+    def _run(self, feed: dict[str, Any], output: int = 0) -> np.ndarray:
         arrays = {k: np.ascontiguousarray(v, np.float32) for k, v in feed.items()}
+        if output:
+            arrays["output"] = np.array([output])
         try:
             fused: np.ndarray = self.session.run(["fused"], arrays)[0]
         except Exception as error:  # its exceptions have no base class of their own
@@ -115,12 +122,22 @@ class OnnxLure:
         strength: float = 1.0,
         condition: np.ndarray | None = None,
     ) -> np.ndarray:
-        """An exported file holds the fusion alone.
+        """As `Lure.restore`: the other image is a tiny one, which nothing is asked of.
 
         Raises:
-            LureError: always.
+            MemoryError, LureError: as calling it; LureError also of files of version 0.2, which hold the fusion alone.
         """
-        raise LureError(f"{self.path}: ONNX files fuse, they cannot restore one image", "use the .safetensors weights")
+        if not self.restores:
+            raise LureError(
+                f"{self.path}: this ONNX file fuses, it cannot restore one image",
+                "export it again: lure export onnx; or use the .safetensors weights",
+            )
+        other: Modality = "ir" if modality == "vis" else "vis"
+        feed: dict[str, Any] = {modality: x, f"prompt_{modality}": t, f"strength_{modality}": np.reshape(strength, -1)}
+        feed |= {other: np.zeros((1, CHANNELS[other], 1, 1)), f"prompt_{other}": self.pseudo_prompt[None]}
+        if condition is not None:
+            feed[f"thumb_{modality}"] = condition
+        return self._run(feed, OUTPUT[modality])[:, : CHANNELS[modality]]
 
 
 class OnnxEngine:
@@ -232,7 +249,7 @@ def open_onnx(
     except Exception as e:  # its exceptions have no base class of their own
         reason = (str(e).splitlines() or [type(e).__name__])[0]
         raise LureError(f"{name}: onnxruntime cannot load it ({reason})", "export it again, or upgrade") from e
-    exported = OnnxLure(session, multiple, halo, name, variant)
+    exported = OnnxLure(session, multiple, halo, name, text.vectors_of[frozenset()], variant)
     if device.startswith("cuda") and exported.provider != "CUDAExecutionProvider":
         raise LureError(f"device '{device}' cannot be used by onnxruntime", "check its CUDA libraries, or --device cpu")
     return exported, text, provenance

@@ -65,7 +65,7 @@ _DEFAULTS: dict[str, Any] = {"int": 0, "float": 0.0, "str": "", "bytes": b""}
 _WIRE = {"int": 0, "float": 5}
 """How numbers are encoded; all else has a length before it."""
 _DEEPEST = 8
-"""Of graphs in attributes of nodes of graphs; ours have one in the other."""
+"""Graphs in attributes of nodes of graphs; of ours four lie in each other."""
 
 
 class ForeignField(ValueError):
@@ -118,7 +118,7 @@ def read_message(data: bytes | memoryview, kind: str = "model", depth: int = 0) 
             elif of == "str":
                 value = str(part, "utf-8")
             else:
-                value = read_message(part, of, depth + 1)
+                value = read_message(part, of, depth + (of == "graph"))
         if many:
             message[name].append(value)
         else:

@@ -38,7 +38,7 @@ def pick_backend(name: str, weights: Path) -> Literal["torch", "onnx"]:
     if name == "onnx" != fits:
         raise LureError(
             f"--backend onnx needs an ONNX file, not {weights}",
-            "make one with `lure export onnx -o lure-small.onnx`, then give --weights lure-small.onnx",
+            "make one with `lure export onnx --weights .. -o model.onnx`, then give --weights model.onnx",
         )
     if name == "torch" != fits:
         raise LureError(f"--backend torch cannot run {weights}", "leave --backend out, or give .safetensors weights")

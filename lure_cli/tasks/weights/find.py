@@ -43,7 +43,7 @@ SHIPPED: dict[str, ShippedFile] = {
 ONNX: dict[str, ShippedFile] = {
     "lure-small.onnx": ShippedFile(
         file="lure-small.onnx",
-        sha256="ddb8167cd168875f6f34a687b4dc3f71a8249e10f95bfdd6888a61b05f57b676",
+        sha256="2e66d67bb6bedd4c025bad7327924739f0c514228af6fbf818eafbef78ba233c",
     ),
 }
 """Shipped models as `lure export onnx` writes them: the model's name and `.onnx`."""

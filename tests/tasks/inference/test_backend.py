@@ -11,7 +11,7 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.inference import backend
 from lure_cli.tasks.inference.backend import Cost, Machine, Work, pick, torch_only, work_of
 from lure_cli.tasks.inference.options import FuseOptions, RestoreOptions
-from lure_cli.tasks.inference.plan import plan_fuse
+from lure_cli.tasks.inference.plan import plan_fuse, plan_restore
 from lure_cli.tasks.weights.find import onnx_of, shipped_path
 from tests.helpers.files import EXAMPLES
 
@@ -175,5 +175,10 @@ def test_what_is_done_already_does_not_count(tmp_path: Path, monkeypatch: pytest
     assert work.megapixels == pytest.approx(0.0768 * (len(list((pairs / "ir").glob("*.png"))) - 1))
 
 
-def test_restoring_is_torchs(tmp_path: Path) -> None:
-    assert RestoreOptions(vis=STREET / "vis.png").torch_only() == "lure restore"
+@pytest.mark.usefixtures("here")
+def test_single_images_too(tmp_path: Path) -> None:
+    def restored(**options: Any) -> Path:
+        return plan_restore(RestoreOptions(vis=STREET / "vis.png", output=f"{tmp_path}/out.png", **options)).weights
+
+    assert restored(device="cpu") == restored(device="cpu", backend="onnx", prompt="haze") == onnx_of("lure-small")
+    assert restored(device="cpu", backend="torch") == restored(device="mps") == SMALL

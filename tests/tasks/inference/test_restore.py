@@ -189,13 +189,11 @@ def test_sixteen_bits_transparency_and_exif(lure: Run, here: Path) -> None:
         (["--vis", "hazy.png", "-o", "x.gif"], "x.gif"),
         (["--vis", "hazy.png", "--bits", "16", "-o", "x.jpg"], "16 bits"),
         (["--vis", "hazy.png", "--tile", "7"], "--tile 7"),
-        (["--vis", "hazy.png", "--weights", "model.onnx"], "ONNX files fuse"),
         (["--vis", "hazy.png", "--weights", "lure-smal"], "lure-small"),
     ],
 )
 def test_refused_before_the_model_loads(args: list[str], text: str, lure: Run, here: Path) -> None:
     Path("empty").mkdir()
-    Path("model.onnx").write_bytes(b"")
     before = sorted(here.rglob("*"))
     done = lure("restore", *args)
     assert (done.code, done.out) == (2, "")

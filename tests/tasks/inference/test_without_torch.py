@@ -84,6 +84,14 @@ def test_a_folder(small: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").iterdir())) == len(list((EXAMPLES / "pairs" / "vis").iterdir()))
 
 
+@pytest.mark.parametrize(
+    "args", [["--vis", VIS, "--prompt", "auto"], ["--ir", IR, "--prompt", "stripes", "--tile", "96"]]
+)
+def test_restore(args: list[str | Path], small: Path, tmp_path: Path) -> None:
+    assert loaded(COMMAND, "restore", *args, "--weights", small, "-o", tmp_path / "out.png") == []
+    assert (tmp_path / "out.png").is_file()
+
+
 def test_python(small: Path) -> None:
     assert loaded(PYTHON, small) == []
 
