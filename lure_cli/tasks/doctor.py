@@ -181,6 +181,8 @@ def _open_clip() -> Check:
 
 def _extra(extra: str, module: str, purpose: str) -> Check:
     hint = f'pip install "lure-cli[{extra}]"'
+    if not torch_installed():  # which that would install, too
+        hint = f"pip install $(python -m lure_cli.without_torch {extra})"
     try:
         importlib.import_module(module)
     except ImportError:
