@@ -45,7 +45,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "warm_windows.png",
         "tower_celsius.tif",
     ),
-    "large-jobs": ("job/gate.png", "arrived/gate.png", "tiled.png", "one.png"),
+    "large-jobs": ("job/gate.png", "arrived/gate.png", "tiled.png", "one.png", "torch.png", "onnx.png"),
     "clips": (
         "fused.mp4",
         "auto.mkv",
@@ -66,6 +66,7 @@ PYTHON: dict[str, Callable[[dict[str, Any]], bool]] = {
     "python": lambda names: (
         names["fused"].shape == (480, 640, 3)
         and names["tower"].shape == (480, 480, 3)
+        and names["quick"].computed_by.startswith("onnxruntime")
         and names["batch"].shape == (4, 3, 96, 128)
         and len(names["pictures"]) == 3
         and names["warm"].shape[1] > 640

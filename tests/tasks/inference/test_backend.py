@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from lure_cli import Fuser
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference import backend
 from lure_cli.tasks.inference.backend import Cost, Machine, Work, pick, torch_only, work_of
 from lure_cli.tasks.inference.options import FuseOptions, RestoreOptions
 from lure_cli.tasks.inference.plan import plan_fuse, plan_restore
 from lure_cli.tasks.weights.find import onnx_of, shipped_path
-from tests.helpers.files import EXAMPLES
+from tests.helpers.clips import make_clip
+from tests.helpers.files import EXAMPLES, Outcome
 
+Run = Callable[..., Outcome]
 STREET = EXAMPLES / "street"
 LAPTOP = Machine("installed", gpu=False, bf16=True)
 SMALL, LARGE = shipped_path("lure-small"), shipped_path("lure-base")
@@ -182,3 +189,53 @@ def test_single_images_too(tmp_path: Path) -> None:
 
     assert restored(device="cpu") == restored(device="cpu", backend="onnx", prompt="haze") == onnx_of("lure-small")
     assert restored(device="cpu", backend="torch") == restored(device="mps") == SMALL
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    "args",
+    [[], ["--prompt", "low light, noise in the infrared image"], ["--prompt", "auto", "--tile", "128"]],
+    ids=["plain", "prompts", "tiles"],
+)
+def test_both_make_the_same_pictures_and_records_say_which(args: list[str], lure: Run, tmp_path: Path) -> None:
+    folders = ["--ir", EXAMPLES / "pairs" / "ir", "--vis", EXAMPLES / "pairs" / "vis", "--device", "cpu", *args]
+    for name, more, by in (("auto", [], "onnxruntime cpu fp32"), ("torch", ["--dtype", "fp32"], "torch cpu fp32")):
+        done = lure("fuse", *folders, "--backend", name, *more, "-o", f"{tmp_path}/{name}/", "--json")
+        assert done.code == 0, done.err
+        records = list(map(json.loads, done.out.splitlines()))
+        assert {record["computed_by"] for record in records} == {by}
+    for record in records:
+        one, other = (np.asarray(Image.open(tmp_path / n / f"{record['name']}.png"), int) for n in ("auto", "torch"))
+        assert np.abs(one - other).max() <= 1
+        assert (one != other).mean() < 1e-3
+
+
+@pytest.mark.usefixtures("here")
+def test_records_of_single_images_and_clips(lure: Run, tmp_path: Path) -> None:
+    vis = EXAMPLES / "pairs" / "vis" / "gate.png"
+    done = lure("restore", "--vis", vis, "--device", "cpu", "-o", tmp_path / "out.png", "--json")
+    assert json.loads(done.out)["computed_by"] == "onnxruntime cpu fp32"
+    done = lure("restore", "--vis", vis, "--device", "cpu", "-o", tmp_path / "out.png", "--json", "--skip-existing")
+    assert "computed_by" not in json.loads(done.out)
+    frames = list(np.random.default_rng(0).integers(0, 255, (2, 48, 64, 3), np.uint8))
+    clips = [make_clip(tmp_path / f"{side}.mp4", frames, rate=12) for side in ("ir", "vis")]
+    common = ["fuse", "--ir", clips[0], "--vis", clips[1], "--device", "cpu", "--json", "--overwrite"]
+    for more, by in (([], "torch cpu "), (["--backend", "onnx"], "onnxruntime cpu fp32")):
+        done = lure(*common, "-o", tmp_path / "out.mkv", *more)
+        assert json.loads(done.out)["computed_by"].startswith(by), done.err
+
+
+def test_the_number_type_of_a_file_may_be_named(lure: Run, tmp_path: Path) -> None:
+    pair = ["--ir", STREET / "ir.png", "--vis", STREET / "vis.png", "--device", "cpu", "--json"]
+    done = lure("fuse", *pair, "--backend", "onnx", "--dtype", "fp32", "-o", tmp_path / "out.png")
+    assert json.loads(done.out)["computed_by"] == "onnxruntime cpu fp32"
+    done = lure("fuse", *pair, "--backend", "onnx", "--dtype", "bf16", "-o", tmp_path / "other.png")
+    assert done.code == 2
+    assert "computes as exported" in done.err
+
+
+def test_python_takes_torch_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Fuser.from_pretrained(device="cpu", dtype="fp32").computed_by == "torch cpu fp32"
+    assert Fuser.from_pretrained(device="cpu", backend="onnx").computed_by == "onnxruntime cpu fp32"
+    monkeypatch.setattr(Machine, "here", classmethod(lambda _: Machine("missing", gpu=False, bf16=False)))
+    assert Fuser.from_pretrained(device="cpu").computed_by == "onnxruntime cpu fp32"

@@ -92,6 +92,13 @@ def test_restore(args: list[str | Path], small: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out.png").is_file()
 
 
+def test_by_default(tmp_path: Path) -> None:
+    """A pair, and one image, on a CPU."""
+    end = ["--device", "cpu", "-o", tmp_path / "out.png", "--overwrite"]
+    assert loaded(COMMAND, "fuse", "--ir", IR, "--vis", VIS, *end) == []
+    assert loaded(COMMAND, "restore", "--vis", VIS, "--prompt", "haze", *end) == []
+
+
 def test_python(small: Path) -> None:
     assert loaded(PYTHON, small) == []
 
