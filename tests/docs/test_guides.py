@@ -46,6 +46,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "tower_celsius.tif",
     ),
     "large-jobs": ("job/gate.png", "arrived/gate.png", "tiled.png", "one.png", "torch.png", "onnx.png"),
+    "small-machines": ("fused.png", "restored.png"),
     "clips": (
         "fused.mp4",
         "auto.mkv",

@@ -27,10 +27,18 @@ from lure_cli.tasks.bench.speed_row import rendered_pair, write_pairs
 from lure_cli.tasks.bench.start_result import MODULES, PARTS, Start, StartMachine, StartOptions, StartRow
 from lure_cli.tasks.weights.find import resolve_weights
 
-_CHILD = """\
+_COMMAND = """\
+import sys
+sys.path[:] = {path!r}
+from lure_cli.cli import main
+main(sys.argv[1:])
+"""
+"""What the script `lure` does, with the packages that are found here."""
+_STEPS = """\
 import time
 stamps = [time.time()]
 import contextlib, io, sys
+sys.path[:] = {path!r}
 from lure_cli.cli import main
 with contextlib.redirect_stdout(io.StringIO()):
     try:
@@ -115,7 +123,7 @@ def _measure_row(options: StartOptions, row: StartRow, folder: Path, weights: st
     memory: list[float] = []
     for _ in range(options.runs + 1):
         begun = time.time()
-        _run("-m", "lure_cli", *command)
+        _run(_COMMAND, *command)
         whole.append(time.time() - begun)
         seconds, answer = _run_steps(task | {"further": 0}, command)
         parts.append(seconds)
@@ -135,7 +143,7 @@ def _measure_row(options: StartOptions, row: StartRow, folder: Path, weights: st
 def _run_steps(task: dict[str, Any], command: list[str]) -> tuple[dict[str, float], dict[str, Any]]:
     """Seconds of each of `PARTS` in a new process, and what it answers."""
     begun = time.time()
-    output = _run("-c", _CHILD, json.dumps(task), *command)
+    output = _run(_STEPS, json.dumps(task), *command)
     ended = time.time()
     answer: dict[str, Any] = json.loads(output.splitlines()[-1])
     last = ended if not task["further"] else answer["stamps"][-1]
@@ -143,11 +151,10 @@ def _run_steps(task: dict[str, Any], command: list[str]) -> tuple[dict[str, floa
     return {name: b - a for name, (a, b) in zip(PARTS, pairwise(stamps), strict=True)}, answer
 
 
-def _run(*arguments: str) -> str:
-    """What Python prints with these arguments; LureError with what it says where it fails."""
-    done = subprocess.run(
-        [sys.executable, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8"
-    )
+def _run(code: str, *arguments: str) -> str:
+    """What a new Python prints that runs this; LureError with what it says where it fails."""
+    command = [sys.executable, "-c", code.format(path=sys.path), *arguments]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8")
     if done.returncode == 0:
         return done.stdout
     said = {line.partition(": ")[0]: line.partition(": ")[2] for line in done.stderr.splitlines()}

@@ -47,13 +47,13 @@ def test_medians_leave_out_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds, calls = iter([50.0, 3.0, 1.0, 2.0]), []
     clock = [0.0]
 
-    def run(*arguments: str) -> str:
-        calls.append(arguments[0])
-        if arguments[0] == "-m":
+    def run(code: str, *arguments: str) -> str:
+        calls.append(code)
+        if code == start._COMMAND:
             clock[0] += next(seconds)
             return ""
         begun = clock[0]
-        further = json.loads(arguments[2])["further"]
+        further = json.loads(arguments[0])["further"]
         clock[0] += 8.0
         answer = {"stamps": [begun + n for n in range(1, 8)], "memory": 300.0, "warm": 0.25 if further else 0.0}
         return json.dumps(answer)
@@ -66,7 +66,7 @@ def test_medians_leave_out_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (measured.command, measured.least, measured.most) == (2.0, 1.0, 3.0)
     assert list(measured.parts.values()) == [1.0] * len(PARTS)
     assert (measured.warm, measured.memory) == (0.25, 300.0)
-    assert calls == ["-m", "-c"] * 4 + ["-c"]
+    assert calls == [start._COMMAND, start._STEPS] * 4 + [start._STEPS]
 
 
 def test_a_row_that_fails_does_not_end_the_others(lure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,10 +87,10 @@ def test_a_row_that_fails_does_not_end_the_others(lure: Run, monkeypatch: pytest
 
 def test_a_command_that_fails_is_told_in_its_own_words() -> None:
     with pytest.raises(LureError, match="no such file") as caught:
-        start._run("-m", "lure_cli", "fuse", "--ir", "no.png", "--vis", "no.png")
+        start._run(start._COMMAND, "fuse", "--ir", "no.png", "--vis", "no.png")
     assert caught.value.hint
     with pytest.raises(LureError, match=r"ended early \(exit code 3\)"):
-        start._run("-c", "raise SystemExit(3)")
+        start._run("raise SystemExit(3)")
 
 
 def test_stopping_ends_after_the_row_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
