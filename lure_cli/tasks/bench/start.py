@@ -107,7 +107,7 @@ def measure_start(
 def _measure_row(options: StartOptions, row: StartRow, folder: Path, weights: str) -> Start:
     of_vis, of_ir = PROMPTS[row.prompt]
     command = ["fuse", f"--ir={folder}/ir", f"--vis={folder}/vis", f"--weights={weights}", f"--backend={row.backend}"]
-    command += [f"-o={folder}/command/", "--overwrite", "--quiet"]
+    command += [f"--output={folder}/command/", "--overwrite", "--quiet"]
     command += [f"--prompt-vis={of_vis}"] if of_vis else []
     command += [f"--prompt-ir={of_ir}"] if of_ir else []
     command += [] if options.threads is None else [f"--threads={options.threads}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from tests.helpers.files import Outcome
 Run = Callable[..., Outcome]
 
 
-def test_figures_of_a_backend(lure: Run) -> None:
+def test_figures_of_a_backend(lure: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     done = lure("bench", "start", "--size", "64x48", "--backends", "onnx", "--prompts", "both", "--runs", "1", "--json")
     assert done.code == 0
     (row,) = map(json.loads, done.out.splitlines())
@@ -30,6 +32,7 @@ def test_figures_of_a_backend(lure: Run) -> None:
     assert 30 < row["memory"] < 4000
     assert row["machine"]["threads"] >= 1
     assert "1/1 onnx, prompt both: measured" in done.err
+    assert not any(tmp_path.iterdir())
 
 
 def test_parts_are_the_time_between_stamps(monkeypatch: pytest.MonkeyPatch) -> None:
