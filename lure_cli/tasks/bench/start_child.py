@@ -26,13 +26,13 @@ def measure(stamps: list[float], text: str) -> None:
     from lure_cli.tasks.inference.options import FuseOptions
     from lure_cli.tasks.inference.plan import plan_fuse
 
-    folder, of_vis, of_ir = Path(given["folder"]), *given["prompts"]
+    folder = Path(given["folder"])
     options = FuseOptions(
         folder / "ir",
         folder / "vis",
         f"{folder}/parts/",
-        prompt_vis=of_vis,
-        prompt_ir=of_ir,
+        prompt_vis=given["prompts"][0],
+        prompt_ir=given["prompts"][1],
         weights=given["weights"],
         backend=given["backend"],
         threads=given["threads"],
@@ -43,7 +43,7 @@ def measure(stamps: list[float], text: str) -> None:
     stamps.append(time.time())
     worker = FuseWorker(options, plan.weights, load_fuser(options, plan.weights))
     stamps.append(time.time())
-    (job,) = plan.jobs
+    job = next(iter(plan.jobs))
     inputs = worker.read(job)
     stamps.append(time.time())
     computed = worker.compute(job, inputs)
