@@ -6,7 +6,7 @@ bfloat16. So small jobs are sooner done by onnxruntime, large ones by torch. Wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -114,7 +114,7 @@ def torch_only(device: str, dtype: str, compiled: bool) -> str | None:
 
 
 def file_for(
-    weights: str, path: Path, backend: str, work: Work | None, device: str, dtype: str, only: str | None
+    weights: str, path: Path, backend: str, work: Callable[[], Work | None], device: str, dtype: str, only: str | None
 ) -> Path:
     """The file that is computed with: that of the weights, or the ONNX file that ships of them.
 
@@ -122,7 +122,8 @@ def file_for(
         weights: as the user names them.
         path: their file.
         backend: as the option; `auto`: the rule, for shipped weights that have an ONNX file.
-        work, device, dtype, only: as for `pick`.
+        work: tells how much there is to do, if that matters; see `pick`.
+        device, dtype, only: as for `pick`.
 
     Raises:
         LureError: torch is needed, but missing; a shipped file is damaged.
@@ -131,7 +132,7 @@ def file_for(
         return path
     if backend == "onnx":
         return onnx_of(weights) or path
-    if backend == "auto" and only is None and pick(work, Machine.here(), device, dtype) == "onnx":
+    if backend == "auto" and only is None and pick(work(), Machine.here(), device, dtype) == "onnx":
         made = onnx_of(weights)
         if made is not None:
             return made
