@@ -48,8 +48,6 @@ COSTS = {
 prompts for both images. Slower cores change all of them alike, and the turn stays; more cores make pictures cheaper and
 not the start, so that the turn comes later than this says, and a job near it may take longer than it has to, by no more
 than the starts differ."""
-IMPORT = 1.60
-"""Seconds of torch's start that are behind a process which has imported it."""
 UNKNOWN = 1.0
 """Megapixels of a picture whose size is not known beforehand, as on standard input."""
 
@@ -91,17 +89,15 @@ def pick(
         only: what the job needs torch for, from `torch_only`.
 
     Returns:
-        `onnx` where torch is missing. Else `torch` where it is needed, for a GPU, and for work without a known end; for
-        the rest the one whose `COSTS` of the work are less.
+        `onnx` where torch is missing. Else `torch` where it is needed, for a GPU, for work without a known end, and in a
+        process that has imported it, so that its start is behind; for the rest the one whose `COSTS` are less.
     """
     if machine.torch == "missing":
         return "onnx"
-    if only is not None or work is None or (device == "auto" and machine.gpu):
+    if only is not None or work is None or machine.torch == "loaded" or (device == "auto" and machine.gpu):
         return "torch"
-    seconds = COSTS["torch bf16" if dtype == "auto" and machine.bf16 else "torch fp32"].of(work)
-    if machine.torch == "loaded":
-        seconds -= IMPORT
-    return "onnx" if COSTS["onnx"].of(work) <= seconds else "torch"
+    torch = COSTS["torch bf16" if dtype == "auto" and machine.bf16 else "torch fp32"]
+    return "onnx" if COSTS["onnx"].of(work) <= torch.of(work) else "torch"
 
 
 def torch_only(device: str, dtype: str, compiled: bool) -> str | None:
