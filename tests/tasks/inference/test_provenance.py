@@ -14,7 +14,6 @@ from PIL import Image
 
 from lure_cli import Fuser
 from lure_cli.core.registration.alignment import Alignment
-from lure_cli.errors import LureError
 from lure_cli.tasks.inference.provenance import COLOURS
 from tests.helpers.files import EXAMPLES, SHARED, Outcome
 from tests.helpers.flir import write_flir
