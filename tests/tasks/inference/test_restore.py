@@ -96,7 +96,7 @@ def test_dry_run_names_and_imports_no_torch(here: Path) -> None:
     code = (
         "import sys\nfrom lure_cli.cli import main\n"
         "try: main(sys.argv[1:])\nexcept SystemExit as e: code = e.code\n"
-        "print(code, sorted({'torch', 'PIL'} & set(sys.modules)))"
+        "print(code, sorted({'torch', 'numpy'} & set(sys.modules)))"
     )
 
     def planned(*args: str) -> list[str]:
