@@ -89,8 +89,8 @@ def pick(
         only: what the job needs torch for, from `torch_only`.
 
     Returns:
-        `onnx` where torch is missing. Else `torch` where it is needed, for a GPU, for work without a known end, and in a
-        process that has imported it, so that its start is behind; for the rest the one whose `COSTS` are less.
+        `onnx` where torch is missing. Else `torch` where it is needed, for a GPU, for work without a known end, and in
+        a process that has imported it, so that its start is behind; for the rest the one whose `COSTS` are less.
     """
     if machine.torch == "missing":
         return "onnx"
