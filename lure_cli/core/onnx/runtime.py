@@ -261,7 +261,7 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as e:
-        raise LureError(f"ONNX cannot be used ({e})", 'pip install "lure-cli[export]"') from e
+        raise LureError(f"ONNX cannot be used ({e})", "pip install onnxruntime") from e
     return onnxruntime
 
 

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lure_cli.core.images.header import read_header
 from lure_cli.core.images.radiometric import radiometric_sizes
-from lure_cli.core.machine import bf16_expected, gpu_expected, require_torch, torch_installed, torch_loaded
+from lure_cli.core.machine import (
+    bf16_expected,
+    gpu_expected,
+    onnxruntime_installed,
+    require_torch,
+    torch_installed,
+    torch_loaded,
+)
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import STANDARD
 from lure_cli.tasks.weights.find import DEFAULT, onnx_of
@@ -64,17 +71,19 @@ class Work:
 @dataclass(frozen=True)
 class Machine:
     """What the rule looks at. torch: whether it is installed, and already imported by this process. gpu: whether torch
-    is expected to find one. bf16: whether torch is expected to compute in bfloat16 on the CPU."""
+    is expected to find one. bf16: whether torch is expected to compute in bfloat16 on the CPU. onnxruntime: whether it
+    is installed."""
 
     torch: Literal["missing", "installed", "loaded"]
     gpu: bool
     bf16: bool
+    onnxruntime: bool = True
 
     @classmethod
     def here(cls) -> Machine:
         """This one; nothing heavy is imported."""
         torch: Literal["missing", "installed", "loaded"] = "installed" if torch_installed() else "missing"
-        return cls("loaded" if torch_loaded() else torch, gpu_expected(), bf16_expected())
+        return cls("loaded" if torch_loaded() else torch, gpu_expected(), bf16_expected(), onnxruntime_installed())
 
 
 def pick(
@@ -89,9 +98,11 @@ def pick(
         only: what the job needs torch for, from `torch_only`.
 
     Returns:
-        `onnx` where torch is missing. Else `torch` where it is needed, for a GPU, for work without a known end, and in
-        a process that has imported it, so that its start is behind; for the rest the one whose `COSTS` are less.
+        The other where one of them is missing. Else `torch` where it is needed, for a GPU, for work without a known end,
+        and in a process that has imported it, so that its start is behind; for the rest the one whose `COSTS` are less.
     """
+    if not machine.onnxruntime:
+        return "torch"
     if machine.torch == "missing":
         return "onnx"
     if only is not None or work is None or machine.torch == "loaded" or (device == "auto" and machine.gpu):

@@ -65,6 +65,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Any:
         (Work(1), LAPTOP, {"only": "--compile"}, "torch"),
         (Work(1e9), Machine("missing", gpu=True, bf16=True), {"only": "--compile"}, "onnx"),
         (None, Machine("missing", gpu=False, bf16=False), {}, "onnx"),
+        (Work(1), Machine("installed", gpu=False, bf16=True, onnxruntime=False), {}, "torch"),
     ],
 )
 def test_who_is_sooner_done(work: Work | None, machine: Machine, more: dict[str, str], expected: str) -> None:
