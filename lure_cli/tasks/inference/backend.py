@@ -98,7 +98,7 @@ def pick(
         only: what the job needs torch for, from `torch_only`.
 
     Returns:
-        The other where one of them is missing. Else `torch` where it is needed, for a GPU, for work without a known end,
+        The other where one of them is missing. Else `torch` where it is needed, for a GPU, for work without known end,
         and in a process that has imported it, so that its start is behind; for the rest the one whose `COSTS` are less.
     """
     if not machine.onnxruntime:
