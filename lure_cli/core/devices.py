@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import platform
-import sys
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import TypeVar
 
 import torch
@@ -76,23 +73,3 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch or Python says that memory ran out; torch's are RuntimeErrors."""
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error))
-
-
-@cache
-def keep_buffers() -> None:
-    """Have the C library keep freed memory for the next picture, for the whole process; once, and only with glibc.
-
-    By default glibc returns every large buffer to the system at once and gets it anew, page by page, for the next
-    layer: on a CPU that costs this model up to a fifth of its time. See `man 3 mallopt`.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # another C library than glibc has none
-        mallopt(_MMAP_THRESHOLD, _KEPT)
-        mallopt(_TRIM_THRESHOLD, _KEPT)
-
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_KEPT = 1 << 30
-"""Bytes that are kept at most, and the size from which a buffer is still returned at once."""

@@ -1,13 +1,16 @@
-"""Pixels: the two modalities, luma, padding and PSNR. Images are (B, C, H, W) in [0, 1]. It can be imported
-without torch."""
+"""Pixels: the two modalities, luma, grey, padding and PSNR. Images are (B, C, H, W) in [0, 1], of torch, or of numpy
+where both are named. It can be imported without torch."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
+
+    Pixels = TypeVar("Pixels", Tensor, np.ndarray)
 
 Modality = Literal["ir", "vis"]
 
@@ -19,17 +22,17 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in the luma (ITU-R BT.601)."""
 
 
-def is_grey(x: Tensor) -> Tensor:
-    """Which images of a batch (B, 3, H, W) have three equal planes: (B, 1, 1, 1)."""
-    return ((x[:, 1:] - x[:, :1]).abs().amax((1, 2, 3), keepdim=True)) == 0
+def is_grey(x: Pixels) -> Pixels:
+    """Which images of a batch (B, 3, H, W), of torch or numpy, have three equal planes: (B, 1, 1, 1)."""
+    return (x[:, 1:] == x[:, :1]).reshape(x.shape[0], -1).all(1).reshape(-1, 1, 1, 1)  # type: ignore[return-value]
 
 
-def luma(x: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W), ITU-R BT.601; a one-channel image is returned as it is."""
+def luma(x: Pixels) -> Pixels:
+    """(B, 3, H, W) -> (B, 1, H, W), of torch or numpy, ITU-R BT.601; a one-channel image is returned as it is."""
     if x.shape[1] == 1:
         return x
     r, g, b = LUMA
-    return r * x[:, 0:1] + g * x[:, 1:2] + b * x[:, 2:3]
+    return r * x[:, 0:1] + g * x[:, 1:2] + b * x[:, 2:3]  # type: ignore[return-value]
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

@@ -131,7 +131,7 @@ def _fusion() -> str:
     fused = fuser(np.tile(ramp, (64, 1)), np.tile(ramp[:, None], (1, 64)), prompt="haze")
     if not np.isfinite(fused).all():
         raise LureError("the fused picture holds NaN or infinite values", "try --dtype fp32, or --device cpu")
-    return f"a 64x64 pair, on {fuser.device} in {str(fuser.dtype).removeprefix('torch.')}"
+    return f"a 64x64 pair, by {fuser.computed_by}"
 
 
 def _folder() -> str:

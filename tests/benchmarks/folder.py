@@ -47,14 +47,14 @@ def throughput(pairs: int, rounds: int, dtype: str) -> None:
         plan = plan_fuse(FuseOptions(root / "ir", root / "vis", f"{root}/out/", dtype=dtype, overwrite=True))
         fuser = load_fuser(plan.options, plan.weights)
         worker = FuseWorker(plan.options, plan.weights, fuser)
-        ir, vis = fuser.tensor(STREET / "ir.png", 1), fuser.tensor(STREET / "vis.png", 3)
-        t = fuser._text(())
+        ir, vis = fuser.image(STREET / "ir.png", 1), fuser.image(STREET / "vis.png", 3)
+        t = fuser.engine.vectors([()])
 
         def model() -> float:
             started = time.perf_counter()
             for _ in range(pairs):
                 with torch.inference_mode(), autocast(fuser.device, fuser.dtype):
-                    fuser.model(ir, vis, t, t)
+                    fuser.engine.model(ir, vis, t, t)
             return pairs / (time.perf_counter() - started)
 
         def files() -> float:

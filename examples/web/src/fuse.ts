@@ -1,4 +1,4 @@
-/** A pair of pictures -> the fused one, in one piece or in tiles, as `lure_cli/core/model/tiling.py` does it. */
+/** A pair of pictures -> the fused one, in one piece or in tiles, as `lure_cli/core/engine/tiling.py` does it. */
 
 import type * as ort from "onnxruntime-web/wasm";
 import { isColour, type Modality, type Picture } from "./images";

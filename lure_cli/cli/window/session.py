@@ -334,14 +334,13 @@ def two_lines(error: LureError) -> str:
 @contextmanager
 def _stoppable(fuser: Fuser, stop: threading.Event) -> Iterator[None]:
     """Within this, `Stopped` is raised before the next layer of the model once that is wanted."""
-    import torch
 
     def check(*_: Any) -> None:
         if stop.is_set():
             raise Stopped()
 
-    layers = fuser.model.modules() if isinstance(fuser.model, torch.nn.Module) else ()
-    hooks = [layer.register_forward_pre_hook(check) for layer in layers]
+    modules = getattr(fuser.engine.model, "modules", tuple)  # a graph has none
+    hooks = [layer.register_forward_pre_hook(check) for layer in modules()]
     try:
         check()
         yield

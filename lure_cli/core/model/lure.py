@@ -245,7 +245,18 @@ class Lure(nn.Module):
         """
         y = self.decode(self.encode(pad_to_multiple(x, self.multiple), t, modality, strength, condition), modality)
         y = y[..., : x.shape[-2], : x.shape[-1]].float().clamp(0, 1)
-        return y if modality == "ir" else grey_as(x, y)
+        return y if modality == "ir" else self.grey_as(x, y)
+
+    def empty_like(self, x: Tensor) -> Tensor:
+        """See `TileableModel`."""
+        return torch.empty_like(x, dtype=torch.float32)
+
+    def grey_as(self, vis: Tensor, y: Tensor) -> Tensor:
+        """y (B, 3, H, W), made grey where the visible image is."""
+        grey = is_grey(vis)
+        if _has_values(grey) and not grey.any():
+            return y
+        return torch.where(grey, luma(y).expand_as(y), y)
 
     def forward(
         self,
@@ -260,7 +271,7 @@ class Lure(nn.Module):
         """Stage II: ir (B, 1, H, W), vis (B, 3, H, W), texts (B, D) -> fused (B, 3, H, W); all in [0, 1], any size.
 
         Strengths: how much of what the texts ask for is done; see `encode`. `conditions`: those of the whole infrared
-        and visible image, where these are parts of them; see `core/model/tiling.py`.
+        and visible image, where these are parts of them; see `core/engine/tiling.py`.
 
         Where a visible image is grey (three equal planes) the fused image is grey as well.
         """
@@ -269,15 +280,7 @@ class Lure(nn.Module):
         f_ir = self.encode(pad_to_multiple(ir, self.multiple), t_ir, "ir", strength_ir, c_ir)
         f_vis = self.encode(pad_to_multiple(vis, self.multiple), t_vis, "vis", strength_vis, c_vis)
         y = self.decode(self.fusion(f_ir, f_vis))[..., :h, :w].float().clamp(0, 1)
-        return grey_as(vis, y)
-
-
-def grey_as(vis: Tensor, y: Tensor) -> Tensor:
-    """y (B, 3, H, W), made grey where the visible image is."""
-    grey = is_grey(vis)
-    if _has_values(grey) and not grey.any():
-        return y
-    return torch.where(grey, luma(y).expand_as(y), y)
+        return self.grey_as(vis, y)
 
 
 def _has_values(x: Tensor) -> bool:

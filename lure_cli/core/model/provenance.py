@@ -23,9 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lure_cli.core.engine.tiling import Region, tiled
 from lure_cli.core.model.context import Condition
 from lure_cli.core.model.lure import Latent, Lure
-from lure_cli.core.model.tiling import Region, tiled
 from lure_cli.core.pixels import pad_to_multiple
 
 SIGMA = 2.0

@@ -43,6 +43,7 @@ from lure_cli.core.onnx.conditions import (
     extremes_of,
     tone_curve,
 )
+from lure_cli.core.onnx.interface import INPUTS, OPTIONAL
 from lure_cli.core.onnx.nodes import Graph
 from lure_cli.core.onnx.operators import conv, planes, presence_of, split, upsample
 from lure_cli.core.pixels import CHANNELS, LUMA, Modality
@@ -52,14 +53,6 @@ if TYPE_CHECKING:
 
 OPSET, IR_VERSION = 18, 8
 """As old as the operators allow; tried with onnxruntime 1.19 and 1.32."""
-INPUTS = ("ir", "vis", "prompt_ir", "prompt_vis")
-OPERATORS = frozenset(
-    "Abs Add And AveragePool Cast Clip Concat Conv DepthToSpace Div Equal Exp Gemm Greater GreaterOrEqual Identity If "
-    "IsNaN LayerNormalization Less Log MatMul MaxPool Min Mul Neg Pad Pow Range ReduceMax ReduceMean ReduceMin "
-    "ReduceSum Reshape Resize Shape Sigmoid Slice Split Sqrt Squeeze Sub TopK Transpose Unsqueeze Where".split()
-)
-"""All that a graph may hold; a file with others is not ours. `Pow` is in files of version 0.2."""
-OPTIONAL = ("strength_ir", "strength_vis", "thumb_ir", "thumb_vis", "output")
 
 
 def build_onnx(model: Lure, *, half: bool = False, branches: bool = True) -> ModelProto:

@@ -9,21 +9,21 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from lure_cli.config import Provenance
-from lure_cli.core.model.lure import Lure
-from lure_cli.core.onnx.graph import INPUTS, OPERATORS, OPTIONAL
+from lure_cli.core.onnx.interface import INPUTS, OPERATORS, OPTIONAL
+from lure_cli.core.onnx.wire import Message, read_message
 from lure_cli.core.pixels import CHANNELS
 from lure_cli.core.records import newer_format
-from lure_cli.core.text.encoders import TextEncoder
 from lure_cli.core.text.vocabulary import ALL, DEGRADATIONS, NONE, known_names
 from lure_cli.errors import LureError
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, TensorProto
+    from onnx import ModelProto
 
+    from lure_cli.core.model.lure import Lure
+    from lure_cli.core.text.encoders import TextEncoder
 
 FORMAT = 1
 """Version of the record; a newer one is refused."""
@@ -41,13 +41,13 @@ class PromptTable:
         spec: of the encoder that they come from.
     """
 
-    def __init__(self, vectors: dict[frozenset[str], Tensor], spec: str) -> None:
+    def __init__(self, vectors: dict[frozenset[str], np.ndarray], spec: str) -> None:
         self.vectors_of, self.spec = vectors, spec
         self.dim = len(vectors[frozenset()])
 
-    def encode(self, names: Sequence[Sequence[str]]) -> Tensor:
-        """See `TextEncoder.encode`. KeyError on names that no image has (or not together)."""
-        return torch.stack([self.vectors_of[frozenset(each) - {NONE}] for each in names])
+    def encode(self, names: Sequence[Sequence[str]]) -> np.ndarray:
+        """As `TextEncoder.encode`, float32 (B, D). KeyError on names that no image has (or not together)."""
+        return np.stack([self.vectors_of[frozenset(each) - {NONE}] for each in names])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,45 +55,39 @@ class PromptTable:
         return tuple(name for name in ALL if frozenset({name}) in self.vectors_of)
 
 
-def tensors_of(proto: ModelProto) -> Iterator[TensorProto]:
-    """All constants of a file, those in branches and attributes too."""
-
-    def walk(graph: GraphProto) -> Iterator[TensorProto]:
-        yield from graph.initializer
-        for sparse in graph.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-        for node in graph.node:
-            for attribute in node.attribute:
-                yield from (attribute.t, *attribute.tensors)
-                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                    yield from (sparse.values, sparse.indices)
-                for inner in (attribute.g, *attribute.graphs):
-                    yield from walk(inner)
-
-    yield from walk(proto.graph)
+def graphs_in(graph: Message) -> Iterator[Message]:
+    """A graph, and those in branches of it."""
+    yield graph
+    for node in graph["node"]:
+        for attribute in node["attribute"]:
+            if attribute["g"] is not None:
+                yield from graphs_in(attribute["g"])
 
 
-def digest(proto: ModelProto) -> str:
+def digest(model: Message) -> str:
     """SHA-256 of what a graph computes, however it is stored: nodes, how they are wired, attributes, constants."""
     total = hashlib.sha256()
 
     def add(*parts: object) -> None:
         total.update(repr(parts).encode())
 
-    def walk(graph: GraphProto) -> None:
-        add("graph", [i.name for i in graph.input], [o.name for o in graph.output])
-        for tensor in graph.initializer:
-            add(tensor.name, tensor.data_type, list(tensor.dims), len(tensor.raw_data))
-            total.update(tensor.raw_data)
-        for node in graph.node:
-            add(node.op_type, node.domain, list(node.input), list(node.output))
-            for a in node.attribute:
-                add(a.name, a.type, a.i, a.f, a.s, list(a.ints), list(a.floats), list(a.strings))
-                if a.HasField("g"):
-                    walk(a.g)
+    def walk(graph: Message) -> None:
+        add("graph", [i["name"] for i in graph["input"]], [o["name"] for o in graph["output"]])
+        for tensor in graph["initializer"]:
+            add(tensor["name"], tensor["data_type"], tensor["dims"], len(tensor["raw_data"]))
+            total.update(tensor["raw_data"])
+        if graph["value_info"]:  # earlier files have none
+            add("sizes", [(v["name"], bytes(v["type"])) for v in graph["value_info"]])
+        for node in graph["node"]:
+            add(node["op_type"], node["domain"], node["input"], node["output"])
+            for a in node["attribute"]:
+                strings = [bytes(each) for each in a["strings"]]
+                add(a["name"], a["type"], a["i"], a["f"], bytes(a["s"]), a["ints"], a["floats"], strings)
+                if a["g"] is not None:
+                    walk(a["g"])
 
-    walk(proto.graph)
-    add([(o.domain, o.version) for o in proto.opset_import])
+    walk(model["graph"])
+    add([(o["domain"], o["version"]) for o in model["opset_import"]])
     return total.hexdigest()
 
 
@@ -121,7 +115,7 @@ def describe(
         "model": model.cfg.name,
         "variant": variant,
         "weights_sha256": weights_sha256,
-        "graph_sha256": digest(proto),
+        "graph_sha256": digest(read_message(proto.SerializeToString())),
         "multiple": model.multiple,
         "reach": model.halo,
         "text_encoder": text.spec,
@@ -146,35 +140,37 @@ def parse_record(text: str, name: str) -> dict[str, Any]:
     return record  # type: ignore[no-any-return]
 
 
-def check_graph(proto: ModelProto, record: dict[str, Any], name: str) -> None:
-    """Before anything runs: no files outside, no operators but ours, and all as it was exported."""
-    if any(t.external_data or t.data_location for t in tensors_of(proto)):
+def check_graph(model: Message, record: dict[str, Any], name: str) -> None:
+    """Before anything runs: no files outside, no operators but ours, and all as it was exported.
+
+    Args:
+        model: from `read_message`, which has refused what ours never hold already: functions, sparse tensors ..
+
+    Raises:
+        LureError: the file, called `name`, is not as `lure export onnx` writes it.
+    """
+    graphs = [*graphs_in(model["graph"])]
+    if any(t["external_data"] or t["data_location"] for graph in graphs for t in graph["initializer"]):
         raise LureError(f"{name}: refers to data in other files, which ours never do", HINT)
-
-    def kinds(graph: GraphProto) -> Iterator[tuple[str, str]]:
-        for node in graph.node:
-            yield node.domain, node.op_type
-            for attribute in node.attribute:
-                for inner in (attribute.g, *attribute.graphs):
-                    yield from kinds(inner)
-
-    foreign = {f"{domain}.{kind}".lstrip(".") for domain, kind in kinds(proto.graph) if domain or kind not in OPERATORS}
-    inputs = {i.name for i in proto.graph.input}  # those of earlier files cannot restore: they have no `output`
-    if foreign or proto.functions or inputs | {"output"} != {*INPUTS, *OPTIONAL}:
-        what = f"operators ({', '.join(sorted(foreign))})" if foreign else "inputs or functions"
+    kinds = {(node["domain"], node["op_type"]) for graph in graphs for node in graph["node"]}
+    foreign = {f"{domain}.{kind}".lstrip(".") for domain, kind in kinds if domain or kind not in OPERATORS}
+    inputs = {i["name"] for i in graphs[0]["input"]}  # those of earlier files cannot restore: they have no `output`
+    if foreign or inputs | {"output"} != {*INPUTS, *OPTIONAL}:
+        what = f"operators ({', '.join(sorted(foreign))})" if foreign else "inputs"
         raise LureError(f"{name}: holds {what} that ours never do", HINT)
-    if digest(proto) != record.get("graph_sha256"):
+    if digest(model) != record.get("graph_sha256"):
         raise LureError(f"{name}: damaged, or changed since it was exported", "get it again, or export it again")
 
 
-def vectors_of(prompts: Any, dim: int) -> dict[frozenset[str], Tensor]:
+def vectors_of(prompts: Any, dim: int) -> dict[frozenset[str], np.ndarray]:
     """The record's `prompts`, checked; ValueError names the fault."""
-    vectors: dict[frozenset[str], Tensor] = {}
+    vectors: dict[frozenset[str], np.ndarray] = {}
     for modality in CHANNELS:
         for key, row in prompts[modality].items():
-            vector = torch.tensor(row, dtype=torch.float32)
+            with np.errstate(over="ignore"):  # what is too large is refused
+                vector = np.array(row, np.float64).astype(np.float32)
             names = frozenset(key.split("+")) - {NONE}
-            if vector.shape != (dim,) or not vector.isfinite().all() or not names <= {*ALL}:
+            if vector.shape != (dim,) or not np.isfinite(vector).all() or not names <= {*ALL}:
                 raise ValueError(f"prompt {key}")
             vectors[names] = vector
     return vectors

@@ -249,12 +249,12 @@ def warp(x: np.ndarray, alignment: Alignment) -> np.ndarray:
     Raises:
         LureError: x has another size than the alignment was estimated for.
     """
-    import numpy as np
-    from scipy.ndimage import gaussian_filter
-
     _check_size(x, alignment)
     if alignment.is_identity:
         return x
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
     a, b, _, d, e, _ = alignment.matrix
     shrinks = [math.hypot(d, e), math.hypot(a, b)]  # along y, along x
     sigma = [(s - 1) / 2 if s > _SHRUNK else 0.0 for s in shrinks]
@@ -291,11 +291,11 @@ def beyond(alignment: Alignment) -> float:
 def shown(alignment: Alignment) -> np.ndarray | None:
     """How far each pixel of the grid counts as seen by the infrared, float32 (H, W, 1): 1 inside, 0 outside, in between
     in the seam; None where (almost) all of it is inside."""
+    if alignment.is_identity:
+        return None
     import numpy as np
     from scipy.ndimage import distance_transform_edt
 
-    if alignment.is_identity:
-        return None
     seen = inside(alignment)
     if 1 - seen.mean() <= BEYOND:
         return None

@@ -42,7 +42,7 @@ def _seconds(fuser: Fuser, prompt: str) -> Iterator[float]:
     of_vis, of_ir = PROMPTS[prompt]
     request = request_of(None, of_ir, of_vis)
     images = rendered_pair(width, height)
-    ir, vis = fuser.tensor(images[0], 1), fuser.tensor(images[1], 3)
+    ir, vis = fuser.image(images[0], 1), fuser.image(images[1], 3)
     for run in range(RUNS + 1):
         start = clock(fuser.device)
         fuser.compute(ir, vis, [request.prompt], request)

@@ -78,9 +78,9 @@ def _measure(task: RowTask) -> Speed:
         plan = plan_fuse(options)
         fuser, request = load_fuser(options, plan.weights), plan.requests[0]
         worker = FuseWorker(options, plan.weights, fuser)
-        ir, vis = fuser.tensor(images[0], 1), fuser.tensor(images[1], 3)
+        ir, vis = fuser.image(images[0], 1), fuser.image(images[1], 3)
 
-        def call() -> torch.Tensor:
+        def call() -> Any:
             return fuser.compute(ir, vis, [request.prompt], request)
 
         picture = call()
@@ -92,7 +92,7 @@ def _measure(task: RowTask) -> Speed:
             ends.append(time.perf_counter())
     memory = peak_memory(fuser.device)  # of this row, not of the reference
     gflop, reference = _reference(task, images, request)
-    mse = float((picture.cpu() - reference).square().mean())
+    mse = float(((fuser.engine.array(picture) - reference) ** 2).mean())
     model = statistics.median(models)
     return Speed(
         row,
@@ -189,11 +189,12 @@ def peak_memory(device: torch.device) -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _reference(task: RowTask, images: tuple[np.ndarray, np.ndarray], request: Request) -> tuple[float, torch.Tensor]:
+def _reference(task: RowTask, images: tuple[np.ndarray, np.ndarray], request: Request) -> tuple[float, np.ndarray]:
     """What torch does in fp32 on the CPU: GFLOP of a pair, and the picture."""
     from lure_cli.core.model.cost import count_gflop
 
     fuser = Fuser.from_pretrained(task.source, "cpu", "fp32")
-    ir, vis = fuser.tensor(images[0], 1), fuser.tensor(images[1], 3)
-    picture, gflop = count_gflop(fuser.model, lambda: fuser.compute(ir, vis, [request.prompt], request))
-    return gflop, picture
+    ir, vis = fuser.image(images[0], 1), fuser.image(images[1], 3)
+    model: Any = fuser.engine.model
+    picture, gflop = count_gflop(model, lambda: fuser.compute(ir, vis, [request.prompt], request))
+    return gflop, fuser.engine.array(picture)

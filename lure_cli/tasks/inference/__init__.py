@@ -3,8 +3,8 @@
 request     what is asked for, and what comes back
 options     how a job is read, computed and written
 plan        options -> what is done, checked in one order for every kind of job
-loading     a weight file -> model, device, number type
-tensors     images as users give them <-> tensors
+loading     a weight file -> an engine: model, device, number type
+tensors     images as users give them -> arrays, tensors
 stream      pairs that come one after another, with a prompt that holds
 fuser       the loaded model, for Python
 inputs      the files of a job -> arrays

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from lure_cli.core.engine.tiling import fuse_tiled, restore_tiled, tile_side
 from lure_cli.core.images.picture import to_channels
 from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.core.registration.alignment import lay
@@ -30,7 +31,7 @@ from lure_cli.tasks.inference.request import (
     with_findings,
 )
 from lure_cli.tasks.inference.stream import CHECK_EVERY, fuse_stream, load_pairs
-from lure_cli.tasks.inference.tensors import to_array, to_batch, to_tensor
+from lure_cli.tasks.inference.tensors import to_batch, to_pixels
 from lure_cli.tasks.weights.find import DEFAULT
 
 if TYPE_CHECKING:
@@ -38,12 +39,10 @@ if TYPE_CHECKING:
     import torch
 
     from lure_cli.config import Provenance
-    from lure_cli.core.model.lure import Lure
-    from lure_cli.core.model.tiling import TileSize
-    from lure_cli.core.onnx.runtime import OnnxLure
+    from lure_cli.core.engine.base import Engine
+    from lure_cli.core.engine.tiling import TileSize
     from lure_cli.core.pixels import Modality
     from lure_cli.core.registration.alignment import Alignment
-    from lure_cli.core.text.encoders import TextEncoder
     from lure_cli.core.text.vocabulary import Finding
     from lure_cli.tasks.inference.request import Findings, Source
 
@@ -59,21 +58,13 @@ class Fuser:
 
     def __init__(
         self,
-        model: Lure | OnnxLure,
-        text: TextEncoder,
+        engine: Engine,
         provenance: Provenance,
-        device: torch.device,
-        dtype: torch.dtype,
         tile: TileSize = "auto",
         overlap: int | None = None,
         rig: Alignment | str | Path | None = None,
     ) -> None:
-        from lure_cli.core.devices import keep_buffers, place
-
-        if device.type == "cpu":
-            keep_buffers()
-        self.model = place(model, device).eval()
-        self.text, self.provenance, self.device, self.dtype = text, provenance, device, dtype
+        self.engine, self.provenance = engine, provenance
         self.tile, self.overlap = tile, overlap
         self.rig = read_transform(Path(rig)) if isinstance(rig, (str, Path)) else rig
 
@@ -102,7 +93,7 @@ class Fuser:
             tile: side of the tiles in pixels in which large images are fused; 0: always in one piece; `auto`: tiles of
                 1024 from 1.6 megapixels on. The picture is the same, the memory less.
             overlap: pixels that a tile sees beyond its edges; None: as many as leave no seam.
-            threads: how many CPU threads torch uses, in the whole process; None: as many as before.
+            threads: how many CPU threads compute (torch: in the whole process); None: as many as before, or one a core.
             compiled: compile the network with `torch.compile` at the first picture, and again for another kind of size;
                 takes a minute and needs a C++ compiler on the CPU.
             backend: `torch`, `onnx` (onnxruntime, for .onnx files), or `auto`: as the file wants it.
@@ -184,10 +175,12 @@ class Fuser:
         Raises:
             LureError: shapes or types that do not fit, a prompt that is not understood, or a fuser with a rig.
         """
+        import torch
+
         if self.rig is not None:
             raise LureError("batches are of registered pairs, but the fuser has a rig", "call it, or use its stream")
-        x_ir = to_batch(ir, 1, "infrared", self.device)
-        x_vis = to_batch(vis, 3, "visible", self.device)
+        x_ir = self.engine.adopt(to_batch(ir, 1, "infrared", self.device))
+        x_vis = self.engine.adopt(to_batch(vis, 3, "visible", self.device))
         if x_ir.shape[0] != x_vis.shape[0] or x_ir.shape[2:] != x_vis.shape[2:]:
             raise LureError(
                 f"the batches do not fit each other: infrared {tuple(ir.shape)}, visible {tuple(vis.shape)}",
@@ -198,10 +191,11 @@ class Fuser:
         requests = [request_of(p, p_ir, p_vis, strength, strength_ir, strength_vis) for p, p_ir, p_vis in texts]
         prompts = []
         for i, request in enumerate(requests):
-            findings = self._examine({"ir": x_ir[i : i + 1], "vis": x_vis[i : i + 1]}, request)
+            both = {m: self.engine.array(x[i : i + 1]) for m, x in (("ir", x_ir), ("vis", x_vis))}
+            findings = self._examine(both, request)
             self._warn(findings)
             prompts.append(self._prompt(request, findings))
-        return self.compute(x_ir, x_vis, prompts, requests[0])
+        return torch.as_tensor(self.compute(x_ir, x_vis, prompts, requests[0]))
 
     def stream(
         self,
@@ -220,7 +214,7 @@ class Fuser:
         """Fuse a stream of registered pairs, one by one and lazily; the next pair is read while one is computed.
 
         As in clips, what is drawn from the images as a whole (how dark, hazy or flat they are) is smoothed over the
-        pairs, so that the pictures do not pump; a scene cut begins anew. See `lure_cli/core/model/steady.py`.
+        pairs, so that the pictures do not pump; a scene cut begins anew. See `lure_cli/core/engine/steady.py`.
 
         Args:
             irs, viss: anything that gives one image after another (a camera loop, a list of files), in the forms of
@@ -245,6 +239,23 @@ class Fuser:
         return fuse_stream(self, pairs, request, check_every, write=lambda fused: fused.picture)
 
     @property
+    def computed_by(self) -> str:
+        """What computes its pictures, for a record: "torch cuda:0 bf16", "onnxruntime cpu fp32"."""
+        return self.engine.computed_by
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches come from. Imports torch."""
+        device: torch.device = self.engine.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that the network computes in. Imports torch."""
+        dtype: torch.dtype = self.engine.dtype
+        return dtype
+
+    @property
     def degradations(self) -> tuple[str, ...]:
         """What the weights were trained to restore; a prompt of anything else is refused, and `auto` leaves it out."""
         return known_names(self.provenance.degradations)
@@ -259,28 +270,25 @@ class Fuser:
         x_ir, x_vis, _ = self._pair(ir, vis, request)
         findings = self._examine({"ir": x_ir, "vis": x_vis}, request)
         prompt = self._prompt(request, findings)
-        fused = self.compute(x_ir, x_vis, [prompt], request, _name(ir if vis is None else vis))
-        return ModelOutput(to_array(fused), prompt, findings)
+        images = self.engine.image(x_ir), self.engine.image(x_vis)
+        fused = self.compute(*images, [prompt], request, _name(ir if vis is None else vis))
+        return ModelOutput(self.engine.array(fused), prompt, findings)
 
-    def compute(
-        self, ir: torch.Tensor, vis: torch.Tensor, prompts: Sequence[Prompt], request: Request, name: str = ""
-    ) -> torch.Tensor:
-        """The inmost step: tensors -> tensor (B, 3, H, W), float32 in [0, 1].
+    def compute(self, ir: Any, vis: Any, prompts: Sequence[Prompt], request: Request, name: str = "") -> Any:
+        """The inmost step: the engine's arrays -> its array (B, 3, H, W), float32 in [0, 1].
 
         Args:
-            ir, vis: from `tensor`, joined to batches (B, 1, H, W) and (B, 3, H, W).
+            ir, vis: from `image`, joined to batches (B, 1, H, W) and (B, 3, H, W).
             prompts: one for each pair; that of the request is not looked at.
             request: whose strengths and `steady` count.
             name: what errors are about, if that is a file.
         """
-        from lure_cli.core.model.tiling import fuse_tiled, tile_side
-
         asked = self._asked(prompts, request)
         side = tile_side(vis.shape[2], vis.shape[3], self.tile)
         with self._inference(name):
             return fuse_tiled(
-                self.model, ir, vis, *asked, tile=side, overlap=self.overlap, steady=request.steady
-            ).float()
+                self.engine.model, ir, vis, *asked, tile=side, overlap=self.overlap, steady=request.steady
+            )
 
     def provenance_map(
         self,
@@ -315,25 +323,27 @@ class Fuser:
 
     def provenance_request(self, ir: Source, vis: Source | None, request: Request) -> np.ndarray:
         """As `provenance_map`, for a request that is already understood."""
-        from lure_cli.core.model.lure import Lure
-        from lure_cli.core.model.provenance import provenance
-        from lure_cli.core.model.tiling import tile_side
+        from lure_cli.core.onnx.runtime import OnnxLure
 
-        if not isinstance(self.model, Lure):
+        model = self.engine.model
+        if isinstance(model, OnnxLure):
             raise no_provenance("ONNX files")
+        from lure_cli.core.model.provenance import provenance
+
         x_ir, x_vis, placed = self._pair(ir, vis, request)
         prompt = self._prompt(request, self._examine({"ir": x_ir, "vis": x_vis}, request))
         asked = self._asked([prompt], request)
-        side = tile_side(x_vis.shape[2], x_vis.shape[3], self.tile)
+        side = tile_side(x_vis.shape[0], x_vis.shape[1], self.tile)
+        images = self.engine.image(x_ir), self.engine.image(x_vis)
         with self._inference(_name(ir if vis is None else vis)):
-            shares = provenance(self.model, x_ir, x_vis, *asked, tile=side, overlap=self.overlap)
-        return without_infrared(to_array(shares), placed)
+            shares = provenance(model, *images, *asked, tile=side, overlap=self.overlap)  # type: ignore[arg-type]
+        return without_infrared(self.engine.array(shares), placed)
 
     def _pair(
         self, ir: Source, vis: Source | None, request: Request
-    ) -> tuple[torch.Tensor, torch.Tensor, Alignment | None]:
-        """Both images as the model takes them, and how the infrared was laid onto the visible one, if it was; LureError
-        if their sizes differ."""
+    ) -> tuple[np.ndarray, np.ndarray, Alignment | None]:
+        """Both images as float32 (H, W, C) in [0, 1], and how the infrared was laid onto the visible one, if it
+        was; LureError if their sizes differ."""
         if vis is None:
             if not isinstance(ir, (str, Path)):
                 raise LureError("no visible image is given", "give it as vis; only radiometric files hold both")
@@ -343,42 +353,41 @@ class Fuser:
             if both.invalid:
                 warnings.warn(both.notes[-1].text, stacklevel=4)
             r = as_they_are(request)
-            return self.tensor(both.ir, 1, r.ir_range), self.tensor(both.vis, 3, r.vis_range), both.alignment
-        x_ir, x_vis = self.tensor(ir, 1, request.ir_range), self.tensor(vis, 3, request.vis_range)
+            return to_pixels(both.ir, 1, r.ir_range), to_pixels(both.vis, 3, r.vis_range), both.alignment
+        x_ir, x_vis = to_pixels(ir, 1, request.ir_range), to_pixels(vis, 3, request.vis_range)
+        (h, w), (hv, wv) = x_ir.shape[:2], x_vis.shape[:2]
         if self.rig is not None:
-            by = self.rig.fitted((x_ir.shape[3], x_ir.shape[2]), (x_vis.shape[3], x_vis.shape[2]))
-            laid = lay(to_array(x_ir), to_channels(to_array(x_vis), 1), by)
-            return to_tensor(laid, 1, self.device, ValueRange("full")), x_vis, by
-        if x_ir.shape[2:] != x_vis.shape[2:]:
-            (h, w), (hv, wv) = x_ir.shape[2:], x_vis.shape[2:]
+            by = self.rig.fitted((w, h), (wv, hv))
+            return to_pixels(lay(x_ir, to_channels(x_vis, 1), by), 1, ValueRange("full")), x_vis, by
+        if (h, w) != (hv, wv):
             raise LureError(
                 f"{_name(ir, 'the infrared image')} is {w}x{h} but {_name(vis, 'the visible image')} is {wv}x{hv}",
                 "resize one of them so that the two views coincide",
             )
         return x_ir, x_vis, None
 
-    def _asked(self, prompts: Sequence[Prompt], request: Request) -> tuple[torch.Tensor, torch.Tensor, float, float]:
+    def _asked(self, prompts: Sequence[Prompt], request: Request) -> tuple[Any, Any, float, float]:
         """The texts of infrared and visible images and their strengths. Nothing to restore, or not at all: the pseudo
         prompt, so that this is the plain fusion to the last bit."""
         s_ir = request.strength_ir if any(p.ir for p in prompts) else 0.0
         s_vis = request.strength_vis if any(p.vis for p in prompts) else 0.0
-        t_ir = self._text(*(p.ir if s_ir else () for p in prompts))
-        t_vis = self._text(*(p.vis if s_vis else () for p in prompts))
+        t_ir = self.engine.vectors([p.ir if s_ir else () for p in prompts])
+        t_vis = self.engine.vectors([p.vis if s_vis else () for p in prompts])
         return t_ir, t_vis, s_ir or 1.0, s_vis or 1.0
 
     def detect(self, image: Source, modality: Modality) -> tuple[Finding, ...]:
         """Which degradations an image shows, each with score and severity in [0, 1]; empty for a clean one."""
-        x = self.tensor(image, 1 if modality == "ir" else 3)
+        x = to_pixels(image, 1 if modality == "ir" else 3)
         return self._examine({modality: x}, Request(auto=(modality,)))[modality]
 
-    def _examine(self, images: dict[str, torch.Tensor], request: Request) -> Findings:
-        """What is wrong with those of the images, each (1, C, H, W), that the request wants examined."""
+    def _examine(self, images: dict[str, np.ndarray], request: Request) -> Findings:
+        """What is wrong with those of the images, each (H, W, C), that the request wants examined."""
         if not request.auto:
             return {}
         from lure_cli.tasks.detect import shipped_detector
 
         detector = shipped_detector()
-        return {m: detector.detect(to_array(images[m]), m) for m in request.auto}
+        return {m: detector.detect(images[m], m) for m in request.auto}
 
     def _picture(self, output: ModelOutput) -> np.ndarray:
         """The picture, with the warnings of `_warn`."""
@@ -424,45 +433,40 @@ class Fuser:
 
     def restore_request(self, image: Source, modality: Modality, request: Request) -> ModelOutput:
         """As `restore`, for a request that is already understood; gives the same as `fuse_request`."""
-        from lure_cli.core.model.tiling import restore_tiled, tile_side
-
-        x = self.tensor(image, 1, request.ir_range) if modality == "ir" else self.tensor(image, 3, request.vis_range)
+        x = to_pixels(image, 1, request.ir_range) if modality == "ir" else to_pixels(image, 3, request.vis_range)
         findings = self._examine({modality: x}, request)
         prompt = self._prompt(request, findings)
         strength = request.strength_ir if modality == "ir" else request.strength_vis
         names = getattr(prompt, modality) if strength else ()  # at 0 the pseudo prompt, to the last bit
-        text = self._text(names)
-        side = tile_side(x.shape[2], x.shape[3], self.tile)
+        text = self.engine.vectors([names])
+        side = tile_side(x.shape[0], x.shape[1], self.tile)
         with self._inference(_name(image)):
             restored = restore_tiled(
-                self.model, x, text, modality, strength if names else 1.0, tile=side, overlap=self.overlap
-            ).float()
-        return ModelOutput(to_array(restored), prompt, findings)
+                self.engine.model,
+                self.engine.image(x),
+                text,
+                modality,
+                strength if names else 1.0,
+                tile=side,
+                overlap=self.overlap,
+            )
+        return ModelOutput(self.engine.array(restored), prompt, findings)
 
     @contextmanager
     def _inference(self, name: str) -> Iterator[None]:
-        """No gradients, numbers of the fuser's type; LureError, about the file `name` if any, where memory runs out."""
-        import torch
-
-        from lure_cli.core.devices import autocast, is_out_of_memory
-
+        """Within this the engine computes; LureError, about the file `name` if any, where memory does not last."""
         try:
-            with torch.no_grad(), autocast(self.device, self.dtype):
+            with self.engine.computing():
                 yield
-        except (MemoryError, RuntimeError) as error:
-            if is_out_of_memory(error):
-                raise LureError(
-                    f"{name}{name and ': '}not enough memory for this size",
-                    "take it in tiles: --tile 512, or 256 for still less",
-                ) from error
-            raise
+        except MemoryError as error:
+            raise LureError(
+                f"{name}{name and ': '}not enough memory for this size",
+                "take it in tiles: --tile 512, or 256 for still less",
+            ) from error
 
-    def _text(self, *names: tuple[str, ...]) -> torch.Tensor:
-        return self.text.encode(names).to(self.device)
-
-    def tensor(self, source: Source, channels: Literal[1, 3], value_range: ValueRange | None = None) -> torch.Tensor:
-        """An image as the model takes it: (1, C, H, W) float32 in [0, 1], on the fuser's device; see `to_tensor`."""
-        return to_tensor(source, channels, self.device, value_range)
+    def image(self, source: Source, channels: Literal[1, 3], value_range: ValueRange | None = None) -> Any:
+        """An image as the engine takes it: (1, C, H, W) float32 in [0, 1]; see `to_pixels`."""
+        return self.engine.image(to_pixels(source, channels, value_range))
 
 
 def _for_each(texts: str | Sequence[str | None] | None, count: int) -> list[str | None]:

@@ -1,4 +1,5 @@
-"""From a weight file to a model that is ready to run: which backend, device and number type."""
+"""From a weight file to an engine, a model that is ready to run: which backend, device and number type. Torch is loaded
+where it computes alone."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from lure_cli.core.cpu import keep_buffers
 from lure_cli.core.records import read_metadata
 from lure_cli.core.text.vocabulary import FIRST, Prompt, known_names
 from lure_cli.errors import LureError
@@ -13,24 +15,18 @@ from lure_cli.tasks.inference.request import check_known
 from lure_cli.tasks.weights.find import resolve_weights
 
 if TYPE_CHECKING:
-    import torch
-
     from lure_cli.config import Provenance
+    from lure_cli.core.engine.base import Engine
     from lure_cli.core.model.lure import Lure
-    from lure_cli.core.onnx.runtime import OnnxLure
-    from lure_cli.core.text.encoders import TextEncoder
 
 BACKENDS = ("auto", "torch", "onnx")
 
 
 class Loaded(NamedTuple):
-    """A model, its text encoder T and origin, and where and in which numbers it computes."""
+    """A model that is ready to run, and its origin."""
 
-    model: Lure | OnnxLure
-    text: TextEncoder
+    engine: Engine
     provenance: Provenance
-    device: torch.device
-    dtype: torch.dtype
 
 
 def pick_backend(name: str, weights: Path) -> Literal["torch", "onnx"]:
@@ -83,25 +79,26 @@ def check_machine(device: str, dtype: str) -> None:
 
 def load(weights: str | Path, *, device: str, dtype: str, threads: int | None, compiled: bool, backend: str) -> Loaded:
     """Load weights; see `Fuser.from_pretrained` for arguments and errors."""
-    import torch
-
-    if threads is not None:
-        if threads < 1:
-            raise LureError(f"{threads} threads cannot compute anything", "give a number from 1 on")
-        torch.set_num_threads(threads)
+    if threads is not None and threads < 1:
+        raise LureError(f"{threads} threads cannot compute anything", "give a number from 1 on")
     path = resolve_weights(str(weights))
     if pick_backend(backend, path) == "torch":
-        return _load_torch(path, device, dtype, compiled=compiled)
+        return _load_torch(path, device, dtype, threads, compiled=compiled)
     if compiled:
         raise LureError("--compile: an ONNX file is not torch's to compile", "leave it out")
-    return _load_onnx(path, device, dtype)
+    return _load_onnx(path, device, dtype, threads)
 
 
-def _load_torch(path: Path, device: str, dtype: str, *, compiled: bool) -> Loaded:
-    from lure_cli.core.devices import keep_buffers, pick_device, pick_dtype, place
+def _load_torch(path: Path, device: str, dtype: str, threads: int | None, *, compiled: bool) -> Loaded:
+    import torch
+
+    from lure_cli.core.devices import pick_device, pick_dtype, place
     from lure_cli.core.model.checkpoint import load_model
+    from lure_cli.core.model.engine import TorchEngine
     from lure_cli.core.model.precision import resolve_dtype
 
+    if threads is not None:
+        torch.set_num_threads(threads)
     where = pick_device(device)
     pick_dtype(dtype, where)  # a wrong one shows before anything is loaded
     model, text, provenance = load_model(path)
@@ -111,18 +108,16 @@ def _load_torch(path: Path, device: str, dtype: str, *, compiled: bool) -> Loade
     number = resolve_dtype(dtype, model, text)
     if compiled:
         compile_parts(model)
-    return Loaded(model, text, provenance, where, number)
+    return Loaded(TorchEngine(model, text, where, number), provenance)
 
 
-def _load_onnx(path: Path, device: str, dtype: str) -> Loaded:
-    import torch
-
-    from lure_cli.core.onnx.runtime import load_onnx
+def _load_onnx(path: Path, device: str, dtype: str, threads: int | None) -> Loaded:
+    from lure_cli.core.onnx.runtime import OnnxEngine, load_onnx
 
     if dtype != "auto":
         raise LureError(f"--dtype {dtype}: an ONNX file computes as exported", "see `lure export onnx --variant`")
-    model, text, provenance = load_onnx(path, device)
-    return Loaded(model, text, provenance, torch.device("cpu"), torch.float32)  # from and to the CPU
+    model, text, provenance = load_onnx(path, device, threads)
+    return Loaded(OnnxEngine(model, text), provenance)
 
 
 def compile_parts(model: Lure) -> None:

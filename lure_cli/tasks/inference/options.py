@@ -235,8 +235,3 @@ class RestoreOptions(JobOptions):
     def requests(self, names: Sequence[str]) -> Sequence[Request]:
         """See `JobOptions`."""
         return [request_of_one(self.source()[0], self.prompt, self.strength)] * len(names)
-
-    def check_weights(self, path: Path) -> None:
-        """See `JobOptions`."""
-        if path.suffix.lower() == ".onnx":
-            raise LureError(f"{path}: ONNX files fuse, they cannot restore one image", "use the .safetensors weights")

@@ -7,10 +7,11 @@ import logging
 import os
 from collections.abc import Callable, Generator, Sequence
 from copy import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lure_cli.core.cpu import thread_count
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.core.thermal.temperature import Temperatures
 from lure_cli.errors import LureError
@@ -29,10 +30,7 @@ _BLOCKS = 1000
 class _Actor:
     """One worker process: does the jobs whose numbers it is given."""
 
-    def __init__(self, worker: PairWorker, jobs: Sequence[Job], threads: int) -> None:
-        import torch
-
-        torch.set_num_threads(threads)  # as in the local engine: sums in another order would differ in the last bit
+    def __init__(self, worker: PairWorker, jobs: Sequence[Job]) -> None:
         self.worker, self.jobs = worker, jobs
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -66,8 +64,6 @@ def run_on_ray(
         import ray.data
     except ImportError as error:
         raise LureError(f"Ray cannot be used ({error})", 'pip install "lure-cli[ray]"') from error
-    import torch
-
     started = not ray.is_initialized()
     if started:
         try:
@@ -76,14 +72,14 @@ def run_on_ray(
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise LureError(f"no Ray cluster can be reached or started ({reason})", "check RAY_ADDRESS") from error
     try:
-        yield from _run(worker, jobs, workers, stop, torch.get_num_threads())
+        yield from _run(worker, jobs, workers, stop)
     finally:
         if started:
             ray.shutdown()
 
 
 def _run(
-    worker: PairWorker, jobs: Sequence[Job], workers: int | None, stop: Callable[[], bool], threads: int
+    worker: PairWorker, jobs: Sequence[Job], workers: int | None, stop: Callable[[], bool]
 ) -> Generator[Result[Pair], None, None]:
     import ray
     import ray.data
@@ -100,7 +96,7 @@ def _run(
     rows = data.from_items([{"number": i} for i in range(count)], override_num_blocks=min(count, _BLOCKS))
     done = rows.map(
         _Actor,
-        fn_constructor_args=(*_absolute(worker, jobs), threads),
+        fn_constructor_args=_absolute(worker, jobs),
         concurrency=min(workers or gpus or cpus, count),
         **kind,
     )
@@ -114,8 +110,10 @@ def _run(
 
 
 def _absolute(worker: PairWorker, jobs: Sequence[Job]) -> tuple[PairWorker, list[Job]]:
-    """Both with paths that hold in any working directory."""
+    """Both with paths that hold in any working directory, and as many threads as here: sums in another order would
+    differ in the last bit."""
     worker = copy(worker)
+    worker.options = replace(worker.options, threads=worker.options.threads or thread_count())
     worker.weights = Path(os.path.abspath(worker.weights))
     return worker, [(_made_absolute(pair), request) for pair, request in jobs]
 

@@ -16,7 +16,7 @@ from lure_cli.tasks.prompt import parse_prompt
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.model.steady import Views
+    from lure_cli.core.engine.steady import Views
     from lure_cli.core.pixels import Modality
     from lure_cli.core.text.vocabulary import Finding
 
@@ -36,7 +36,7 @@ STRONGEST = 2.0
 class Request:
     """What is wanted of a pair: the prompt, the modalities (`vis`, `ir`) to be examined instead, the strengths,
     and which numbers of either image are black and white (see `to_tensor` for None). In streams `steady` gives the
-    views of the whole images that the model goes by, from their own; see `core/model/steady.py`."""
+    views of the whole images that the model goes by, from their own; see `core/engine/steady.py`."""
 
     prompt: Prompt = field(default_factory=Prompt)
     auto: tuple[Modality, ...] = ()

@@ -20,7 +20,7 @@ from lure_cli.tasks.inference.tensors import StoredArray
 if TYPE_CHECKING:
     import numpy as np
 
-    from lure_cli.core.model.steady import Views
+    from lure_cli.core.engine.steady import Views
     from lure_cli.core.pixels import Modality
     from lure_cli.tasks.inference.request import Findings, FuserLike, Request, Source
 
@@ -122,7 +122,7 @@ class _StreamFuser:
     over smoothly where the prompt changes."""
 
     def __init__(self, fuser: FuserLike, request: Request) -> None:
-        from lure_cli.core.model.steady import SteadyViews
+        from lure_cli.core.engine.steady import SteadyViews
 
         self.fuser, self.request, self.steady = fuser, request, SteadyViews()
         self.watch = Watch(request.prompt, request.auto)

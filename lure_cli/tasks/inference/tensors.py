@@ -1,4 +1,4 @@
-"""Images as users give them -> tensors as the model takes them, and back."""
+"""Images as users give them -> float32 arrays and batches in [0, 1]."""
 
 from __future__ import annotations
 
@@ -22,22 +22,17 @@ if TYPE_CHECKING:
 _GIVE = "give a file, or an array (H, W), (H, W, 1) or (H, W, 3) of integers or floats"
 
 
-def to_tensor(
-    source: Source, channels: Literal[1, 3], device: torch.device, value_range: ValueRange | None = None
-) -> torch.Tensor:
-    """An image in any form -> (1, C, H, W) float32 in [0, 1], channels last, on a device.
+def to_pixels(source: Source, channels: Literal[1, 3], value_range: ValueRange | None = None) -> np.ndarray:
+    """An image in any form -> float32 (H, W, C) in [0, 1].
 
     Args:
         source: see `Source`.
         channels: 1 for infrared, 3 for visible.
-        device: see above.
         value_range: which numbers become 0 and 1; None as `auto`, but for visible arrays as `full`.
 
     Raises:
         LureError: an unreadable file, or what is no image.
     """
-    import torch
-
     modality: Modality = "ir" if channels == 1 else "vis"
     if value_range is None:
         as_file = channels == 1 or isinstance(source, (str, Path))
@@ -53,8 +48,7 @@ def to_tensor(
     if invalid:
         name = source if isinstance(source, (str, Path)) else f"the {MODALITY_NAMES[modality]} image"
         warnings.warn(f"{name}: {mapping}", stacklevel=4)
-    x = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    return x.to(device).contiguous(memory_format=torch.channels_last)
+    return pixels
 
 
 def to_batch(x: torch.Tensor, channels: Literal[1, 3], name: str, device: torch.device) -> torch.Tensor:
@@ -84,12 +78,6 @@ def to_batch(x: torch.Tensor, channels: Literal[1, 3], name: str, device: torch.
     if not bool(((y >= 0) & (y <= 1)).all()):
         raise LureError(f"the {name} tensor holds values outside [0, 1]", "divide it by the range of your sensor")
     return y.contiguous(memory_format=torch.channels_last)
-
-
-def to_array(y: torch.Tensor) -> np.ndarray:
-    """The only picture of a batch: (1, C, H, W) -> (H, W, C)."""
-    array: np.ndarray = y[0].permute(1, 2, 0).cpu().numpy()
-    return array
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,21 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lure_cli.core.files import write_file
 from lure_cli.errors import LureError
 from lure_cli.tasks.weights.find import DEFAULT, resolve_weights
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from lure_cli.core.model.lure import Lure
     from lure_cli.core.onnx.runtime import OnnxLure
+    from lure_cli.core.pixels import Modality
     from lure_cli.core.text.encoders import TextEncoder
 
 VARIANTS = ("fp32", "fp16")
@@ -87,9 +90,11 @@ def export_onnx(options: ExportOptions) -> Exported:
     from lure_cli.core.model.checkpoint import load_model
     from lure_cli.core.onnx.graph import build_onnx
     from lure_cli.core.onnx.record import KEY, describe
-    from lure_cli.core.onnx.runtime import MAX_BYTES, import_onnx, open_onnx
+    from lure_cli.core.onnx.runtime import MAX_BYTES, import_onnxruntime, open_onnx
 
-    import_onnx()
+    if not find_spec("onnx"):
+        raise LureError("the package onnx is not installed", 'pip install "lure-cli[export]"')
+    import_onnxruntime()
     model, text, provenance = load_model(source)
     proto = build_onnx(model, half=options.variant == "fp16")
     record = json.dumps(describe(proto, model, text, provenance, options.variant, sha256(source)))
@@ -113,19 +118,37 @@ def export_onnx(options: ExportOptions) -> Exported:
 
 
 def compare(model: Lure, text: TextEncoder, exported: OnnxLure) -> Comparison:
-    """Run both on rendered images of odd sizes: without and with prompts, by strength, grey, and as parts."""
+    """Run both on rendered images of odd sizes: without and with prompts, by strength, grey, and as parts; fuse them,
+    and restore each by itself."""
+    import numpy as np
     import torch
 
-    from lure_cli.core.model.tiling import conditions_of
+    from lure_cli.core.engine.tiling import conditions_of
     from lure_cli.core.pixels import psnr
 
     largest, least, count = torch.zeros(()), torch.tensor(float("inf")), 0
+
+    def add(actual: np.ndarray, expected: torch.Tensor) -> None:
+        nonlocal largest, least, count
+        picture = torch.from_numpy(actual)
+        largest = torch.maximum(largest, (picture - expected).abs().max())  # these two keep NaN
+        least = torch.minimum(least, psnr(picture, expected).min())
+        count += len(expected)
+
     with torch.inference_mode():
         for args, whole in _cases(text):
-            expected, actual = (m(*args, whole and conditions_of(m, *whole, *args[2:4])) for m in (model, exported))
-            largest = torch.maximum(largest, (actual - expected).abs().max())  # these two keep NaN
-            least = torch.minimum(least, psnr(actual, expected).min())
-            count += len(expected)
+            expected = model(*args, whole and conditions_of(model, *whole, *args[2:4]))
+            views: Any = whole and [exported.context_view(x.numpy()) for x in whole]
+            given: list[Any] = [*map(np.asarray, args), views]
+            add(exported(*given), expected)
+            if whole:
+                continue
+            ir, vis, t_ir, t_vis, strength_ir, strength_vis = args
+            alone: tuple[tuple[Any, Any, Modality, float], ...]
+            alone = (ir, t_ir, "ir", strength_ir), (vis, t_vis, "vis", strength_vis)
+            for x, t, modality, strength in alone:
+                actual = exported.restore(x.numpy(), t.numpy(), modality, strength)
+                add(actual, model.restore(x, t, modality, strength))
     return Comparison(float(largest), float(least), count)
 
 

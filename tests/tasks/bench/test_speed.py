@@ -17,6 +17,7 @@ from lure_cli import Fuser
 from lure_cli.config import Provenance
 from lure_cli.core import devices
 from lure_cli.core.model import layers, precision
+from lure_cli.core.model.engine import TorchEngine
 from lure_cli.core.model.layers import EncoderLayer, pixelwise
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench import speed, speed_row
@@ -30,7 +31,7 @@ PAIR = torch.rand(2, 1, 40, 56), torch.rand(2, 3, 40, 56)
 
 @pytest.fixture(scope="module")
 def fuser() -> Fuser:
-    return Fuser(tiny(), TEXT, Provenance(), torch.device("cpu"), torch.float32)
+    return Fuser(TorchEngine(tiny(), TEXT, torch.device("cpu"), torch.float32), Provenance())
 
 
 @torch.no_grad()
@@ -82,7 +83,7 @@ def test_leaving_them_out_is_exact() -> None:
 
 def test_shipped_weights_keep_the_pseudo_prompt_to_the_last_bit() -> None:
     shipped = Fuser.from_pretrained("lure-small", device="cpu")
-    assert torch.equal(shipped.model.pseudo_prompt, shipped.text.encode([()])[0])
+    assert torch.equal(shipped.engine.model.pseudo_prompt, shipped.engine.text.encode([()])[0])
 
 
 def test_auto_dtype_takes_what_is_native_and_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +136,7 @@ def test_native_bf16_asks_the_right_flag(
 
 def test_shipped_weights_agree_in_bf16() -> None:
     shipped = Fuser.from_pretrained("lure-small", device="cpu", dtype="fp32")
-    assert precision.agreement(shipped.model, shipped.text, torch.bfloat16) >= precision.LEAST
+    assert precision.agreement(shipped.engine.model, shipped.engine.text, torch.bfloat16) >= precision.LEAST
 
 
 def test_a_batch_is_its_pairs(fuser: Fuser) -> None:
@@ -155,7 +156,7 @@ def test_a_batch_is_its_pairs(fuser: Fuser) -> None:
 
 
 def test_a_batch_in_tiles_knows_grey_from_colour(fuser: Fuser) -> None:
-    tiled = Fuser(fuser.model, fuser.text, fuser.provenance, fuser.device, fuser.dtype, tile=64)
+    tiled = Fuser(fuser.engine, fuser.provenance, tile=64)
     ir, vis = torch.rand(2, 1, 90, 150), torch.rand(2, 3, 90, 150)
     vis[1] = vis[1, :1]
     made = tiled.batch(ir, vis, prompt="haze")

@@ -382,7 +382,7 @@ def test_out_of_memory_says_to_tile(here: Path, monkeypatch: pytest.MonkeyPatch)
         def fail(*_args: object, error: Exception = error, **_more: object) -> None:
             raise error
 
-        monkeypatch.setattr(fuser.model, "forward", fail)
+        monkeypatch.setattr(fuser.engine.model, "forward", fail)
         (result,) = fuse(plan, fuser=fuser)
         assert result.status == "failed" and result.error is not None
         assert "v/p0000.png: not enough memory" in result.error.message and "--tile" in result.error.hint

@@ -86,7 +86,7 @@ def test_a_person_at_night_came_from_the_infrared(fuser: Fuser) -> None:
 def test_beyond_the_edge_of_a_rigs_infrared_all_is_visible(fuser: Fuser) -> None:
     ir, vis = night()
     rig = Alignment((1, 0, 0, 0, 1, 0), (128, 96), source=(64, 96))
-    by_rig = Fuser(fuser.model, fuser.text, fuser.provenance, fuser.device, fuser.dtype, rig=rig)  # type: ignore[arg-type]
+    by_rig = Fuser(fuser.engine, fuser.provenance, rig=rig)  # type: ignore[arg-type]
     shares = by_rig.provenance_map(ir[:, :64], vis, prompt="haze", ir_range="full")
     np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
     assert shares[:, 64:, 0].max() == 0
@@ -106,7 +106,7 @@ def test_beyond_the_infrared_of_one_file_all_is_visible(prompt: str | None, lure
     back = stored @ np.linalg.inv(np.array(COLOURS))
     assert back[beyond, 0].max() < 0.02 and back[~beyond, 0].max() > 0.2
     rig = Alignment((1, 0, 0, 0, 1, 0), (80, 60))
-    for one in (fuser, Fuser(fuser.model, fuser.text, fuser.provenance, fuser.device, fuser.dtype, rig=rig)):  # type: ignore[arg-type]
+    for one in (fuser, Fuser(fuser.engine, fuser.provenance, rig=rig)):  # type: ignore[arg-type]
         shares = one.provenance_map("a.jpg", prompt=prompt)
         np.testing.assert_allclose(stored, shares @ np.array(COLOURS), atol=1.01)
         assert shares[beyond, 0].max() == 0

@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 
 from lure_cli import Fuser
+from lure_cli.core.engine.tiling import restore_tiled
 from lure_cli.core.images.picture import quantised
-from lure_cli.core.model.tiling import restore_tiled
+from lure_cli.core.model.engine import TorchEngine
 from lure_cli.core.text.vocabulary import Prompt
 from lure_cli.errors import LureError
 from lure_cli.tasks.inference.request import Request
@@ -188,13 +189,11 @@ def test_sixteen_bits_transparency_and_exif(lure: Run, here: Path) -> None:
         (["--vis", "hazy.png", "-o", "x.gif"], "x.gif"),
         (["--vis", "hazy.png", "--bits", "16", "-o", "x.jpg"], "16 bits"),
         (["--vis", "hazy.png", "--tile", "7"], "--tile 7"),
-        (["--vis", "hazy.png", "--weights", "model.onnx"], "ONNX files fuse"),
         (["--vis", "hazy.png", "--weights", "lure-smal"], "lure-small"),
     ],
 )
 def test_refused_before_the_model_loads(args: list[str], text: str, lure: Run, here: Path) -> None:
     Path("empty").mkdir()
-    Path("model.onnx").write_bytes(b"")
     before = sorted(here.rglob("*"))
     done = lure("restore", *args)
     assert (done.code, done.out) == (2, "")
@@ -208,16 +207,18 @@ def test_tiles_give_the_whole_picture(modality: str, names: tuple, strength: flo
     g = torch.Generator().manual_seed(0)
     coarse = torch.rand((1, 3 if modality == "vis" else 1, 8, 11), generator=g)
     x = torch.nn.functional.interpolate(coarse, size=(147, 203), mode="bicubic").clamp(0, 1)
-    text = fuser._text(names)
+    text = fuser.engine.vectors([names])
     with torch.inference_mode():
         whole, tiled, rough = (
-            restore_tiled(fuser.model, x, text, modality, strength, tile=tile, overlap=overlap)  # type: ignore[arg-type]
+            restore_tiled(fuser.engine.model, x, text, modality, strength, tile=tile, overlap=overlap)  # type: ignore[arg-type]
             for tile, overlap in ((0, None), (64, None), (64, 0))
         )
     assert whole.shape == x.shape
     assert (whole - tiled).abs().max() < 1e-5
     assert (whole - rough).abs().max() > 1e-5  # the overlap is needed, and the test could fail
-    small = Fuser(fuser.model, fuser.text, fuser.provenance, fuser.device, torch.float32, tile=64)  # type: ignore[arg-type]
+    small = Fuser(
+        TorchEngine(fuser.engine.model, fuser.engine.text, fuser.device, torch.float32), fuser.provenance, tile=64
+    )  # type: ignore[arg-type]
     image = np.ascontiguousarray(x[0].permute(1, 2, 0).numpy())
     request = Request(Prompt(**{modality: names}), strength_ir=strength, strength_vis=strength)
     restored = small.restore_request(image, modality, request).picture  # type: ignore[arg-type]

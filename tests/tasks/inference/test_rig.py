@@ -124,7 +124,7 @@ def test_a_file_that_holds_no_rig_is_refused(here: Path, lure: Run) -> None:
 @pytest.fixture
 def fuser(here: Path, plain: Fuser) -> Fuser:
     """As `plain`, with the rig."""
-    return Fuser(plain.model, plain.text, plain.provenance, plain.device, plain.dtype, rig="rig.json")
+    return Fuser(plain.engine, plain.provenance, rig="rig.json")
 
 
 def test_a_fuser_with_a_rig_takes_files_arrays_and_streams(fuser: Fuser, plain: Fuser) -> None:

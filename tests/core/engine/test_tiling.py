@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lure_cli import Fuser
-from lure_cli.core.model.tiling import AUTO_PIXELS, AUTO_TILE, fuse_tiled, spans, tile_side
+from lure_cli.core.engine.tiling import AUTO_PIXELS, AUTO_TILE, fuse_tiled, spans, tile_side
 from lure_cli.core.pixels import psnr
 
 
@@ -56,9 +56,9 @@ def test_the_size_alone_decides() -> None:
 )
 def test_tiles_give_the_whole_picture(fuser: Fuser, prompt_ir: tuple, prompt_vis: tuple, strength: float) -> None:
     ir, vis = scene(139, 203, 1), scene(139, 203, 3, 1)
-    t_ir, t_vis = fuser._text(prompt_ir), fuser._text(prompt_vis)
+    t_ir, t_vis = fuser.engine.vectors([prompt_ir]), fuser.engine.vectors([prompt_vis])
     with torch.inference_mode():
-        args = (fuser.model, ir, vis, t_ir, t_vis, strength, strength)
+        args = (fuser.engine.model, ir, vis, t_ir, t_vis, strength, strength)
         whole = fuse_tiled(*args, tile=0)
         tiled = fuse_tiled(*args, tile=64)
         rough = fuse_tiled(*args, tile=64, overlap=24)
@@ -70,8 +70,8 @@ def test_tiles_give_the_whole_picture(fuser: Fuser, prompt_ir: tuple, prompt_vis
 def test_halo_is_not_larger_than_it_must_be(fuser: Fuser) -> None:
     """A change at one pixel is felt within `halo`, and nearly as far as that."""
     ir, vis = scene(320, 320, 1), scene(320, 320, 3, 1)
-    t_ir, t_vis = fuser._text(("noise",)), fuser._text(("haze",))
-    model = fuser.model
+    t_ir, t_vis = fuser.engine.vectors([("noise",)]), fuser.engine.vectors([("haze",)])
+    model = fuser.engine.model
     with torch.inference_mode():
         conditions = model.condition(ir, t_ir, "ir"), model.condition(vis, t_vis, "vis")
         before = model(ir, vis, t_ir, t_vis, conditions=conditions)
@@ -86,14 +86,14 @@ def test_halo_is_not_larger_than_it_must_be(fuser: Fuser) -> None:
 def test_nothing_asked_reaches_less_far(fuser: Fuser) -> None:
     """Plain fusion leaves the encoders' layers out, and so do its tiles see less of their neighbours."""
     ir, vis = scene(200, 200, 1), scene(200, 200, 3, 1)
-    model, t = fuser.model, fuser._text(())
+    model, t = fuser.engine.model, fuser.engine.vectors([()])
     with torch.inference_mode():
         conditions = model.condition(ir, t, "ir"), model.condition(vis, t, "vis")
         before = model(ir, vis, t, t, conditions=conditions)
         changed = vis.clone()
         changed[..., 100, 100] = 1 - changed[..., 100, 100]
         moved = (model(ir, changed, t, t, conditions=conditions) - before).abs().amax((0, 1)).nonzero()
-        asked = model.condition(vis, fuser._text(("haze",)), "vis")
+        asked = model.condition(vis, fuser.engine.vectors([("haze",)]), "vis")
         reach = model.reach(conditions)
         assert model.reach((conditions[0], asked)) == model.halo
     assert reach / 4 < int((moved - 100).abs().max()) <= reach < model.halo / 2
@@ -104,10 +104,10 @@ def test_the_largest_model_leaves_no_seams(names: tuple[str, ...]) -> None:
     """On a strip that is longer than a tile sees, and not higher than that takes."""
     base = Fuser.from_pretrained("lure-base", device="cpu", dtype="fp32")
     ir, vis = scene(24, 640, 1), scene(24, 640, 3, 1)
-    t = base._text(names)
+    t = base.engine.vectors([names])
     with torch.inference_mode():
-        whole, parts = (fuse_tiled(base.model, ir, vis, t, t, tile=tile) for tile in (0, 320))
-        assert base.model.reach([base.model.condition(vis, t, "vis")]) + 320 < 640
+        whole, parts = (fuse_tiled(base.engine.model, ir, vis, t, t, tile=tile) for tile in (0, 320))
+        assert base.engine.model.reach([base.engine.model.condition(vis, t, "vis")]) + 320 < 640
     assert (whole - parts).abs().max() < 2e-5
 
 

@@ -1,4 +1,5 @@
-"""Large images in tiles: the same picture as in one piece, in the memory of one tile.
+"""Large images in tiles: the same picture as in one piece, in the memory of one tile. One code for tensors of torch and
+arrays of numpy: it only cuts them up and puts them together.
 
 All that the model does is local, but for the global context, which is drawn from a thumbnail of the whole image and
 handed to every tile. With an overlap of at least the model's reach each pixel sees what it would see in one piece.
@@ -11,11 +12,7 @@ from itertools import pairwise
 from types import EllipsisType
 from typing import Any, Literal, Protocol
 
-import torch
-from torch import Tensor
-
-from lure_cli.core.model.lure import grey_as
-from lure_cli.core.model.steady import Views
+from lure_cli.core.engine.steady import Views
 from lure_cli.core.pixels import Modality
 
 AUTO_PIXELS = 1_600_000
@@ -23,6 +20,8 @@ AUTO_PIXELS = 1_600_000
 AUTO_TILE = 1024
 """Side of the tiles of larger ones, in pixels, without the overlap."""
 
+Array = Any
+"""A `torch.Tensor` or a `numpy.ndarray`, as the model takes them."""
 TileSize = int | Literal["auto"]
 Region = tuple[EllipsisType, slice, slice]
 """The part of an image that a tile sees, as an index."""
@@ -38,27 +37,33 @@ class TileableModel(Protocol):
     def reach(self, conditions: Sequence[Any]) -> int:
         """How many pixels away a pixel of the result can still see under these conditions, from `condition_from`."""
 
-    def context_view(self, x: Tensor) -> Tensor:
+    def context_view(self, x: Array) -> Array:
         """What the model sees of the whole image x (B, C, H, W)."""
 
-    def condition_from(self, view: Tensor, t: Tensor, modality: Modality) -> Any:
+    def condition_from(self, view: Array, t: Array, modality: Modality) -> Any:
         """What the model needs to know of the whole image, by its `context_view`, and its text t (B, D) to compute a
         part."""
 
     def __call__(
         self,
-        ir: Tensor,
-        vis: Tensor,
-        t_ir: Tensor,
-        t_vis: Tensor,
+        ir: Array,
+        vis: Array,
+        t_ir: Array,
+        t_vis: Array,
         strength_ir: float = 1.0,
         strength_vis: float = 1.0,
         conditions: tuple[Any, Any] | None = None,
-    ) -> Tensor:
+    ) -> Array:
         """See `Lure.forward`; `conditions` are from `condition_from`."""
 
-    def restore(self, x: Tensor, t: Tensor, modality: Modality, strength: float = 1.0, condition: Any = None) -> Tensor:
+    def restore(self, x: Array, t: Array, modality: Modality, strength: float = 1.0, condition: Any = None) -> Array:
         """See `Lure.restore`; `condition` is from `condition_from`."""
+
+    def empty_like(self, x: Array) -> Array:
+        """A place for a picture, float32 of the shape of x; its values are whatever they are."""
+
+    def grey_as(self, vis: Array, y: Array) -> Array:
+        """y (B, 3, H, W), made grey where the visible image is."""
 
 
 def tile_side(height: int, width: int, tile: TileSize) -> int:
@@ -82,10 +87,10 @@ def spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int
 
 def conditions_of(
     model: TileableModel,
-    ir: Tensor,
-    vis: Tensor,
-    t_ir: Tensor,
-    t_vis: Tensor,
+    ir: Array,
+    vis: Array,
+    t_ir: Array,
+    t_vis: Array,
     steady: Callable[[Views], Views] | None = None,
 ) -> tuple[Any, Any]:
     """What the model needs to know of a whole pair to compute a part; arguments as of `fuse_tiled`."""
@@ -97,17 +102,17 @@ def conditions_of(
 
 def fuse_tiled(
     model: TileableModel,
-    ir: Tensor,
-    vis: Tensor,
-    t_ir: Tensor,
-    t_vis: Tensor,
+    ir: Array,
+    vis: Array,
+    t_ir: Array,
+    t_vis: Array,
     strength_ir: float = 1.0,
     strength_vis: float = 1.0,
     *,
     tile: int,
     overlap: int | None = None,
     steady: Callable[[Views], Views] | None = None,
-) -> Tensor:
+) -> Array:
     """As calling the model, tile by tile.
 
     Args:
@@ -116,7 +121,7 @@ def fuse_tiled(
         tile: side of a tile in pixels, without the overlap; 0 is one piece.
         overlap: pixels that each tile sees beyond its edges; None: the model's reach, which leaves no seam. Less is
             faster, and seams may show.
-        steady: puts other views of the whole images in the place of their own; see `core/model/steady.py`.
+        steady: puts other views of the whole images in the place of their own; see `core/engine/steady.py`.
 
     Returns:
         (B, 3, H, W) in [0, 1].
@@ -127,23 +132,23 @@ def fuse_tiled(
     if not tile:
         return model(ir, vis, t_ir, t_vis, strength_ir, strength_vis, conditions)
 
-    def fuse(region: Region) -> Tensor:
+    def fuse(region: Region) -> Array:
         return model(ir[region], vis[region], t_ir, t_vis, strength_ir, strength_vis, conditions)
 
-    y = tiled(model, fuse, torch.empty_like(vis, dtype=torch.float32), tile, overlap, conditions)
-    return grey_as(vis, y)  # a tile may be grey where the whole is not; the other way round it can't be
+    y = tiled(model, fuse, model.empty_like(vis), tile, overlap, conditions)
+    return model.grey_as(vis, y)  # a tile may be grey where the whole is not; the other way round it can't be
 
 
 def restore_tiled(
     model: TileableModel,
-    x: Tensor,
-    t: Tensor,
+    x: Array,
+    t: Array,
     modality: Modality,
     strength: float = 1.0,
     *,
     tile: int,
     overlap: int | None = None,
-) -> Tensor:
+) -> Array:
     """As `Lure.restore`, tile by tile.
 
     Args:
@@ -158,21 +163,21 @@ def restore_tiled(
         return model.restore(x, t, modality, strength)
     condition = model.condition_from(model.context_view(x), t, modality)
 
-    def restore(region: Region) -> Tensor:
+    def restore(region: Region) -> Array:
         return model.restore(x[region], t, modality, strength, condition)
 
-    y = tiled(model, restore, torch.empty_like(x, dtype=torch.float32), tile, overlap, [condition])
-    return y if modality == "ir" else grey_as(x, y)
+    y = tiled(model, restore, model.empty_like(x), tile, overlap, [condition])
+    return y if modality == "ir" else model.grey_as(x, y)
 
 
 def tiled(
     model: TileableModel,
-    compute: Callable[[Region], Tensor],
-    whole: Tensor,
+    compute: Callable[[Region], Array],
+    whole: Array,
     tile: int,
     overlap: int | None,
     conditions: Sequence[Any],
-) -> Tensor:
+) -> Array:
     """Fill an image with what is computed of its parts, under these conditions."""
     height, width = whole.shape[-2:]
     overlap = model.reach(conditions) if overlap is None else overlap

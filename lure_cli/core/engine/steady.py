@@ -8,13 +8,12 @@ least value of a picture jumps with single pixels, and where the curve multiplie
 from __future__ import annotations
 
 import math
-
-from torch import Tensor
+from typing import Any
 
 from lure_cli.core.pixels import CHANNELS
 
-Views = tuple[Tensor, Tensor]
-"""The `context_view` of the infrared and of the visible image."""
+Views = tuple[Any, Any]
+"""The `context_view` of the infrared and of the visible image: tensors of torch, or arrays of numpy."""
 
 FRAMES = 12.0
 """The strength: time constant of the smoothing in frames, not in seconds, as arrays have no time stamps. 63 % of a
@@ -61,7 +60,13 @@ class SteadyViews:
 def _is_cut(before: Views, after: Views) -> bool:
     for i, channels in enumerate((CHANNELS["ir"], CHANNELS["vis"])):
         a, b = before[i][:, :channels], after[i][:, :channels]
-        spread = (a.std((2, 3)).mean() + b.std((2, 3)).mean()) / 2
-        if bool((b - a).abs().mean() > CUT * (spread + FLAT)):
+        spread = (_spread(a) + _spread(b)) / 2
+        if bool(abs(b - a).mean() > CUT * (spread + FLAT)):
             return True
     return False
+
+
+def _spread(x: Any) -> Any:
+    """Standard deviation over space, mean over images and channels; torch and numpy differ in what `std` divides by."""
+    deviation = x - x.mean(axis=(2, 3), keepdims=True)
+    return ((deviation * deviation).mean(axis=(2, 3)) ** 0.5).mean()

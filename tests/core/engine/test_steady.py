@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
+from lure_cli.core.engine.steady import FRAMES, SteadyViews
+from lure_cli.core.engine.tiling import fuse_tiled
 from lure_cli.core.model.context import context_view, extremes_of
-from lure_cli.core.model.steady import FRAMES, SteadyViews
-from lure_cli.core.model.tiling import fuse_tiled
 from tests.helpers.models import texts, tiny
 
 
