@@ -29,6 +29,11 @@ def torch_installed() -> bool:
     return torch_loaded() or find_spec("torch") is not None
 
 
+def onnxruntime_installed() -> bool:
+    """The same of onnxruntime, which every installation has but those without dependencies."""
+    return find_spec("onnxruntime") is not None
+
+
 def torch_loaded() -> bool:
     """Whether this process has imported torch already."""
     return sys.modules.get("torch") is not None

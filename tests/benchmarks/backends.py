@@ -92,18 +92,6 @@ def run(folder: Path, job: Job, kind: str, cpu_time: bool) -> Run:
     return Run(seconds, usage.ru_maxrss / 1024)
 
 
-def import_seconds(cpu_time: bool) -> float:
-    """What importing torch takes a process (median of 5)."""
-    seconds = []
-    for code in ("import torch", "") * 5:
-        started = time.perf_counter()
-        with subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        seconds.append(usage.ru_utime + usage.ru_stime if cpu_time else time.perf_counter() - started)
-    return statistics.median(seconds[::2]) - statistics.median(seconds[1::2])
-
-
 def fit(measured: dict[Job, float]) -> Cost:
     """The figures that are nearest, in relation to what was measured."""
     rows, works = [], {job: job.work() for job in measured}
@@ -154,7 +142,6 @@ def main() -> None:
     for kind, cost in costs.items():
         off = max(abs(cost.of(job.work()) / seconds - 1) for job, seconds in medians[kind].items())
         print(f"  {kind}: Cost({cost.start:.2f}, {cost.pair:.3f}, {cost.restored:.3f}), at most {off:.0%} off")
-    print(f"  IMPORT = {import_seconds(args.cpu_time):.2f}")
     print("\ntorch is sooner done from so many pairs on:")
     for size, prompts in product(sizes, (False, True)):
         points = {kind: turn(costs["onnx"], costs[kind], size, prompts) for kind in KINDS if kind != "onnx"}

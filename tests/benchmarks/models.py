@@ -41,9 +41,10 @@ def _measure(row: Row, file: str, device_name: str, threads: int | None, runs: i
     import numpy as np
     import torch
 
-    from lure_cli.core.devices import DTYPES, autocast, keep_buffers, pick_device, place
+    from lure_cli.core.devices import DTYPES, autocast, pick_device
     from lure_cli.core.model.checkpoint import load_model
     from lure_cli.core.model.cost import pair_gflop
+    from lure_cli.core.model.engine import TorchEngine
     from lure_cli.tasks.bench.speed_row import WARM, clock, peak_memory, rendered_pair
 
     if threads is not None:
@@ -53,25 +54,23 @@ def _measure(row: Row, file: str, device_name: str, threads: int | None, runs: i
     device = pick_device(device_name)
     record: dict[str, Any] = {}
     if dtype == ONNX:
-        from lure_cli.core.onnx.runtime import load_onnx
+        from lure_cli.core.onnx.runtime import OnnxEngine, load_onnx
 
-        model, text, _ = load_onnx(Path(file), device.type)
-        record["provider"] = model.provider
+        engine: Any = OnnxEngine(*load_onnx(Path(file), device.type)[:2])
+        record["provider"] = engine.model.provider
     else:
-        if device.type == "cpu":
-            keep_buffers()
         model, text, _ = load_model(Path(file))
         record["gflop"] = round(pair_gflop(model, height, width)[prompt != "none"], 1)
-        model = place(model, device)
+        engine = TorchEngine(model, text, device, DTYPES[dtype])
     of_vis, of_ir = PROMPTS[prompt]
-    images = [torch.from_numpy(x.astype(np.float32) / 255) for x in rendered_pair(width, height)]
-    ir, vis = images[0][None, None].to(device), images[1].permute(2, 0, 1)[None].contiguous().to(device)
-    t_ir, t_vis = (text.encode([(name,) if name else ()]).to(device) for name in (of_ir, of_vis))
+    images = [x.astype(np.float32) / 255 for x in rendered_pair(width, height)]
+    ir, vis = engine.image(images[0][..., None]), engine.image(images[1])
+    t_ir, t_vis = (engine.vectors([(name,) if name else ()]) for name in (of_ir, of_vis))
     seconds = []
     with torch.inference_mode(), autocast(device, DTYPES.get(dtype, torch.float32)):
         for run in range(WARM + runs):
             start = clock(device)
-            model(ir, vis, t_ir, t_vis)
+            engine.model(ir, vis, t_ir, t_vis)
             if run >= WARM:
                 seconds.append(clock(device) - start)
     return record | {"seconds": statistics.median(seconds), "memory_mib": round(peak_memory(device))}

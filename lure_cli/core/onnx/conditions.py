@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lure_cli.core.model.context import AIR_CELLS, AIR_SOFT, THUMBNAIL, ConditionNet, GlobalContext
 from lure_cli.core.model.tone_curve import ToneCurve
 from lure_cli.core.onnx.nodes import Graph
-from lure_cli.core.onnx.operators import conv, linear, planes, positions, presence_of, silu, upsample
+from lure_cli.core.onnx.operators import conv, linear, planes, positions, presence_of, silu, split, upsample
 
 
 class Condition(NamedTuple):
@@ -114,7 +114,7 @@ def tone_curve(g: Graph, m: ToneCurve, x: str, condition: Condition) -> str:
     low, high = condition.low, condition.high
     values = g.op("Unsqueeze", linear(g, m.out, silu(g, linear(g, m.hidden, condition.vector))), g.ints(2, 3))
     c = m.out.out_features // m.PARTS
-    offset, gain, power, *shares = (planes(g, values, i * c, (i + 1) * c) for i in range(m.PARTS))
+    offset, gain, power, *shares = split(g, values, [c] * m.PARTS)
     if m.airlight:
         low, high, light = g.op("ReduceMin", low, g.ints(1)), g.op("ReduceMax", high, g.ints(1)), condition.air
         haze = _darkness(g, g.op("Clip", g.op("Div", x, light), "", g.value(1.0)), m.cell)

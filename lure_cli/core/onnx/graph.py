@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from lure_cli.core.model.context import THUMBNAIL
 from lure_cli.core.model.layers import ChannelNorm, EncoderLayer, InnerResidualBlock, TextGuidedAttention
@@ -45,7 +45,7 @@ from lure_cli.core.onnx.conditions import (
 )
 from lure_cli.core.onnx.interface import INPUTS, OPTIONAL
 from lure_cli.core.onnx.nodes import Graph
-from lure_cli.core.onnx.operators import conv, linear, planes, presence_of, upsample
+from lure_cli.core.onnx.operators import conv, planes, presence_of, split, upsample
 from lure_cli.core.pixels import CHANNELS, LUMA, Modality
 
 if TYPE_CHECKING:
@@ -166,66 +166,84 @@ def _pad(g: Graph, x: str, sides: tuple[str, str], multiple: int) -> str:
 
 # Layers
 
+Values = dict[nn.Module, str]
+"""What linear layers make of the condition; see `_per_channel`."""
 
-def _per_channel(g: Graph, m: nn.Linear, vector: str) -> str:
-    """`per_channel`: (B, C, 1, 1)."""
-    return g.op("Unsqueeze", g.layered(linear(g, m, vector)), g.ints(2, 3))
+
+def _per_channel(g: Graph, m: Encoder, vector: str) -> dict[nn.Module, str]:
+    """`per_channel` of all layers of an encoder, (B, C, 1, 1) each, as one product of matrices; of gains, 1 + gain."""
+    layers: list[nn.Linear] = []
+    gains: set[nn.Module] = set()
+    for each in m.modules():
+        if isinstance(each, InnerResidualBlock) and each.gain is not None:
+            layers.append(each.gain)
+            gains.add(each.gain)
+        elif isinstance(each, TextGuidedAttention):
+            layers += each.key, each.gamma, each.beta
+    if not layers:
+        return {}
+    biases = [
+        float(layer in gains) + (torch.zeros(layer.out_features) if layer.bias is None else layer.bias)
+        for layer in layers
+    ]
+    weight, bias = g.packed(torch.cat([layer.weight for layer in layers])), g.packed(torch.cat(biases))
+    values = g.op("Unsqueeze", g.op("Gemm", vector, weight, bias, transB=1), g.ints(2, 3))
+    return dict(zip(layers, split(g, values, [layer.out_features for layer in layers]), strict=True))
 
 
 def _norm(g: Graph, m: ChannelNorm, x: str) -> str:
     y = g.op("Transpose", x, perm=[0, 2, 3, 1])
     y = g.op("LayerNormalization", y, g.weight(m.weight), g.weight(m.bias), axis=-1, epsilon=1e-6)
-    return g.op("Transpose", y, perm=[0, 3, 1, 2])
+    y = g.op("Transpose", y, perm=[0, 3, 1, 2])
+    return g.sized(y, g.scales[x])
 
 
-def _block(g: Graph, m: nn.Module, x: str, vector: str | None = None) -> str:
+def _block(g: Graph, m: nn.Module, x: str, values: Values | None = None) -> str:
     assert isinstance(m, InnerResidualBlock)
     h = _norm(g, m.norm, x)
-    identity: Tensor | float = 0.0
+    identity = torch.zeros_like(m.mix.weight)
     if m.inner_residual:  # h + mix(h) is one convolution, with 1 added where it weighs the pixel itself
-        identity = torch.zeros_like(m.mix.weight)
         channels = torch.arange(identity.shape[0])
         identity[channels, channels % identity.shape[1], 1, 1] = 1.0
-    extra: Tensor | float
     if isinstance(m.expand, nn.Conv2d):
-        z, last, extra = conv(g, m.mix, h, extra=identity), m.expand, 0.0
+        z, last, extra = conv(g, m.mix, h, extra=identity), m.expand, torch.zeros(())
     else:
         z, last, extra = h, m.mix, identity
     half = last.out_channels // 2
     a, b = (conv(g, last, z, part=part, extra=extra) for part in (slice(0, half), slice(half, None)))
     z = g.op("Mul", a, b)
-    if m.gain is not None and vector is not None:
-        gain = g.op("Unsqueeze", g.op("Add", linear(g, m.gain, vector), g.value(1.0)), g.ints(2, 3))
-        z = g.op("Mul", z, g.layered(gain))
+    if m.gain is not None and values is not None:
+        z = g.op("Mul", z, g.layered(values[m.gain]))
     return g.op("Add", x, conv(g, m.project, z))
 
 
-def _attention(g: Graph, m: TextGuidedAttention, y: str, vector: str) -> str:
-    """(B, 1, H, W): the score is a product of matrices, (B, 1, C) (B, C, H W)."""
+def _attention(g: Graph, m: TextGuidedAttention, y: str, values: Values) -> str:
+    """(B, 1, H, W): score and power are products of matrices, (B, 1, C) (B, C, H W); sums over channels are slower."""
     channels = m.key.out_features
-    key = g.op("Unsqueeze", linear(g, m.key, vector), g.ints(1))
     y = g.float32(y)
     flat = g.op("Reshape", y, g.ints(0, channels, -1))
+    score = g.op("MatMul", g.op("Reshape", values[m.key], g.ints(0, 1, channels)), flat)
+    power = g.op("MatMul", g.value(np.ones((1, 1, channels))), g.op("Mul", flat, flat))
+    power = g.op("Sqrt", g.op("Add", power, g.value(1e-6 * channels)))
     size = g.op("Concat", g.op("Shape", y, end=1), g.ints(1), g.op("Shape", y, start=2), axis=0)
-    score = g.op("Reshape", g.op("MatMul", key, flat), size)
-    power = g.op("Add", g.op("ReduceSum", g.op("Mul", y, y), g.ints(1)), g.value(1e-6 * channels))
-    return g.layered(g.op("Sigmoid", g.op("Div", score, g.op("Sqrt", power))))
+    return g.layered(g.op("Reshape", g.op("Sigmoid", g.op("Div", score, power)), size))
 
 
-def _attend(g: Graph, m: TextGuidedAttention, x: str, y: str, vector: str) -> str:
-    change = g.op("Sub", y, x)
-    wanted = g.op("Add", g.op("Mul", change, _per_channel(g, m.gamma, vector)), _per_channel(g, m.beta, vector))
-    presence = g.layered(presence_of(g, vector))
-    asked = g.op("Add", x, g.op("Mul", change, presence))
-    return g.op("Add", asked, g.op("Mul", wanted, _attention(g, m, y, vector)))
+def _attend(g: Graph, m: TextGuidedAttention, x: str, y: str, vector: str, values: Values) -> str:
+    """x + (u + A gamma) (y - x) + A beta: fewer steps over all values than the formula as it is written there."""
+    where = _attention(g, m, y, values)
+    gamma, beta = (g.layered(values[layer]) for layer in (m.gamma, m.beta))
+    share = g.op("Add", g.op("Mul", where, gamma), g.layered(presence_of(g, vector)))
+    change = g.op("Mul", g.op("Sub", y, x), share)
+    return g.op("Add", g.op("Add", x, change), g.op("Mul", where, beta))
 
 
-def _layer(g: Graph, m: nn.Module, x: str, vector: str, lifted: str | None = None) -> str:
+def _layer(g: Graph, m: nn.Module, x: str, vector: str, values: Values, lifted: str | None = None) -> str:
     assert isinstance(m, EncoderLayer)
     y = x if lifted is None else g.op("Add", x, lifted)
     for block in m.blocks:
-        y = _block(g, block, y, vector)
-    return y if m.tga is None else _attend(g, m.tga, x, y, vector)
+        y = _block(g, block, y, values)
+    return y if m.tga is None else _attend(g, m.tga, x, y, vector, values)
 
 
 def _stem(g: Graph, m: Encoder, x: str) -> str:
@@ -237,19 +255,21 @@ def _stem(g: Graph, m: Encoder, x: str) -> str:
     bias = torch.cat((torch.zeros(PIXELS), m.stem.bias))
     weight = F.pixel_shuffle(torch.cat((pixels, m.stem.weight)), 2)
     x = g.layered(x)
-    return g.op("Conv", x, g.weight(weight), g.weight(bias), kernel_shape=[6, 6], strides=[2, 2], pads=[2] * 4)
+    y = g.op("Conv", x, g.weight(weight), g.weight(bias), kernel_shape=[6, 6], strides=[2, 2], pads=[2] * 4)
+    return g.sized(y, 0)
 
 
 def _encoder(g: Graph, m: Encoder, x: str, vector: str) -> list[str]:
     """The latent of `Encoder.forward`; x is what `_stem` gives."""
+    values = _per_channel(g, m, vector)
     features: list[str] = []
     for i, layer in enumerate(m.layers):
-        features.append(_layer(g, layer, x, vector))
+        features.append(_layer(g, layer, x, vector, values))
         if i < len(m.down):
             x = conv(g, m.down[i], features[-1])
     for i in reversed(range(len(m.refine))):
         lifted = upsample(g, conv(g, m.up[i], features[i + 1]))
-        features[i] = _layer(g, m.refine[i], features[i], vector, lifted)
+        features[i] = _layer(g, m.refine[i], features[i], vector, values, lifted)
     return features
 
 
@@ -290,14 +310,22 @@ def _blocks(g: Graph, blocks: nn.Module, x: str) -> str:
 
 
 def _fuse(g: Graph, m: FusionModule, ir: list[str], vis: list[str]) -> list[str]:
+    """The choice is a difference where the latents come from outside, and two products, which onnxruntime computes in
+    the order of its convolutions, where they are from here."""
     fused: list[str] = []
     z: str | None = None
     for i in reversed(range(len(ir))):
+        inside = {ir[i], vis[i]} <= g.scales.keys()
+        g.scales[ir[i]] = g.scales[vis[i]] = i
         joined = conv(g, m.join[i], g.op("Concat", ir[i], vis[i], axis=1))
         lifted = None if z is None else upsample(g, conv(g, m.lift[i], z))
         z = _blocks(g, m.blocks[i], joined if lifted is None else g.op("Add", joined, lifted))
-        weight = g.op("Sigmoid", conv(g, m.select[i], z))
-        chosen = g.op("Add", vis[i], g.op("Mul", weight, g.op("Sub", ir[i], vis[i])))
+        choice = g.op("Sigmoid", conv(g, m.select[i], z))
+        if inside:
+            rest = g.op("Sigmoid", conv(g, m.select[i], z, sign=-1))  # 1 - choice
+            chosen = g.op("Add", g.op("Mul", choice, ir[i]), g.op("Mul", rest, vis[i]))
+        else:
+            chosen = g.op("Add", vis[i], g.op("Mul", choice, g.op("Sub", ir[i], vis[i])))
         fused.insert(0, g.op("Add", chosen, conv(g, m.add[i], z)))
     return fused
 
@@ -306,6 +334,7 @@ def _decode(g: Graph, m: Decoder, latent: list[str]) -> str:
     y: str | None = None
     for i in reversed(range(len(latent))):
         f = latent[i]
+        g.scales[f] = i
         if y is not None:
             f = g.op("Add", f, upsample(g, conv(g, m.up[i], y)))
         y = _blocks(g, m.layers[i], f)

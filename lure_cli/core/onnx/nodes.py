@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+_FEW = 2048
+"""Constants of fewer values are not worth the step that unpacks them."""
+_BY_PIXEL = ("Add", "Concat", "Mul", "Sigmoid", "Sub")
+
 
 class Graph:
     """A graph in the making. Values are their names; what runs in a branch is a graph of its own that sees outwards.
@@ -19,6 +23,9 @@ class Graph:
         self.nodes: list[Any] = []
         self.weights: dict[str, np.ndarray] = {}
         self._values: dict[tuple[str, tuple[int, ...], bytes], str] = {}  # those that are equal are kept once
+        self.scales: dict[str, int] = {}
+        """The scale of features."""
+        self._sizes: dict[str, int] = {}
         self._unpacked: dict[tuple[str, tuple[int, ...]], str] = {}
         self._names: list[int] = [0] if outer is None else outer._names  # one count for all, so names are unique
         self._file: Graph = self if outer is None else outer._file
@@ -34,7 +41,15 @@ class Graph:
         output = self.name(kind.lower())
         outputs = [output, *(self.name("spare") for _ in range(spare))]
         self.nodes.append(helper.make_node(kind, inputs, outputs, name=output, **attributes))
+        if kind in _BY_PIXEL and inputs[0] in self.scales:
+            self.scales[output] = self.scales[inputs[0]]
         return output
+
+    def sized(self, x: str, scale: int) -> str:
+        """Say that x are features of a scale: onnxruntime keeps the order of its convolutions over a sum or a product
+        only where it knows that both are of the same size. A graph or branch has one size of image."""
+        self.scales[x] = self._sizes[x] = scale
+        return x
 
     def value(self, values: Any, dtype: Any = np.float32) -> str:
         """A constant; added if there is none like it."""
@@ -49,13 +64,9 @@ class Graph:
     def ints(self, *values: int) -> str:
         return self.value(values, np.int64)
 
-    def weight(self, values: Tensor, extra: Tensor | float = 0.0) -> str:
-        """Add a constant of the layers, in the number type that they compute in: values + extra."""
-        if self.half:
-            return self._file.value(values + extra, np.float16)
-        if isinstance(extra, float) or not bool(extra.any()):
-            return self.packed(values)
-        return self.op("Add", self.packed(values), self.packed(extra))
+    def weight(self, values: Tensor) -> str:
+        """Add a constant of the layers, in the number type that they compute in."""
+        return self._file.value(values, np.float16) if self.half else self.packed(values)
 
     def packed(self, values: Tensor) -> str:
         """A constant in float32 that the file holds once, however many branches use it, and as float16 where that is
@@ -65,6 +76,8 @@ class Graph:
         order of its fastest convolutions, and what is folded in a branch is its own.
         """
         array = values.detach().float().cpu().numpy()
+        if array.size < _FEW:
+            return self.value(values)
         with np.errstate(over="ignore"):
             exact = bool((array.astype(np.float16) == array).all())
         kept = self._file.value(values, np.float16) if exact else self._file.value(values.flatten())
@@ -101,6 +114,9 @@ class Graph:
     def proto(self, name: str, inputs: list[Any], outputs: list[Any]) -> Any:
         from onnx import helper, numpy_helper
 
-        return helper.make_graph(
-            self.nodes, name, inputs, outputs, [numpy_helper.from_array(v, k) for k, v in self.weights.items()]
-        )
+        kind, weights = 10 if self.half else 1, [numpy_helper.from_array(v, k) for k, v in self.weights.items()]
+        sizes = [
+            helper.make_tensor_value_info(x, kind, ["images", None, f"rows_{scale}", f"columns_{scale}"])
+            for x, scale in self._sizes.items()
+        ]
+        return helper.make_graph(self.nodes, name, inputs, outputs, weights, value_info=sizes)

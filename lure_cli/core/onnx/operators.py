@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch import Tensor, nn
@@ -32,16 +32,16 @@ def conv(
     constant: Callable[[Tensor], str] | None = None,
     part: slice = slice(None),
     extra: Tensor | float = 0.0,
+    sign: int = 1,
 ) -> str:
     """A convolution, or those of its outputs that `part` names; `extra` is added to its weights. `constant` adds them
     to the graph, as weights of the layers if it is not given."""
     assert isinstance(m, nn.Conv2d)
     constant = constant or g.weight
-    weight, bias = m.weight[part], m.bias
-    kernel = constant(weight) if isinstance(extra, float) else g.weight(weight, extra[part])
+    weight, bias = sign * (m.weight + extra)[part], m.bias
     padding = [int(p) for p in m.padding]  # not a word such as "same"
-    inputs = [x, kernel] + ([] if bias is None else [constant(bias[part])])
-    return g.op(
+    inputs = [x, constant(weight)] + ([] if bias is None else [constant(sign * bias[part])])
+    y = g.op(
         "Conv",
         *inputs,
         kernel_shape=list(m.kernel_size),
@@ -49,15 +49,23 @@ def conv(
         pads=padding * 2,
         group=m.groups if m.groups == 1 else int(weight.shape[0]),
     )
+    return g.sized(y, g.scales[x] + (m.stride[0] > 1)) if x in g.scales else y
 
 
 def upsample(g: Graph, x: str, factor: int = 2) -> str:
     scales = g.value([1.0, 1.0, factor, factor])
-    return g.op("Resize", x, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")
+    y = g.op("Resize", x, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")
+    return g.sized(y, g.scales[x] - 1) if x in g.scales else y
 
 
 def planes(g: Graph, x: str, first: int, last: int) -> str:
     return g.op("Slice", x, g.ints(first), g.ints(last), g.ints(1))
+
+
+def split(g: Graph, x: str, channels: Sequence[int]) -> list[str]:
+    """Parts of x, so many channels each."""
+    g.op("Split", x, g.ints(*channels), spare=len(channels) - 1, axis=1)
+    return list(g.nodes[-1].output)
 
 
 def presence_of(g: Graph, vector: str) -> str:

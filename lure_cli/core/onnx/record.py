@@ -76,6 +76,8 @@ def digest(model: Message) -> str:
         for tensor in graph["initializer"]:
             add(tensor["name"], tensor["data_type"], tensor["dims"], len(tensor["raw_data"]))
             total.update(tensor["raw_data"])
+        if graph["value_info"]:  # earlier files have none
+            add("sizes", [(v["name"], bytes(v["type"])) for v in graph["value_info"]])
         for node in graph["node"]:
             add(node["op_type"], node["domain"], node["input"], node["output"])
             for a in node["attribute"]:

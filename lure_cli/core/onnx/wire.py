@@ -24,7 +24,14 @@ _FIELDS = {
     },
     "opset": {1: "domain str", 2: "version int"},
     "entry": {1: "key str", 2: "value str"},
-    "graph": {1: "node node*", 2: "name str", 5: "initializer tensor*", 11: "input value*", 12: "output value*"},
+    "graph": {
+        1: "node node*",
+        2: "name str",
+        5: "initializer tensor*",
+        11: "input value*",
+        12: "output value*",
+        13: "value_info value*",
+    },
     "node": {
         1: "input str*",
         2: "output str*",
@@ -62,6 +69,8 @@ _SCHEMA = {
     for kind, fields in _FIELDS.items()
 }
 _DEFAULTS: dict[str, Any] = {"int": 0, "float": 0.0, "str": "", "bytes": b""}
+_LARGEST = {"type": 14, "data_type": 1 << 30, "data_location": 1}
+"""Of numbers that others keep in fewer bits, or take for unknown if they know no name for them."""
 _WIRE = {"int": 0, "float": 5}
 """How numbers are encoded; all else has a length before it."""
 _DEEPEST = 8
@@ -103,6 +112,8 @@ def read_message(data: bytes | memoryview, kind: str = "model", depth: int = 0) 
         if of == "int":
             value, place = _number(view, place)
             value -= (value >> 63) << 64  # two's complement
+            if name in _LARGEST and not 0 <= value <= _LARGEST[name]:
+                raise ValueError(f"{name} of a {kind}")
         else:
             length = 4
             if of != "float":

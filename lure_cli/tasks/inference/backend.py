@@ -6,14 +6,21 @@ bfloat16. So small jobs are sooner done by onnxruntime, large ones by torch. Wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lure_cli.core.images.header import read_header
 from lure_cli.core.images.radiometric import radiometric_sizes
-from lure_cli.core.machine import bf16_expected, gpu_expected, require_torch, torch_installed, torch_loaded
+from lure_cli.core.machine import (
+    bf16_expected,
+    gpu_expected,
+    onnxruntime_installed,
+    require_torch,
+    torch_installed,
+    torch_loaded,
+)
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import STANDARD
 from lure_cli.tasks.weights.find import DEFAULT, onnx_of
@@ -48,8 +55,6 @@ COSTS = {
 prompts for both images. Slower cores change all of them alike, and the turn stays; more cores make pictures cheaper and
 not the start, so that the turn comes later than this says, and a job near it may take longer than it has to, by no more
 than the starts differ."""
-IMPORT = 1.60
-"""Seconds of torch's start that are behind a process which has imported it."""
 UNKNOWN = 1.0
 """Megapixels of a picture whose size is not known beforehand, as on standard input."""
 
@@ -66,17 +71,19 @@ class Work:
 @dataclass(frozen=True)
 class Machine:
     """What the rule looks at. torch: whether it is installed, and already imported by this process. gpu: whether torch
-    is expected to find one. bf16: whether torch is expected to compute in bfloat16 on the CPU."""
+    is expected to find one. bf16: whether torch is expected to compute in bfloat16 on the CPU. onnxruntime: whether it
+    is installed."""
 
     torch: Literal["missing", "installed", "loaded"]
     gpu: bool
     bf16: bool
+    onnxruntime: bool = True
 
     @classmethod
     def here(cls) -> Machine:
         """This one; nothing heavy is imported."""
         torch: Literal["missing", "installed", "loaded"] = "installed" if torch_installed() else "missing"
-        return cls("loaded" if torch_loaded() else torch, gpu_expected(), bf16_expected())
+        return cls("loaded" if torch_loaded() else torch, gpu_expected(), bf16_expected(), onnxruntime_installed())
 
 
 def pick(
@@ -91,17 +98,17 @@ def pick(
         only: what the job needs torch for, from `torch_only`.
 
     Returns:
-        `onnx` where torch is missing. Else `torch` where it is needed, for a GPU, and for work without a known end; for
-        the rest the one whose `COSTS` of the work are less.
+        The other where one of them is missing. Else `torch` where it is needed, for a GPU, for work without known end,
+        and in a process that has imported it, so that its start is behind; for the rest the one whose `COSTS` are less.
     """
+    if not machine.onnxruntime:
+        return "torch"
     if machine.torch == "missing":
         return "onnx"
-    if only is not None or work is None or (device == "auto" and machine.gpu):
+    if only is not None or work is None or machine.torch == "loaded" or (device == "auto" and machine.gpu):
         return "torch"
-    seconds = COSTS["torch bf16" if dtype == "auto" and machine.bf16 else "torch fp32"].of(work)
-    if machine.torch == "loaded":
-        seconds -= IMPORT
-    return "onnx" if COSTS["onnx"].of(work) <= seconds else "torch"
+    torch = COSTS["torch bf16" if dtype == "auto" and machine.bf16 else "torch fp32"]
+    return "onnx" if COSTS["onnx"].of(work) <= torch.of(work) else "torch"
 
 
 def torch_only(device: str, dtype: str, compiled: bool) -> str | None:
@@ -114,7 +121,7 @@ def torch_only(device: str, dtype: str, compiled: bool) -> str | None:
 
 
 def file_for(
-    weights: str, path: Path, backend: str, work: Work | None, device: str, dtype: str, only: str | None
+    weights: str, path: Path, backend: str, work: Callable[[], Work | None], device: str, dtype: str, only: str | None
 ) -> Path:
     """The file that is computed with: that of the weights, or the ONNX file that ships of them.
 
@@ -122,7 +129,8 @@ def file_for(
         weights: as the user names them.
         path: their file.
         backend: as the option; `auto`: the rule, for shipped weights that have an ONNX file.
-        work, device, dtype, only: as for `pick`.
+        work: tells how much there is to do, if that matters; see `pick`.
+        device, dtype, only: as for `pick`.
 
     Raises:
         LureError: torch is needed, but missing; a shipped file is damaged.
@@ -131,7 +139,7 @@ def file_for(
         return path
     if backend == "onnx":
         return onnx_of(weights) or path
-    if backend == "auto" and only is None and pick(work, Machine.here(), device, dtype) == "onnx":
+    if backend == "auto" and only is None and pick(work(), Machine.here(), device, dtype) == "onnx":
         made = onnx_of(weights)
         if made is not None:
             return made

@@ -83,7 +83,7 @@ def load(weights: str | Path, *, device: str, dtype: str, threads: int | None, c
     if threads is not None and threads < 1:
         raise LureError(f"{threads} threads cannot compute anything", "give a number from 1 on")
     path = resolve_weights(str(weights))
-    path = file_for(str(weights), path, backend, None, device, dtype, torch_only(device, dtype, compiled))
+    path = file_for(str(weights), path, backend, lambda: None, device, dtype, torch_only(device, dtype, compiled))
     if pick_backend(backend, path) == "torch":
         return _load_torch(path, device, dtype, threads, compiled=compiled)
     if compiled:

@@ -127,10 +127,8 @@ def plan_job(
                 raise LureError(f"{path} exists already", "give --overwrite or --skip-existing, or another name")
     named = resolve_weights(options.weights, notify)
     check_prompts({request.prompt for _, request in jobs}, named, options.weights)
-    amount = None if work is None else work(jobs)
-    weights = file_for(
-        options.weights, named, options.backend, amount, options.device, options.dtype, options.torch_only()
-    )
+    how = options.backend, lambda: work and work(jobs), options.device, options.dtype, options.torch_only()
+    weights = file_for(options.weights, named, *how)
     options.check_weights(weights)
     return tuple(item for item, _ in jobs), tuple(request for _, request in jobs), weights
 

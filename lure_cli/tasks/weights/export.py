@@ -15,10 +15,12 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.weights.find import DEFAULT, resolve_weights
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from lure_cli.core.model.lure import Lure
     from lure_cli.core.onnx.runtime import OnnxLure
+    from lure_cli.core.pixels import Modality
     from lure_cli.core.text.encoders import TextEncoder
 
 VARIANTS = ("fp32", "fp16")
@@ -116,7 +118,8 @@ def export_onnx(options: ExportOptions) -> Exported:
 
 
 def compare(model: Lure, text: TextEncoder, exported: OnnxLure) -> Comparison:
-    """Run both on rendered images of odd sizes: without and with prompts, by strength, grey, and as parts."""
+    """Run both on rendered images of odd sizes: without and with prompts, by strength, grey, and as parts; fuse them,
+    and restore each by itself."""
     import numpy as np
     import torch
 
@@ -124,15 +127,28 @@ def compare(model: Lure, text: TextEncoder, exported: OnnxLure) -> Comparison:
     from lure_cli.core.pixels import psnr
 
     largest, least, count = torch.zeros(()), torch.tensor(float("inf")), 0
+
+    def add(actual: np.ndarray, expected: torch.Tensor) -> None:
+        nonlocal largest, least, count
+        picture = torch.from_numpy(actual)
+        largest = torch.maximum(largest, (picture - expected).abs().max())  # these two keep NaN
+        least = torch.minimum(least, psnr(picture, expected).min())
+        count += len(expected)
+
     with torch.inference_mode():
         for args, whole in _cases(text):
             expected = model(*args, whole and conditions_of(model, *whole, *args[2:4]))
             views: Any = whole and [exported.context_view(x.numpy()) for x in whole]
             given: list[Any] = [*map(np.asarray, args), views]
-            actual = torch.from_numpy(exported(*given))
-            largest = torch.maximum(largest, (actual - expected).abs().max())  # these two keep NaN
-            least = torch.minimum(least, psnr(actual, expected).min())
-            count += len(expected)
+            add(exported(*given), expected)
+            if whole:
+                continue
+            ir, vis, t_ir, t_vis, strength_ir, strength_vis = args
+            alone: tuple[tuple[Any, Any, Modality, float], ...]
+            alone = (ir, t_ir, "ir", strength_ir), (vis, t_vis, "vis", strength_vis)
+            for x, t, modality, strength in alone:
+                actual = exported.restore(x.numpy(), t.numpy(), modality, strength)
+                add(actual, model.restore(x, t, modality, strength))
     return Comparison(float(largest), float(least), count)
 
 

@@ -140,7 +140,7 @@ def test_every_switch_of_the_model(changes: dict[str, Any]) -> None:
     model = tiny(**changes)
     comparison = compare(model, TEXT, run_onnx(model))
     assert comparison.difference < 1e-5
-    assert comparison.pictures == 3 * 5 + 2
+    assert comparison.pictures == 3 * (3 * 5 + 1) + 1  # each fused, and restored twice; but the part
 
 
 @torch.inference_mode()
@@ -265,7 +265,7 @@ def test_export_and_what_lies_beside_it(lure: Run, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     report = json.loads(done.out)
     assert report["path"] == str(file)
-    assert report["bytes"] == file.stat().st_size < 3_100_000
+    assert report["bytes"] == file.stat().st_size < 3_200_000
     assert report["comparison"]["difference"] < 1e-4
     assert sorted(p.name for p in file.parent.iterdir()) == ["model.onnx", "model.prompts.json"]
     record = json.loads((file.parent / "model.prompts.json").read_text())
@@ -309,7 +309,7 @@ def test_export_for_people(lure: Run, examples: Path) -> None:
     assert again.code == 2
     assert "exists already" in again.err
     assert lure("export", "onnx", "--no-check", "--overwrite").code == 0
-    assert size != Path("lure-small.onnx").stat().st_size < 3_100_000  # half numbers lose nothing of the weights
+    assert size != Path("lure-small.onnx").stat().st_size < 3_200_000  # half numbers lose nothing of the weights
 
 
 def test_a_file_that_gives_other_pictures_is_not_kept(
@@ -469,7 +469,7 @@ def test_no_file_is_larger_than_an_onnx_file_can_be(tmp_path: Path) -> None:
         load_onnx(tmp_path)
 
 
-def test_without_onnxruntime_the_extra_is_named(
+def test_without_onnxruntime_the_way_out_is_named(
     lure: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -479,7 +479,7 @@ def test_without_onnxruntime_the_extra_is_named(
     ):
         done = lure(*args)
         assert done.code == 2
-        assert "lure-cli[export]" in done.err
+        assert "pip install onnxruntime" in done.err
     assert not any(tmp_path.iterdir())
 
 

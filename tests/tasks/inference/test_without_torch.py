@@ -84,6 +84,15 @@ def test_a_folder(small: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").iterdir())) == len(list((EXAMPLES / "pairs" / "vis").iterdir()))
 
 
+def test_a_clip(small: Path, small_examples: Path, tmp_path: Path) -> None:
+    """Only what decodes and encodes it."""
+    pytest.importorskip("av")
+    ir, vis = (small_examples / "clip" / f"{side}.mp4" for side in ("ir", "vis"))
+    args = ["--weights", small, "--prompt-vis", "auto", "-o", tmp_path / "out.mp4"]
+    assert loaded(COMMAND, "fuse", "--ir", ir, "--vis", vis, *args) == ["av"]
+    assert (tmp_path / "out.mp4").stat().st_size > 1000
+
+
 @pytest.mark.parametrize(
     "args", [["--vis", VIS, "--prompt", "auto"], ["--ir", IR, "--prompt", "stripes", "--tile", "96"]]
 )
