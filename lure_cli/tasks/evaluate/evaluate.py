@@ -175,11 +175,10 @@ def _measure(files: ImageFiles, plan: Plan) -> _Measured:
     pixels |= {path: read_pixels(path) for path in {*paths.values(), *files.fused.values()} - pixels.keys()}
     _check_sizes(pixels, files)
     of = {side: pixels[path] for side, path in paths.items()}
-    ir, vis = (metrics.to_grey(of[side], convention) if side in of else None for side in ("ir", "vis"))
     by_method = {}
     for method in plan.methods:
         fused = pixels[files.fused[method]] if method in files.fused else _baseline(method, of, convention)
-        values = metrics.measure(metrics.to_grey(fused, convention), ir, vis, plan.columns, convention)
+        values = metrics.measure_stored(fused, of.get("ir"), of.get("vis"), plan.columns, convention)
         for column in plan.columns:
             if column.metric.kind == "reference":
                 values[column.name] = column.metric.compute(fused, of["reference"])
