@@ -21,7 +21,7 @@ def evaluate(
     metrics: Annotated[
         str | None, typer.Option(help="Such as 'EN,SSIM,VIF,VIF_min,VIF_ir'; all without it. See --list.")
     ] = None,
-    convention: Annotated[str, typer.Option(help="Whose definitions: cddfuse, matlab or zoo.")] = "cddfuse",
+    convention: Annotated[str, typer.Option(help="Whose definitions: cddfuse, matlab, zoo or vifb.")] = "cddfuse",
     baselines: Annotated[
         bool, typer.Option("--floors", help="Add mean, maximum, Laplacian pyramid, guided filter, both copies.")
     ] = False,

@@ -92,8 +92,8 @@ def edge_preservation(fused: Array, ir: Array, vis: Array, convention: Conventio
     """Qabf: gradient strength and orientation of each source kept in the fused image, weighted by strength; 0..1.
 
     Sobel with zero padding, so the frame counts as an edge. Where strengths tie, the ratio is the strength itself, as
-    in the evaluators (0 for flat on flat; saturated elsewhere); `vifb` scales images by 255, and with them that strength. NaN where neither source has any, not
-    even at the frame (both are black).
+    in the evaluators (0 for flat on flat; saturated elsewhere); `vifb` scales images by 255, and with them that
+    strength. NaN where neither source has any, not even at the frame (both are black).
 
     Xydeas, Petrovic: Objective image fusion performance measure, Electron. Lett. 2000.
     """
@@ -157,9 +157,9 @@ def edge_artifacts(fused: Array, ir: Array, vis: Array) -> Scores:
 def contrast_preservation(fused: Array, ir: Array, vis: Array, convention: Convention = "cddfuse") -> Scores:
     """Qcb: perceived local contrast of the sources kept in the fused image, 0..1.
 
-    Each image is stretched to 0..1 (`vifb`: in 255 steps), filtered by the contrast sensitivity of the eye and compared as a ratio of two
-    Gaussian means. Where a source and the fused image both have no contrast, it is kept; where both sources have none,
-    they weigh the same. Of one source: its own mean ratio.
+    Each image is stretched to 0..1 (`vifb`: in 255 steps), filtered by the contrast sensitivity of the eye and compared
+    as a ratio of two Gaussian means. Where a source and the fused image both have no contrast, it is kept; where both
+    sources have none, they weigh the same. Of one source: its own mean ratio.
 
     Chen, Blum: A new automated quality assessment algorithm for image fusion, Image Vis. Comput. 2009; constants as in
     Z. Liu's toolbox.
@@ -174,11 +174,10 @@ def contrast_preservation(fused: Array, ir: Array, vis: Array, convention: Conve
     contrasts = []
     for x in images:
         span = np.ptp(x)
+        even = (x - x.min()) / span if span else np.zeros_like(x)
         if convention == "vifb":
-            x = stretched(x)
-        else:
-            x = (x - x.min()) / span if span else np.zeros_like(x)
-        x = fft.irfft2(fft.rfft2(x) * seen, s=(h, w))
+            even = np.floor(even * 255 + 0.5)
+        x = fft.irfft2(fft.rfft2(even) * seen, s=(h, w))
         near, far = (convolve1d(convolve1d(x, g, 0, mode="constant"), g, 1, mode="constant") for g in windows)
         c = np.abs(divide(near, far) - 1)
         c[~np.isfinite(c)] = 0
@@ -195,14 +194,14 @@ def contrast_preservation(fused: Array, ir: Array, vis: Array, convention: Conve
 
 
 def seen_differences(fused: Array, ir: Array, vis: Array) -> Scores:
-    """Qcv: squared difference to each source as the eye sees it, in 16x16 blocks, weighted by their edges; lower is better.
+    """Qcv: squared difference to each source as the eye sees it, by 16x16 blocks, weighted by edges; lower is better.
 
     Each image is stretched to 0..255 in whole levels. The differences are filtered by the eye's contrast sensitivity
-    (Mannos, Skarison); a block of a source weighs the fifth powers of its Sobel strengths. Blocks at the right and lower
-    border are filled up with zeros. NaN where no source has an edge.
+    (Mannos, Sakrison); a block of a source weighs the fifth powers of its Sobel strengths. Blocks at the right and
+    lower border are filled up with zeros. NaN where no source has an edge.
 
-    Chen, Varshney: A human perception inspired quality metric for image fusion based on regional information, Inf. Fusion
-    2007; constants as in Z. Liu's toolbox.
+    Chen, Varshney: A human perception inspired quality metric for image fusion based on regional information, Inf.
+    Fusion 2007; constants as in Z. Liu's toolbox.
     """
     f, a, b = (stretched(x) for x in floats(fused, ir, vis))
     h, w = f.shape

@@ -168,8 +168,8 @@ def peak_signal_to_noise(fused: Array, ir: Array, vis: Array, convention: Conven
 
     `cddfuse` takes the largest value of the fused image as the peak; `matlab` and `zoo` take 255 with an MSE on 0..1,
     which is 48.13 dB more than a peak of 255 gives; `vifb` takes 255 and, for the MSE, its RMSE (see there), so a value
-    depends on the size of the picture and on the fourth root of the error. Infinite for equal images, minus infinite for a black fused one
-    (`cddfuse`).
+    depends on the size of the picture, and half as much on the error. Infinite for equal images, minus infinite for a
+    black fused one (`cddfuse`).
     """
     error = root_mean_squared_error if convention == "vifb" else mean_squared_error
     mse = error(fused, ir, vis, convention)

@@ -75,7 +75,8 @@ def structural_similarity(
 
     `cddfuse`: 7x7 uniform window, sample variances, data range 255 (give `data_range=2` for what its published tables
     hold: `SSIM_dr2`). `matlab`: Gaussian of sigma 1.5, replicated border; `zoo`: the same without a border; both with
-    a data range of 1 though the images are on 0..255, so practically unstabilised; `vifb`: as `zoo`, with 255. NaN below the window's size.
+    a data range of 1 though the images are on 0..255, so practically unstabilised; `vifb`: as `zoo`, with 255. NaN
+    below the window's size.
 
     Wang, Bovik, Sheikh, Simoncelli: Image quality assessment, IEEE Trans. Image Process. 2004.
     """

@@ -63,13 +63,13 @@ def plan_evaluation(options: EvaluateOptions) -> Plan:
     baselines = tuple(BASELINES) if options.baselines else ()
     if baselines and options.ir is None:
         raise LureError("--floors needs the sources, which it fuses", "give --ir and --vis")
-    clash = [name for name, _ in options.fused if name in (*baselines, "infrared", "visible")]
-    if clash:
-        raise LureError(f"a method cannot be called '{clash[0]}' here", "name it otherwise: --fused NAME=DIR")
     if not options.fused and not baselines:
         raise LureError("there is nothing to evaluate", "give --fused DIR, or --floors")
     images, notes = find_images(options)
-    methods = tuple(name for name, _ in options.fused) + baselines
+    methods = (*images[0].fused, *baselines)
+    clash = [name for name in images[0].fused if name in (*baselines, "infrared", "visible")]
+    if clash:
+        raise LureError(f"a method cannot be called '{clash[0]}' here", "name it otherwise: --fused NAME=DIR")
     return Plan(options, columns, images, methods, baselines, notes)
 
 
