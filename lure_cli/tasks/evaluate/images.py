@@ -179,23 +179,15 @@ def _by_template(template: Path, method: str, stems: set[str] | None, notes: lis
         stems: the names of the images, which tell where a method's begins; the longest that fits counts.
         notes: told of the files that belong to no image.
     """
-    if not stems:
+    if stems is None:
         raise LureError(
             f"{template}: which part of a name is the image's can be told from the sources only", "give --ir and --vis"
         )
+    if not stems:
+        return {method: {}}
     files = search(Path(_FIELD.sub("*", str(template))), False, (), IMAGES)
-    longest = sorted(stems, key=len, reverse=True)
-    groups = {"stem": "|".join(map(re.escape, longest)), "method": "[^/]+", None: "[^/]*"}
-    seen: set[str | None] = set()
-    pattern, end = "", 0
-    text = unicodedata.normalize("NFC", template.as_posix())
-    for field in _FIELD.finditer(text):
-        name = field[1]
-        group = f"(?P={name})" if name in seen else f"(?P<{name}>{groups[name]})" if name else groups[name]
-        seen.add(name)
-        pattern += re.escape(text[end : field.start()]) + group
-        end = field.end()
-    fits = re.compile(pattern + re.escape(text[end:]))
+    fits = _pattern(template, stems)
+    several = "method" in fits.groupindex
     found: dict[str, dict[str, Path]] = {}
     others: list[Path] = []
     for file in files:
@@ -203,7 +195,7 @@ def _by_template(template: Path, method: str, stems: set[str] | None, notes: lis
         if match is None:
             others.append(file.path)
             continue
-        table = found.setdefault(match["method"] if "method" in seen else method, {})
+        table = found.setdefault(match["method"] if several else method, {})
         if match["stem"] in table:
             raise LureError(
                 f"{table[match['stem']]} and {file.path} both stand for '{match['stem']}'", "keep one of the two"
@@ -217,3 +209,21 @@ def _by_template(template: Path, method: str, stems: set[str] | None, notes: lis
     if others:
         notes.append(f"{template}: {len(others)} other file{'s' * (len(others) != 1)} left out, such as {others[0]}")
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def _pattern(template: Path, stems: set[str]) -> re.Pattern[str]:
+    """Of the paths of a template, as text with slashes; the groups are `stem` and, if it has one, `method`."""
+    longest = sorted(stems, key=len, reverse=True)
+    groups = {"stem": "|".join(map(re.escape, longest)), "method": "[^/]+"}
+    seen: set[str] = set()
+    pattern, end = "", 0
+    text = unicodedata.normalize("NFC", template.as_posix())
+    for field in _FIELD.finditer(text):
+        pattern += re.escape(text[end : field.start()])
+        name, end = field[1], field.end()
+        if name is None:
+            pattern += "[^/]*"
+        else:
+            pattern += f"(?P={name})" if name in seen else f"(?P<{name}>{groups[name]})"
+            seen.add(name)
+    return re.compile(pattern + re.escape(text[end:]))
