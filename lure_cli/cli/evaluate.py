@@ -14,7 +14,10 @@ from lure_cli.cli.output import emit, emit_json, note, show_error
 def evaluate(
     fused: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]PATH", help="Fused image or folder; repeat it to compare methods."),
+        typer.Option(
+            metavar="[NAME=]PATH",
+            help="Fused image, folder or template ('DIR/{stem}_{method}.jpg'); repeat it to compare.",
+        ),
     ] = None,
     ir: Annotated[Path | None, typer.Option(help="Infrared image or folder.")] = None,
     vis: Annotated[Path | None, typer.Option(help="Visible image or folder.")] = None,
