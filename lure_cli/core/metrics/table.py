@@ -156,7 +156,7 @@ METRICS: Mapping[str, Metric] = {m.name: m for m in _TABLE}
 """All metrics by name. Those of kind `sources` are also measured as NAME_ir, NAME_vis and NAME_min (or NAME_max)."""
 
 _UNASKED = ("SSIM_dr2", "EI", "RMSE", "Qcv")
-DEFAULT: tuple[str, ...] = tuple(m.name for m in _TABLE if m.kind != "reference" and m.name not in _UNASKED)
+DEFAULT: tuple[str, ...] = tuple(m.name for m in _TABLE if m.kind in ("fused", "sources") and m.name not in _UNASKED)
 """The metrics of a table that names none, without the worse-served forms beside them."""
 
 
@@ -217,7 +217,7 @@ def _measured(
     fused: Array, ir: Array | None, vis: Array | None, wanted: Sequence[Column], convention: Convention
 ) -> dict[str, float | Scores]:
     """Each metric behind the columns once, by its name."""
-    metrics = {c.metric.name: c.metric for c in wanted if c.metric.kind != "reference"}
+    metrics = {c.metric.name: c.metric for c in wanted if c.metric.kind in ("fused", "sources")}
     of: dict[str, float | Scores] = {}
     for name, metric in metrics.items():
         images = (fused,) if metric.kind == "fused" else (fused, ir, vis)
@@ -226,7 +226,7 @@ def _measured(
 
 
 def _columns(of: Mapping[str, float | Scores], wanted: Sequence[Column]) -> dict[str, float]:
-    return {c.name: _part(of[c.metric.name], c.part) for c in wanted if c.metric.kind != "reference"}
+    return {c.name: _part(of[c.metric.name], c.part) for c in wanted if c.metric.name in of}
 
 
 def _part(scores: float | Scores, part: str) -> float:
