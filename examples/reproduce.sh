@@ -9,8 +9,9 @@
 #          same command to go on after an interruption, and remove a table to make it anew.
 # PART     which parts (default: all): each function part_NAME below is one. Add a part by adding a function.
 #
-# Figures of the card are of fp32 on a CPU. LURE_MODELS="lure-small" takes one model; LURE_DTYPE and LURE_DEVICE change
-# how it is computed. It ends with 1 if a table is missing because its data are, with another code where a command fails.
+# Figures of the card are of fp32 on a CPU. LURE_MODELS="lure-small" takes one model, LURE_DTYPE and LURE_DEVICE change how it
+# is computed: use another OUT for each, as tables that are there stay. It ends with 1 if a table is left out, as its data are
+# missing, and with the code of the command where one fails. Bash 4.4 or newer.
 set -euo pipefail
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -229,6 +230,7 @@ PYTHON
 # --- all of it ---------------------------------------------------------------------------------------------------------
 
 mapfile -t known < <(sed -n 's/^part_\([a-z_]*\)().*/\1/p' "${BASH_SOURCE[0]}")
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || fail "this is bash $BASH_VERSION; 4.4 or newer is needed"
 [[ $# -ge 1 && $1 != -h && $1 != --help ]] || fail "usage: bash examples/reproduce.sh DATA [OUT [PART...]]; parts: ${known[*]}"
 [[ -d $1 ]] || fail "$1: no such folder"
 data=$(cd "$1" && pwd)
