@@ -41,7 +41,7 @@ def bench_fusion(
     ] = False,
     clean_ir: Annotated[Path | None, typer.Option(help="Clean infrared folder, if there is no case 'clean'.")] = None,
     clean_vis: Annotated[Path | None, typer.Option(help="Clean visible folder, if there is no case 'clean'.")] = None,
-    convention: Annotated[str, typer.Option(help="Whose definitions: cddfuse, matlab or zoo.")] = "cddfuse",
+    convention: Annotated[str, typer.Option(help="Whose definitions: cddfuse, matlab, zoo or vifb.")] = "cddfuse",
     common: Annotated[
         bool, typer.Option("--common", help="Score on the images that all methods have, if one lacks some.")
     ] = False,

@@ -14,14 +14,17 @@ from lure_cli.cli.output import emit, emit_json, note, show_error
 def evaluate(
     fused: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]PATH", help="Fused image or folder; repeat it to compare methods."),
+        typer.Option(
+            metavar="[NAME=]PATH",
+            help="Fused image, folder or template ('DIR/{stem}_{method}.jpg'); repeat it to compare.",
+        ),
     ] = None,
     ir: Annotated[Path | None, typer.Option(help="Infrared image or folder.")] = None,
     vis: Annotated[Path | None, typer.Option(help="Visible image or folder.")] = None,
     metrics: Annotated[
         str | None, typer.Option(help="Such as 'EN,SSIM,VIF,VIF_min,VIF_ir'; all without it. See --list.")
     ] = None,
-    convention: Annotated[str, typer.Option(help="Whose definitions: cddfuse, matlab or zoo.")] = "cddfuse",
+    convention: Annotated[str, typer.Option(help="Whose definitions: cddfuse, matlab, zoo or vifb.")] = "cddfuse",
     baselines: Annotated[
         bool, typer.Option("--floors", help="Add mean, maximum, Laplacian pyramid, guided filter, both copies.")
     ] = False,

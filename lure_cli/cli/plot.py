@@ -59,7 +59,10 @@ def ulfs(
 def contact_sheet(
     fused: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]PATH", help="Fused image or folder; a column each, so repeat it."),
+        typer.Option(
+            metavar="[NAME=]PATH",
+            help="Fused image, folder or template ('DIR/{stem}_{method}.jpg'); a column each, so repeat it.",
+        ),
     ] = None,
     ir: Annotated[Path | None, typer.Option(help="Infrared image or folder.")] = None,
     vis: Annotated[Path | None, typer.Option(help="Visible image or folder.")] = None,

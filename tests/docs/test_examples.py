@@ -12,8 +12,11 @@ from PIL import Image
 from tests.helpers.files import EXAMPLES, make_data
 from tests.helpers.shell import FRESH, SMALL_RUN, shims
 
+WITH_DATA = "reproduce.sh"
+"""It wants a data folder, and has a test of its own."""
 
-@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.sh")), ids=lambda p: p.name)
+
+@pytest.mark.parametrize("script", sorted({*EXAMPLES.glob("*.sh")} - {EXAMPLES / WITH_DATA}), ids=lambda p: p.name)
 def test_example_scripts(script: Path, small: Path, warm: list[str]) -> None:
     make_data(small / "data")
     lure = FRESH if script.name == "cluster.sh" else warm  # Ray's workers are started as the process that asks was

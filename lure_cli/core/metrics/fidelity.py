@@ -8,7 +8,7 @@ import numpy as np
 from scipy import fft
 from scipy.ndimage import convolve1d, correlate1d
 
-from lure_cli.core.metrics.base import EPS, Array, Convention, Scores, divide, floats, strips
+from lure_cli.core.metrics.base import EPS, Array, Convention, Scores, divide, floats, stretched, strips
 
 # --- visual information fidelity -----------------------------------------------------------------------------------
 
@@ -88,12 +88,12 @@ def _sobel(x: Array) -> tuple[Array, Array]:
     return rows[:, 2:] - rows[:, :-2], columns[:-2] - columns[2:]
 
 
-def edge_preservation(fused: Array, ir: Array, vis: Array) -> Scores:
+def edge_preservation(fused: Array, ir: Array, vis: Array, convention: Convention = "cddfuse") -> Scores:
     """Qabf: gradient strength and orientation of each source kept in the fused image, weighted by strength; 0..1.
 
     Sobel with zero padding, so the frame counts as an edge. Where strengths tie, the ratio is the strength itself, as
-    in the three evaluators (0 for flat on flat; saturated elsewhere). NaN where neither source has any, not
-    even at the frame (both are black).
+    in the evaluators (0 for flat on flat; saturated elsewhere); `vifb` scales images by 255, and with them that
+    strength. NaN where neither source has any, not even at the frame (both are black).
 
     Xydeas, Petrovic: Objective image fusion performance measure, Electron. Lett. 2000.
     """
@@ -103,7 +103,7 @@ def edge_preservation(fused: Array, ir: Array, vis: Array) -> Scores:
         (g_f, angle_f), *sources = (_edges(x[rows]) for x in images)
         for k, (g, angle) in enumerate(sources):
             ratio = divide(np.minimum(g, g_f), np.maximum(g, g_f))
-            ratio = np.where(g == g_f, g_f, ratio)
+            ratio = np.where(g == g_f, g_f * (255 if convention == "vifb" else 1), ratio)
             aligned = 1 - np.abs(angle - angle_f) / (math.pi / 2)
             q = 0.9994 * 0.9879 / ((1 + np.exp(-15 * (ratio - 0.5))) * (1 + np.exp(-22 * (aligned - 0.8))))
             kept[k] += float((q * g).sum())
@@ -154,12 +154,12 @@ def edge_artifacts(fused: Array, ir: Array, vis: Array) -> Scores:
 # --- perception and features ---------------------------------------------------------------------------------------
 
 
-def contrast_preservation(fused: Array, ir: Array, vis: Array) -> Scores:
+def contrast_preservation(fused: Array, ir: Array, vis: Array, convention: Convention = "cddfuse") -> Scores:
     """Qcb: perceived local contrast of the sources kept in the fused image, 0..1.
 
-    Each image is stretched to 0..1, filtered by the contrast sensitivity of the eye and compared as a ratio of two
-    Gaussian means. Where a source and the fused image both have no contrast, it is kept; where both sources have none,
-    they weigh the same. Of one source: its own mean ratio.
+    Each image is stretched to 0..1 (`vifb`: in 255 steps), filtered by the contrast sensitivity of the eye and compared
+    as a ratio of two Gaussian means. Where a source and the fused image both have no contrast, it is kept; where both
+    sources have none, they weigh the same. Of one source: its own mean ratio.
 
     Chen, Blum: A new automated quality assessment algorithm for image fusion, Image Vis. Comput. 2009; constants as in
     Z. Liu's toolbox.
@@ -174,8 +174,10 @@ def contrast_preservation(fused: Array, ir: Array, vis: Array) -> Scores:
     contrasts = []
     for x in images:
         span = np.ptp(x)
-        x = (x - x.min()) / span if span else np.zeros_like(x)
-        x = fft.irfft2(fft.rfft2(x) * seen, s=(h, w))
+        even = (x - x.min()) / span if span else np.zeros_like(x)
+        if convention == "vifb":
+            even = np.floor(even * 255 + 0.5)
+        x = fft.irfft2(fft.rfft2(even) * seen, s=(h, w))
         near, far = (convolve1d(convolve1d(x, g, 0, mode="constant"), g, 1, mode="constant") for g in windows)
         c = np.abs(divide(near, far) - 1)
         c[~np.isfinite(c)] = 0
@@ -189,6 +191,39 @@ def contrast_preservation(fused: Array, ir: Array, vis: Array) -> Scores:
     share = np.where(power == 0, 0.5, divide(c_a**2, power))
     both = share * of[0] + (1 - share) * of[1]
     return Scores(float(both.mean()), float(of[0].mean()), float(of[1].mean()))
+
+
+def seen_differences(fused: Array, ir: Array, vis: Array) -> Scores:
+    """Qcv: squared difference to each source as the eye sees it, by 16x16 blocks, weighted by edges; lower is better.
+
+    Each image is stretched to 0..255 in whole levels. The differences are filtered by the eye's contrast sensitivity
+    (Mannos, Sakrison); a block of a source weighs the fifth powers of its Sobel strengths. Blocks at the right and
+    lower border are filled up with zeros. NaN where no source has an edge.
+
+    Chen, Varshney: A human perception inspired quality metric for image fusion based on regional information, Inf.
+    Fusion 2007; constants as in Z. Liu's toolbox.
+    """
+    f, a, b = (stretched(x) for x in floats(fused, ir, vis))
+    h, w = f.shape
+    v, u = np.meshgrid(2 * fft.fftfreq(h) * h / 8, 2 * fft.rfftfreq(w) * w / 8, indexing="ij")
+    r = 0.144 * np.hypot(u, v)
+    seen = 2.6 * (0.0192 + r) * np.exp(-(r**1.1))
+    lost, weight = [], []
+    for x in (a, b):
+        edges = _blocks(np.hypot(*_sobel(np.pad(x, 1))))
+        of_blocks = (edges**5).sum((1, 3))
+        difference = fft.irfft2(fft.rfft2(x - f) * seen, s=(h, w))
+        squares = (_blocks(difference) ** 2).mean((1, 3))
+        lost.append(float((of_blocks * squares).sum()))
+        weight.append(float(of_blocks.sum()))
+    of = (float(divide(x, y)) for x, y in zip(lost, weight, strict=True))
+    return Scores(float(divide(sum(lost), sum(weight))), *of)
+
+
+def _blocks(x: Array) -> Array:
+    """(rows, 16, columns, 16), filled up with zeros to whole blocks."""
+    x = np.pad(x, [(0, -n % 16) for n in x.shape])
+    return x.reshape(x.shape[0] // 16, 16, -1, 16)
 
 
 def feature_mutual_information(fused: Array, ir: Array, vis: Array) -> Scores:

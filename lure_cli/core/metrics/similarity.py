@@ -48,7 +48,8 @@ def ssim(x: Array, y: Array, convention: Convention, data_range: float = 255.0) 
         smooth: Callable[[Array], Array] = _uniform
     else:
         half, bias = 5, 1.0
-        c1, c2 = 0.01**2, 0.03**2
+        span = data_range if convention == "vifb" else 1.0
+        c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
         smooth = _valid(_gaussian(11, 1.5))
         if convention == "matlab":
             x, y = (np.pad(z, half, mode="edge") for z in (x, y))
@@ -70,11 +71,12 @@ def _uniform(x: Array) -> Array:
 def structural_similarity(
     fused: Array, ir: Array, vis: Array, convention: Convention = "cddfuse", data_range: float = 255.0
 ) -> Scores:
-    """SSIM with each source; their sum (cddfuse, zoo; up to 2) or mean (matlab; up to 1).
+    """SSIM with each source; their sum (cddfuse, zoo, vifb; up to 2) or mean (matlab; up to 1).
 
     `cddfuse`: 7x7 uniform window, sample variances, data range 255 (give `data_range=2` for what its published tables
     hold: `SSIM_dr2`). `matlab`: Gaussian of sigma 1.5, replicated border; `zoo`: the same without a border; both with
-    a data range of 1 though the images are on 0..255, so practically unstabilised. NaN below the window's size.
+    a data range of 1 though the images are on 0..255, so practically unstabilised; `vifb`: as `zoo`, with 255. NaN
+    below the window's size.
 
     Wang, Bovik, Sheikh, Simoncelli: Image quality assessment, IEEE Trans. Image Process. 2004.
     """

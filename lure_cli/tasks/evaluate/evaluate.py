@@ -63,13 +63,13 @@ def plan_evaluation(options: EvaluateOptions) -> Plan:
     baselines = tuple(BASELINES) if options.baselines else ()
     if baselines and options.ir is None:
         raise LureError("--floors needs the sources, which it fuses", "give --ir and --vis")
-    clash = [name for name, _ in options.fused if name in (*baselines, "infrared", "visible")]
-    if clash:
-        raise LureError(f"a method cannot be called '{clash[0]}' here", "name it otherwise: --fused NAME=DIR")
     if not options.fused and not baselines:
         raise LureError("there is nothing to evaluate", "give --fused DIR, or --floors")
     images, notes = find_images(options)
-    methods = tuple(name for name, _ in options.fused) + baselines
+    methods = (*images[0].fused, *baselines)
+    clash = [name for name in images[0].fused if name in (*baselines, "infrared", "visible")]
+    if clash:
+        raise LureError(f"a method cannot be called '{clash[0]}' here", "name it otherwise: --fused NAME=DIR")
     return Plan(options, columns, images, methods, baselines, notes)
 
 
@@ -175,11 +175,10 @@ def _measure(files: ImageFiles, plan: Plan) -> _Measured:
     pixels |= {path: read_pixels(path) for path in {*paths.values(), *files.fused.values()} - pixels.keys()}
     _check_sizes(pixels, files)
     of = {side: pixels[path] for side, path in paths.items()}
-    ir, vis = (metrics.to_grey(of[side], convention) if side in of else None for side in ("ir", "vis"))
     by_method = {}
     for method in plan.methods:
         fused = pixels[files.fused[method]] if method in files.fused else _baseline(method, of, convention)
-        values = metrics.measure(metrics.to_grey(fused, convention), ir, vis, plan.columns, convention)
+        values = metrics.measure_stored(fused, of.get("ir"), of.get("vis"), plan.columns, convention)
         for column in plan.columns:
             if column.metric.kind == "reference":
                 values[column.name] = column.metric.compute(fused, of["reference"])

@@ -74,7 +74,7 @@ SINGLE_PRECISION = {"VIF": 1e-4, "SSIM": 2e-3, "MS-SSIM": 1e-3}
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("convention", ["cddfuse", "matlab", "zoo"])
 @pytest.mark.parametrize("entry", published())
 def test_published_values(entry: dict[str, Any], convention: Convention) -> None:
     f, a, b = (np.asarray(Image.open(PUBLISHED / f"{entry['tag']}_{k}.png"), float) for k in ("fused", "ir", "vis"))
