@@ -16,8 +16,12 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="[NAME=]PATH", help="Fused image or folder; repeat it to compare methods."),
     ] = None,
-    ir: Annotated[Path | None, typer.Option(help="Infrared image or folder.")] = None,
-    vis: Annotated[Path | None, typer.Option(help="Visible image or folder.")] = None,
+    ir: Annotated[
+        Path | None, typer.Option("--ir", "--a", help="Infrared image or folder; or the first one of another kind.")
+    ] = None,
+    vis: Annotated[
+        Path | None, typer.Option("--vis", "--b", help="Visible image or folder; or the second one.")
+    ] = None,
     metrics: Annotated[
         str | None, typer.Option(help="Such as 'EN,SSIM,VIF,VIF_min,VIF_ir'; all without it. See --list.")
     ] = None,

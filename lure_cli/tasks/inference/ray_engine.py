@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Generator, Sequence
 from copy import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,8 @@ def _absolute(worker: PairWorker, jobs: Sequence[Job]) -> tuple[PairWorker, list
 
 def _made_absolute(pair: Pair) -> Pair:
     ir, vis, output = (Path(os.path.abspath(path)) for path in (pair.ir, pair.vis, pair.output))
-    return Pair(pair.name, ir, vis, output, {w: Path(os.path.abspath(path)) for w, path in pair.extras.items()})
+    extras = {what: Path(os.path.abspath(path)) for what, path in pair.extras.items()}
+    return replace(pair, ir=ir, vis=vis, output=output, extras=extras)
 
 
 def to_json(result: Result[Pair]) -> dict[str, Any]:
