@@ -38,16 +38,14 @@ def fuse(
         str | None,
         typer.Option(
             "--a",
-            help="Instead of --ir and --vis: an image, folder or pattern of any other kind, such as MRI; the colours are "
+            help="Instead of --ir and --vis: an image, folder or pattern of any other kind, such as MRI; colours are "
             "those of whichever has some.",
             rich_help_panel=o.INPUT,
         ),
     ] = None,
     b: Annotated[
         str | None,
-        typer.Option(
-            "--b", help="The other one, such as PET or CT; the result has its size.", rich_help_panel=o.INPUT
-        ),
+        typer.Option("--b", help="The other one, such as PET or CT; the result has its size.", rich_help_panel=o.INPUT),
     ] = None,
     prompt: Annotated[
         str | None,
