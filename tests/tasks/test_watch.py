@@ -464,7 +464,7 @@ def test_every_option_of_fuse_reaches_the_job() -> None:
     parts = options, options.read, options.read.radiometry, options.pairing
     reached = [value for part in parts for value in vars(part).values()]
     elsewhere = {"fps", "sync", "length", "check_every", "codec", "crf", "dry_run", "as_json", "quiet"}
-    made = {"ir", "vis", "rig", *colours}
+    made = {"ir", "vis", "a", "b", "rig", *colours}
     assert {name for name, value in given.items() if value not in reached} == elsewhere | made
     assert (options.ir, options.vis, options.read.rig) == (Path("i"), Path("v"), rig)
     assert options.heat == HeatColours.parse(*colours.values())  # type: ignore[arg-type]
