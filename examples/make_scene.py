@@ -31,7 +31,7 @@ from scenekit.objects import (
     rect,
     tree,
 )
-from scenekit.render import Blob, Light, Noise, Scene, haze, paint, photograph, radiogram, thermograph
+from scenekit.render import Blob, Light, Noise, Scene, defocus, haze, paint, photograph, radiogram, thermograph
 
 
 def street_night(rng: np.random.Generator) -> Scene:
@@ -214,7 +214,9 @@ def save(image: Image.Image, path: Path) -> None:
 def main() -> None:
     """Render every example picture below --out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("examples"), help="folder that receives street/ and pairs/")
+    parser.add_argument(
+        "--out", type=Path, default=Path("examples"), help="folder that receives street/, pairs/ and focus/"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of every random choice")
     args = parser.parse_args()
 
@@ -232,6 +234,13 @@ def main() -> None:
         views = paint(scene, noise, 320, 240)
         save(thermograph(views, scene.span, rng), args.out / f"pairs/ir/{name}.png")
         save(photograph(views, rng, exposure), args.out / f"pairs/vis/{name}.png")
+        if name == "street":
+            for near, focus in ((True, "near"), (False, "far")):
+                seen = defocus(views, near, 14.0)
+                save(
+                    photograph(seen, np.random.default_rng([args.seed, 3, near]), exposure),
+                    args.out / f"focus/{focus}.png",
+                )
 
 
 if __name__ == "__main__":

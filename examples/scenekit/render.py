@@ -291,6 +291,13 @@ def haze(views: Views, noise: Noise, beta: float, air: Colour) -> Views:
     return Views(views.light * t + np.array(air) * (1 - t), views.glow * (0.4 + 0.6 * t), views.heat, views.depth)
 
 
+def defocus(views: Views, near: bool, border: float) -> Views:
+    """What a lens sees that is focused nearer (`near`) or farther than `border` metres; the rest is blurred."""
+    sharp = gaussian((views.depth < border if near else views.depth >= border).astype(np.float64), 0.8)[..., None]
+    light, glow = (gaussian(part, 2.2) * (1 - sharp) + part * sharp for part in (views.light, views.glow))
+    return Views(light, glow, views.heat, views.depth)
+
+
 def photograph(views: Views, rng: np.random.Generator, exposure: float, bloom: float = 1.0) -> Image.Image:
     """The visible picture: lamp glow, tone curve, vignette and mild camera noise; RGB."""
     light = views.light.copy()

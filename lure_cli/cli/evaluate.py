@@ -21,6 +21,11 @@ def evaluate(
     ] = None,
     ir: Annotated[Path | None, typer.Option(help="Infrared image or folder.")] = None,
     vis: Annotated[Path | None, typer.Option(help="Visible image or folder.")] = None,
+    a: Annotated[
+        Path | None,
+        typer.Option("--a", help="Instead of --ir: an image or folder of any kind, as to `lure fuse`; X_ir is of it."),
+    ] = None,
+    b: Annotated[Path | None, typer.Option("--b", help="Instead of --vis: the other one; X_vis is of it.")] = None,
     metrics: Annotated[
         str | None, typer.Option(help="Such as 'EN,SSIM,VIF,VIF_min,VIF_ir'; all without it. See --list.")
     ] = None,
@@ -68,6 +73,7 @@ def evaluate(
     from tqdm import tqdm
 
     from lure_cli.cli.tables import show_evaluation
+    from lure_cli.errors import LureError
     from lure_cli.tasks.evaluate import evaluate as task
     from lure_cli.tasks.evaluate.images import EvaluateOptions, parse_fused
     from lure_cli.tasks.report.html import to_html
@@ -75,12 +81,14 @@ def evaluate(
     from lure_cli.tasks.report.plots import check_plots, write_plots
     from lure_cli.tasks.report.table import write_text
 
+    if (ir or vis) and (a or b):
+        raise LureError("--a and --b stand instead of --ir and --vis", "give one pair of names")
     names = tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics is not None else None
     plan = task.plan_evaluation(
         EvaluateOptions(
             parse_fused(fused or ()),
-            ir,
-            vis,
+            a or ir,
+            b or vis,
             metrics=names,
             convention=convention,
             baselines=baselines,
@@ -91,6 +99,7 @@ def evaluate(
             jobs=jobs,
             ir_range=ir_range,
             vis_range=vis_range,
+            by_colour=bool(a or b),
         )
     )
     if plots:

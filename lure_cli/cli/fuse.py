@@ -34,6 +34,19 @@ def fuse(
             rich_help_panel=o.INPUT,
         ),
     ] = None,
+    a: Annotated[
+        str | None,
+        typer.Option(
+            "--a",
+            help="Instead of --ir and --vis: an image, folder or pattern of any other kind, such as MRI; colours are "
+            "those of whichever has some.",
+            rich_help_panel=o.INPUT,
+        ),
+    ] = None,
+    b: Annotated[
+        str | None,
+        typer.Option("--b", help="The other one, such as PET or CT; the result has its size.", rich_help_panel=o.INPUT),
+    ] = None,
     prompt: Annotated[
         str | None,
         typer.Option(
@@ -231,11 +244,15 @@ def fuse(
     options = fuse_options({**given, "outputs": output})
     if quiet:
         no_progress_bars()
+    if options.by_colour:
+        ir, vis = a, b
     source = vis if ir is None else ir
     assert source is not None
     if video.wants_video(source, source if vis is None else vis, output, live):
         if vis is None:
             raise LureError(f"{source}: no visible clip is given", "give it by --vis")
+        if options.by_colour:
+            raise LureError("--a and --b are images, not clips", "clips of infrared and visible go to --ir and --vis")
         from lure_cli.cli.video import fuse_video
 
         clips = video.VideoOptions(
@@ -288,6 +305,9 @@ def fuse_options(given: Mapping[str, Any]) -> FuseOptions:
     def named(options: Any) -> dict[str, Any]:
         return {field.name: a[field.name] for field in fields(options) if field.name in a}
 
+    by_colour = a["a"] is not None or a["b"] is not None
+    if by_colour:
+        a |= _of_any_kind(a)
     ir, vis, rig = a["ir"], a["vis"], a["rig"]
     if ir is None and vis is None:
         raise LureError("no image is given", "give --ir and --vis, or a radiometric file to --ir alone")
@@ -305,5 +325,15 @@ def fuse_options(given: Mapping[str, Any]) -> FuseOptions:
         "pairing": Pairing(by, a["pair_regex"], a["pair_file"], a["recursive"]),
         "read": ReadOptions(**read),
         "heat": HeatColours.parse(a["palette"], a["palette_from"], a["palette_to"], a["legend"]),
+        "by_colour": by_colour,
     }
     return FuseOptions(**own)
+
+
+def _of_any_kind(given: Mapping[str, Any]) -> dict[str, Any]:
+    """--a and --b as the two images; LureError unless both are given, and nothing else."""
+    if given["ir"] is not None or given["vis"] is not None:
+        raise LureError("--a and --b stand instead of --ir and --vis", "give one pair of names")
+    if given["a"] is None or given["b"] is None:
+        raise LureError("--a and --b belong together", "give both images")
+    return {"ir": given["a"], "vis": given["b"]}

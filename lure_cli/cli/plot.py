@@ -66,6 +66,8 @@ def contact_sheet(
     ] = None,
     ir: Annotated[Path | None, typer.Option(help="Infrared image or folder.")] = None,
     vis: Annotated[Path | None, typer.Option(help="Visible image or folder.")] = None,
+    a: Annotated[Path | None, typer.Option("--a", help="Instead of --ir: an image or folder of any kind.")] = None,
+    b: Annotated[Path | None, typer.Option("--b", help="Instead of --vis: the other one.")] = None,
     reference: Annotated[Path | None, typer.Option(help="Clean reference image or folder, the last column.")] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Image to write; several pages become NAME-1.png, NAME-2.png ...")
@@ -81,20 +83,24 @@ def contact_sheet(
 
     Images belong together by name, as in `lure eval`. Files written by an earlier run are replaced.
     """
+    from lure_cli.errors import LureError
     from lure_cli.tasks.evaluate.images import parse_fused
     from lure_cli.tasks.report.contact_sheet import ContactSheetOptions, draw_contact_sheet
 
+    if (ir or vis) and (a or b):
+        raise LureError("--a and --b stand instead of --ir and --vis", "give one pair of names")
     drawn = draw_contact_sheet(
         ContactSheetOptions(
             fused=parse_fused(fused or ()),
-            ir=ir,
-            vis=vis,
+            ir=a or ir,
+            vis=b or vis,
             reference=reference,
             output=output,
             limit=limit,
             height=height,
             rows=rows,
             common=common,
+            by_colour=bool(a or b),
         )
     )
     if not quiet:

@@ -17,8 +17,8 @@ from lure_cli.cli.output import SIDES, emit_json, no_progress_bars, note, show_e
 from lure_cli.errors import LureError
 
 _NOT_HERE = frozenset(
-    "prompt_file fps sync length check_every codec crf pair_file align_once engine workers skip_existing limit shard"
-    " fail_fast dry_run".split()
+    "a b prompt_file fps sync length check_every codec crf pair_file align_once engine workers skip_existing limit"
+    " shard fail_fast dry_run".split()
 )
 """Options of `lure fuse` that are for clips, or for pairs that are all there when the job begins."""
 

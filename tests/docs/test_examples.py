@@ -39,7 +39,7 @@ def test_scene_script_renders_the_committed_pictures(tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLES / "make_scene.py"), "--out", str(tmp_path)]
     subprocess.run(command, capture_output=True, check=True)
     pictures = [p.relative_to(tmp_path) for p in (*tmp_path.rglob("*.png"), *tmp_path.rglob("*.tif"))]
-    assert len(pictures) == 11
+    assert len(pictures) == 13
     for name in pictures:
         a, b = (np.asarray(Image.open(root / name), np.int32) for root in (tmp_path, EXAMPLES))
         assert np.abs(a - b).max() <= 1, name

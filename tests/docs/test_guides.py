@@ -61,6 +61,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "peers": ("results/gate_restored.png", "peers.csv", "peers_summary.csv"),
     "training": ("runs/stage1/weights.safetensors", "mine.png"),
     "weights": ("base.png",),
+    "other-pairs": ("sharp.png", "out/gate.png", "sheet.png"),
     "other-programs": ("lure-small.onnx", "lure-small-fp16.prompts.json", "onnx.png", "alone.png"),
 }
 """What the commands of a page write, among other files."""
@@ -75,6 +76,7 @@ PYTHON: dict[str, Callable[[dict[str, Any]], bool]] = {
     ),
     "thermal": lambda names: names["celsius"].shape == (240, 320) and names["restored"].shape == (240, 320, 1),
     "evaluation": lambda names: 0 < names["of_ir"] < 1,
+    "other-pairs": lambda names: names["sharp"].shape == (240, 320, 3),
 }
 """What holds for the variables of a page after its Python has run."""
 

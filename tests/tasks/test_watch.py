@@ -456,7 +456,7 @@ def test_the_options_of_fuse_are_those_of_watch() -> None:
 
 def test_every_option_of_fuse_reaches_the_job() -> None:
     given = {p.name: object() for p in inspect.signature(fuse).parameters.values()}
-    given |= {"ir": "i", "vis": "v", "pair": "name", "recursive": True}
+    given |= {"ir": "i", "vis": "v", "a": None, "b": None, "pair": "name", "recursive": True}
     rig = Alignment((1, 0, 3, 0, 1, -2), (64, 48))
     write_transform(Path("rig.json"), rig)
     colours = {"palette": "iron", "palette_from": "30", "palette_to": "40", "legend": True}
@@ -464,7 +464,7 @@ def test_every_option_of_fuse_reaches_the_job() -> None:
     parts = options, options.read, options.read.radiometry, options.pairing
     reached = [value for part in parts for value in vars(part).values()]
     elsewhere = {"fps", "sync", "length", "check_every", "codec", "crf", "dry_run", "as_json", "quiet"}
-    made = {"ir", "vis", "rig", *colours}
+    made = {"ir", "vis", "a", "b", "rig", *colours}
     assert {name for name, value in given.items() if value not in reached} == elsewhere | made
     assert (options.ir, options.vis, options.read.rig) == (Path("i"), Path("v"), rig)
     assert options.heat == HeatColours.parse(*colours.values())  # type: ignore[arg-type]
@@ -476,6 +476,7 @@ def test_the_options_of_a_job_from_a_few_arguments() -> None:
     assert fuse_options(given) == FuseOptions(Path("a.png"), Path("b.png"), "c.png", prompt="haze", read=read)
     assert fuse_options({"ir": "a.jpg"}) == FuseOptions(Path("a.jpg"))
     assert fuse_options({"vis": "a.png", "alpha": "ir"}).ir == Path("a.png")
+    assert fuse_options({"a": "x.png", "b": "y.png"}) == FuseOptions(Path("x.png"), Path("y.png"), by_colour=True)
     legend: dict[str, Any] = {"ir": "a.png", "legend": True}
     for wrong, text in (({}, "no image"), ({"vis": "b.png"}, "no infrared"), (legend, "need --palette")):
         with pytest.raises(LureError, match=text):

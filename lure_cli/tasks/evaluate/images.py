@@ -35,7 +35,8 @@ class ImageFiles:
 class EvaluateOptions:
     """What `lure eval` was asked to do; see the command's help.
 
-    `fused` holds (name of the method, file, folder or template), as of `parse_fused`; `metrics` None means all.
+    `fused` holds (name of the method, file, folder or template), as of `parse_fused`; `metrics` None means all. With
+    `by_colour` the sources are two images of any kind, and the numbers of both are read as those of visible ones.
     """
 
     fused: tuple[tuple[str, Path], ...]
@@ -52,10 +53,11 @@ class EvaluateOptions:
     jobs: int = 0
     ir_range: str = "auto"
     vis_range: str = "auto"
+    by_colour: bool = False
 
     def ranges(self) -> tuple[ValueRange, ValueRange]:
         """Which numbers of infrared and visible sources are black and white; LureError if that is not understood."""
-        return parse_range(self.ir_range), parse_range(self.vis_range, "vis")
+        return parse_range(self.ir_range, "vis" if self.by_colour else "ir"), parse_range(self.vis_range, "vis")
 
 
 def parse_fused(values: Sequence[str]) -> tuple[tuple[str, Path], ...]:

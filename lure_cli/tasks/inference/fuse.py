@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lure_cli.core.images.chroma import recolour
 from lure_cli.tasks.inference.heat import heat_of, with_painter
-from lure_cli.tasks.inference.inputs import PairInputs, common_alignment, read_pair
+from lure_cli.tasks.inference.inputs import PairInputs, common_alignment, read_by_colour, read_pair
 from lure_cli.tasks.inference.job import Computed, ImageWorker, Result, Stop, clean_up, run_locally, until_failed
 from lure_cli.tasks.inference.options import FuseOptions
 from lure_cli.tasks.inference.plan import FusePlan, finished
@@ -38,13 +39,16 @@ class FuseWorker(ImageWorker[Pair, PairInputs]):
 
     def load(self, item: Pair) -> PairInputs:
         """See `ImageWorker`."""
-        inputs = read_pair(item, self.options.read, self.alignment)
+        read = read_by_colour if self.options.by_colour else read_pair
+        inputs = read(item, self.options.read, self.alignment)
         heat = self.options.heat
         return inputs if heat is None else with_painter(inputs, heat, item)
 
     def apply(self, inputs: PairInputs, request: Request) -> ModelOutput:
         """See `ImageWorker`."""
         output = self.fuser.fuse_request(inputs.ir, inputs.vis, as_they_are(request))
+        if inputs.ir_colours is not None:
+            output = output._replace(picture=recolour(output.picture, inputs.ir_colours, inputs.vis))
         if self.options.provenance is None:
             return output
         known = as_they_are(replace(request, prompt=output.prompt, auto=()))

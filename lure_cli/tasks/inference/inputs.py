@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from lure_cli.core.images.guards import MAX_PIXELS
 from lure_cli.core.images.picture import read_both, read_picture, to_channels
 from lure_cli.core.images.radiometric import closed_maker_of
-from lure_cli.core.images.value_range import ValueRange
+from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.core.registration.alignment import Model, lay
 from lure_cli.core.thermal.makers import closed_hint
 from lure_cli.core.thermal.radiometry import Radiometry
@@ -75,12 +75,13 @@ class Inputs:
 @dataclass(frozen=True)
 class PairInputs(Inputs):
     """A pair as it goes to the model: ir (H, W, 1), vis (H, W, 3), float32 in [0, 1]; `painter`: what colours the
-    picture by heat, if that is wanted."""
+    picture by heat, if that is wanted; `ir_colours` (H, W, 3): what stands in `ir`, where it has colours that count."""
 
     ir: np.ndarray
     vis: np.ndarray
     ir_bits: int = 8
     painter: HeatPainter | None = None
+    ir_colours: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,36 @@ def read_pair(
         notes=tuple(notes),
         alignment=None if note is None else placed,
         invalid={m: p.invalid for m, p in (("ir", ir), ("vis", vis)) if p.invalid},
+    )
+
+
+def read_by_colour(pair: Pair, options: ReadOptions, common: Alignment | None = None) -> PairInputs:
+    """As `read_pair`, for two images of which nobody says that they are infrared and visible, such as PET and MRI, or
+    two focuses; the colours decide.
+
+    The first one, `pair.ir`, is laid onto the grid of the second one. If it alone is in colour, it takes the visible
+    image's place; else it takes the infrared's, with its own colours beside it if both are. Numbers are read as those
+    of visible images, so that grey levels of both mean the same.
+
+    Raises:
+        LureError: as `read_pair`.
+    """
+    ranges = (parse_range(text, "vis") for text in (options.ir_range, options.vis_range))
+    a, b = (_read(path, 3, options, each) for path, each in zip((pair.ir, pair.vis), ranges, strict=True))
+    placed, note = _place(to_channels(a.x, 1), b.x, pair, options, options.rig or common)
+    notes = [*_notes(a, pair.ir, "vis", replace(options, alpha="drop")), *_notes(b, pair.vis, "vis", options)]
+    x = lay(a.x, b.x if a.colour else to_channels(to_channels(b.x, 1), 3), placed)
+    swapped = a.colour and not b.colour
+    return PairInputs(
+        to_channels(b.x if swapped else x, 1),
+        x if swapped else b.x,
+        (b if swapped else a).bits,
+        ir_colours=x if a.colour and b.colour else None,
+        alpha=b.alpha if options.alpha == "keep" else None,
+        metadata=replace(b.metadata, icc=a.metadata.icc) if swapped else b.metadata,
+        notes=tuple(notes if note is None else [note, *notes]),
+        alignment=None if note is None else placed,
+        invalid={side: p.invalid for side, p in (("a", a), ("b", b)) if p.invalid},
     )
 
 

@@ -68,14 +68,15 @@ class Result(Generic[AnyItem]):
     def record(self) -> dict[str, Any]:
         """What a script may want to know, ready for JSON."""
         item = self.item
-        sides = [side for side in ("vis", "ir") if side in item.sources]
+        sides = [side for side in ("vis", "ir") if side in item.sources]  # of `by_colour` none has a prompt
         record: dict[str, Any] = {"name": item.name, "status": self.status, "output": str(item.output)}
         files = {what: str(path) for what, path in item.extras.items()}
         heat = files.pop("temperature", None)
         record |= {side: str(path) for side, path in item.sources.items()} | files
         record |= {"seconds": round(self.seconds, 4), "size": self.size}
-        record |= {"prompt": {m: getattr(self.prompt, m) for m in sides}}
-        record |= {"strength": {m: getattr(self.request, f"strength_{m}") for m in sides}}
+        if sides:
+            record |= {"prompt": {m: getattr(self.prompt, m) for m in sides}}
+            record |= {"strength": {m: getattr(self.request, f"strength_{m}") for m in sides}}
         if self.computed_by:
             record |= {"computed_by": self.computed_by}
         if self.findings:
@@ -249,8 +250,8 @@ def _content(what: str, path: Path, computed: Computed[AnyItem]) -> bytes:
 
 
 def _last(item: Item) -> Path:
-    """What errors of computing name: the visible file, if there is one."""
-    return item.sources.get("vis") or item.sources["ir"]
+    """What errors of computing name: the visible file, if there is one; of two without such names the second."""
+    return list(item.sources.values())[-1]
 
 
 def _losses(item: Item, metadata: Metadata) -> list[Note]:

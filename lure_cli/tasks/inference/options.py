@@ -147,7 +147,8 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class FuseOptions(JobOptions):
-    """What `lure fuse` was asked to do; see the command's help. Without `vis`, files of `ir` hold both images."""
+    """What `lure fuse` was asked to do; see the command's help. Without `vis`, files of `ir` hold both images. With
+    `by_colour` nobody says that the two are infrared and visible: see `read_by_colour`."""
 
     ir: Path
     vis: Path | None = None
@@ -163,6 +164,7 @@ class FuseOptions(JobOptions):
     pairing: Pairing = field(default_factory=Pairing)
     provenance: str | None = None
     heat: HeatColours | None = None
+    by_colour: bool = False
     engine: str = "local"
     workers: int | None = None
 
@@ -176,6 +178,26 @@ class FuseOptions(JobOptions):
         super().check()
         if self.prompt_file is not None and (self.prompt, self.prompt_ir, self.prompt_vis) != (None, None, None):
             raise LureError("--prompt-file excludes --prompt, --prompt-ir and --prompt-vis", "write all into the file")
+        if self.by_colour:
+            self._check_by_colour()
+
+    def _check_by_colour(self) -> None:
+        """LureError on what only an infrared or a visible image has."""
+        given = {
+            "--prompt": self.prompt or self.prompt_ir or self.prompt_vis or self.prompt_file,
+            "--strength": (self.strength, self.strength_ir, self.strength_vis) != (1.0, None, None),
+            "--provenance": self.provenance,
+            "--palette": self.heat,
+            "--temperature": self.temperature,
+            "--alpha ir": self.read.alpha == "ir",
+            "--unit": self.read.radiometry != Radiometry(),
+        }
+        for option, value in given.items():
+            if value:
+                raise LureError(
+                    f"{option} is about infrared and visible images, which --a and --b are not",
+                    "leave it out, or name the images by --ir and --vis",
+                )
 
     def torch_only(self) -> str | None:
         """See `JobOptions`; a cluster's workers stay, and may have a GPU."""

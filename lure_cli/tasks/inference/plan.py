@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -152,6 +152,8 @@ def plan_fuse(options: FuseOptions, notify: Notify | None = None) -> FusePlan:
     pairs, unmatched = _pairs(o, notify)
     if o.engine == "ray" and any(STANDARD in (pair.ir, pair.vis, pair.output) for pair in pairs):
         raise LureError("--engine ray takes files, not standard input or output", "leave --engine out")
+    if o.by_colour:
+        pairs = [replace(pair, by_colour=True) for pair in pairs]
     check_types(pairs, o.bits)
     job = plan_job(o, pairs, existing=_existing, limit=o.limit, notify=notify, work=_work(o))
     return Plan(o, *job, tuple(unmatched))

@@ -120,7 +120,8 @@ def _absolute(worker: PairWorker, jobs: Sequence[Job]) -> tuple[PairWorker, list
 
 def _made_absolute(pair: Pair) -> Pair:
     ir, vis, output = (Path(os.path.abspath(path)) for path in (pair.ir, pair.vis, pair.output))
-    return Pair(pair.name, ir, vis, output, {w: Path(os.path.abspath(path)) for w, path in pair.extras.items()})
+    extras = {what: Path(os.path.abspath(path)) for what, path in pair.extras.items()}
+    return replace(pair, ir=ir, vis=vis, output=output, extras=extras)
 
 
 def to_json(result: Result[Pair]) -> dict[str, Any]:

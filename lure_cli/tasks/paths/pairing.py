@@ -49,18 +49,20 @@ FUSED = Naming(
 @dataclass(frozen=True)
 class Pair:
     """One infrared file, its visible file, the name that they share (with the sub-folder), the file to write, and
-    further ones, by what they hold."""
+    further ones, by what they hold. With `by_colour` they are just two files, the first and the second."""
 
     name: str
     ir: Path
     vis: Path
     output: Path
     extras: Mapping[str, Path] = field(default_factory=dict, hash=False)
+    by_colour: bool = False
 
     @property
     def sources(self) -> Mapping[str, Path]:
         """The two files."""
-        return {"ir": self.ir, "vis": self.vis}
+        first, second = ("a", "b") if self.by_colour else ("ir", "vis")
+        return {first: self.ir, second: self.vis}
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def find_pairs(
         raise LureError(f"{folder} is a folder but {file} is a file", "give two files or two folders")
     if ir == vis or (STANDARD not in (ir, vis) and not any(map(is_glob, (ir, vis))) and ir.samefile(vis)):
         hint = f"; of one folder that holds both, two patterns, such as '{ir / '*_T.JPG'}'" if ir.is_dir() else ""
-        raise LureError(f"{ir} is given as both the infrared and the visible input", f"give two different inputs{hint}")
+        raise LureError(f"{ir} is given as both inputs", f"give two different inputs{hint}")
     check_pairing(pairing, many[0])
     unmatched: list[Path] = []
     if not many[0]:

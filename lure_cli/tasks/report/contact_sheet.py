@@ -28,7 +28,8 @@ _INK, _PAPER = (30, 30, 30), (255, 255, 255)
 
 @dataclass(frozen=True, kw_only=True)
 class ContactSheetOptions:
-    """What `lure plot sheet` was asked to do; see the command's help. `fused` holds (name, file or folder)."""
+    """What `lure plot sheet` was asked to do; see the command's help. `fused` holds (name, file or folder). With
+    `by_colour`, `ir` and `vis` are any two sources: they keep their colours, and are called a and b."""
 
     fused: tuple[tuple[str, Path], ...] = ()
     ir: Path | None = None
@@ -39,6 +40,7 @@ class ContactSheetOptions:
     height: int = 160
     rows: int = 20
     common: bool = False
+    by_colour: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def draw_contact_sheet(options: ContactSheetOptions) -> ContactSheet:
         stem, suffix = options.output.stem, options.output.suffix
         pages = [options.output.with_name(f"{stem}-{i + 1}{suffix}") for i in range(len(parts))]
     _check_pages(pages, images)
-    columns = tuple(name for name, _, _ in _cells(images[0]))
+    columns = tuple(name for name, _, _ in _cells(images[0], options.by_colour))
     drawn: list[str] = []
     written: list[Path] = []
     failed: list[LureError] = []
@@ -92,7 +94,7 @@ def draw_contact_sheet(options: ContactSheetOptions) -> ContactSheet:
         rows: list[tuple[str, list[Image.Image]]] = []
         for files in part:
             try:
-                rows.append((files.name, [_cell(*cell, options.height) for cell in _cells(files)]))
+                rows.append((files.name, [_cell(*c, options.height) for c in _cells(files, options.by_colour)]))
             except LureError as error:
                 failed.append(error)
         if rows:
@@ -136,12 +138,12 @@ def _spread(images: tuple[ImageFiles, ...], limit: int | None) -> tuple[ImageFil
     return tuple(images[round(i * (len(images) - 1) / (limit - 1))] for i in range(limit))
 
 
-def _cells(files: ImageFiles) -> Iterator[tuple[str, Literal[1, 3], Path]]:
+def _cells(files: ImageFiles, by_colour: bool = False) -> Iterator[tuple[str, Literal[1, 3], Path]]:
     """(column, channels to read, file), from left to right."""
     if files.ir:
-        yield "infrared", 1, files.ir
+        yield ("a", 3, files.ir) if by_colour else ("infrared", 1, files.ir)
     if files.vis:
-        yield "visible", 3, files.vis
+        yield ("b" if by_colour else "visible"), 3, files.vis
     for name, path in files.fused.items():
         yield name, 3, path
     if files.reference:
@@ -151,7 +153,8 @@ def _cells(files: ImageFiles) -> Iterator[tuple[str, Literal[1, 3], Path]]:
 def _cell(column: str, channels: Literal[1, 3], path: Path, height: int) -> Image.Image:
     from PIL import Image
 
-    ranges = {"infrared": ValueRange(), "visible": ValueRange(modality="vis")}  # as they are fused
+    visible = ValueRange(modality="vis")
+    ranges = {"infrared": ValueRange(), "visible": visible, "a": visible, "b": visible}  # as they are fused
     pixels = quantised(read_picture(path, channels=channels, value_range=ranges.get(column)).x, 8)
     image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels).convert("RGB")
     width = min(max(1, round(image.width * height / image.height)), 8 * height)  # of a mere line, its shape is lost
