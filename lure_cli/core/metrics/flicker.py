@@ -103,8 +103,8 @@ def _there_and_back(there: Array, back: Array) -> Array:
 def motion_smoothness(own: Motion, sources: Sequence[Motion]) -> float:
     """MS2R: how the change of motion in the fused clip differs from that in its sources; pixels a frame^2, 0 or more.
 
-    The change of motion is the displacement from t to t + 1 less that from t - 1 to t, pixel by pixel; of its difference
-    to each source's the mean absolute value over the pixels and both directions, and of that the mean over the sources.
+    The change of motion is the displacement from t to t + 1 less that from t - 1 to t, pixel by pixel; of its
+    difference to each source's the mean absolute value over the pixels and both directions, and of that the mean.
 
     Zhao et al.: A unified solution to video fusion, NeurIPS 2025 (VF-Bench).
 

@@ -76,7 +76,8 @@ def brisque(image: Array) -> float:
     regression, which learnt from all five kinds of damage of the LIVE database: JPEG, JPEG 2000, white noise, blur and
     fading. NaN for a constant image.
 
-    Mittal, Moorthy, Bovik: No-reference image quality assessment in the spatial domain, IEEE Trans. Image Process. 2012.
+    Mittal, Moorthy, Bovik: No-reference image quality assessment in the spatial domain, IEEE Trans. Image Process.
+    2012.
 
     Args:
         image: as stored, uint8 or uint16, (H, W), (H, W, 1) or (H, W, 3); read as grey by MATLAB's rgb2gray.

@@ -15,6 +15,7 @@ from lure_cli.core.metrics.fidelity import (
     feature_mutual_information,
     visual_information_fidelity,
 )
+from lure_cli.core.metrics.flicker import flow_difference, motion_smoothness, self_warping_error
 from lure_cli.core.metrics.information import (
     average_gradient,
     correlation,
@@ -28,6 +29,8 @@ from lure_cli.core.metrics.information import (
     standard_deviation,
     sum_of_correlations_of_differences,
 )
+from lure_cli.core.metrics.learned import clip_iqa
+from lure_cli.core.metrics.natural import brisque, niqe
 from lure_cli.core.metrics.reference import ciede2000, reference_ms_ssim, reference_psnr, reference_ssim
 from lure_cli.core.metrics.similarity import (
     multiscale_structural_similarity,
@@ -43,18 +46,21 @@ class Metric:
     """One row of `METRICS`.
 
     `compute` takes (fused) for kind `fused`, (fused, ir, vis) for `sources`, both followed by the convention where
-    `conventions` says that it matters, and (image, reference) as stored for `reference`.
+    `conventions` says that it matters, (image) as stored for `blind` and (image, reference) as stored for `reference`;
+    for `clip` see `lure_cli.core.metrics.flicker`. `noise` says what noise in the sources does to the value, if that
+    is measured.
     """
 
     name: str
     title: str
-    kind: Literal["fused", "sources", "reference"]
+    kind: Literal["fused", "sources", "blind", "reference", "clip"]
     better: Better
     bounds: str
     source: str
     compute: Callable[..., Any]
     units: Mapping[str, str] = field(default_factory=dict)
     conventions: Mapping[str, str] = field(default_factory=dict)
+    noise: str = ""
 
     def unit(self, convention: Convention) -> str:
         """The unit under a convention; empty for a pure number."""
@@ -120,6 +126,12 @@ _TABLE = (
            similarity_of_yang),
     Metric("SSIM_dr2", "SSIM with data range 2, as in CDDFuse's published tables", "sources", "higher", "to 2",
            "Wang et al. 2004", _ssim_dr2),
+    Metric("NIQE", "distance from the statistics of undistorted photographs", "blind", "lower", "0 or more",
+           "Mittal, Soundararajan, Bovik 2013; the authors' model, grey", niqe),
+    Metric("BRISQUE", "opinion of people, as learnt from such statistics", "blind", "lower", "about 0 to 100",
+           "Mittal, Moorthy, Bovik 2012; the authors' model, grey", brisque),
+    Metric("CLIP-IQA", "how much rather a good than a bad photo, as CLIP sees it", "blind", "higher", "0 to 1",
+           "Wang, Chan, Loy 2023; downloads CLIP's RN50", clip_iqa),
     Metric("PSNR_ref", "PSNR against the reference", "reference", "higher", "any", "peak 255, all channels",
            reference_psnr, {"": "dB"}),
     Metric("SSIM_ref", "SSIM against the reference", "reference", "higher", "to 1",
@@ -128,12 +140,19 @@ _TABLE = (
            "Wang, Simoncelli, Bovik 2003; mean of channels", reference_ms_ssim),
     Metric("CIEDE2000", "colour difference to the reference", "reference", "lower", "0 or more",
            "Sharma, Wu, Dalal 2005", ciede2000, {"": "delta E"}),
+    Metric("flowD", "distance from the last frame, moved as the visible clip moves", "clip", "lower", "0 or more",
+           "Gong et al. 2025 (TemCoCo); motion by TV-L1, not SEA-RAFT", flow_difference, _LEVELS),
+    Metric("BiSWE", "distance from both neighbours, moved as the clip itself moves", "clip", "lower", "0 or more",
+           "Zhao et al. 2025 (VF-Bench); motion by TV-L1, not SEA-RAFT", self_warping_error, _LEVELS),
+    Metric("MS2R", "changes of motion that the sources do not have", "clip", "lower", "0 or more",
+           "Zhao et al. 2025 (VF-Bench); motion by TV-L1, not SEA-RAFT", motion_smoothness,
+           {"": "pixels a frame^2"}),
 )  # fmt: skip
 
 METRICS: Mapping[str, Metric] = {m.name: m for m in _TABLE}
 """All metrics by name. Those of kind `sources` are also measured as NAME_ir, NAME_vis and NAME_min (or NAME_max)."""
 
-DEFAULT: tuple[str, ...] = tuple(m.name for m in _TABLE if m.kind != "reference" and m.name != "SSIM_dr2")
+DEFAULT: tuple[str, ...] = tuple(m.name for m in _TABLE if m.kind in ("fused", "sources") and m.name != "SSIM_dr2")
 """The metrics of a table that names none, without the worse-served forms beside them."""
 
 
@@ -165,7 +184,7 @@ def measure(
     Args:
         fused, ir, vis: grey arrays (H, W) of one size on 0..255 (see `to_grey`); the sources may be None if no wanted
             column is against them.
-        wanted: what to measure; columns of kind `reference` are left out.
+        wanted: what to measure; columns of other kinds are left out.
         convention: see the package.
 
     Returns:

@@ -33,7 +33,7 @@ class ImageFiles:
 class EvaluateOptions:
     """What `lure eval` was asked to do; see the command's help.
 
-    `fused` holds (name of the method, file or folder); `metrics` None means all.
+    `fused` holds (name of the method, file or folder); `metrics` None means all; `frames` holds for clips, 0 means all.
     """
 
     fused: tuple[tuple[str, Path], ...]
@@ -50,6 +50,7 @@ class EvaluateOptions:
     jobs: int = 0
     ir_range: str = "auto"
     vis_range: str = "auto"
+    frames: int = 0
 
     def ranges(self) -> tuple[ValueRange, ValueRange]:
         """Which numbers of infrared and visible sources are black and white; LureError if that is not understood."""
