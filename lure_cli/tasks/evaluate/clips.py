@@ -102,6 +102,7 @@ def evaluate_clips(plan: ClipsPlan, progress: Callable[[], None] | None = None) 
         images=tuple(ImageFiles(f"{i + 1:06d}", {}) for i in range(count)),
         methods=summarise(values, columns, plan.baselines),
         first=methods[0],
+        each="frame",
         notes=(
             f"{count} frames with two neighbours; intervals and tests take frames for independent, which they are not",
         ),

@@ -1,4 +1,4 @@
-"""Metrics that need a model which is not shipped: CLIP-IQA through open_clip, and those of pyiqa, if it is installed."""
+"""Metrics that need a model which is not shipped: CLIP-IQA through open_clip, and pyiqa's, if it is installed."""
 
 from __future__ import annotations
 
