@@ -162,12 +162,12 @@ def load_open_clip(name: str, what: str) -> tuple[Any, Any]:
             raise LureError(f"{folder}: cannot be loaded ({reason})", "give a folder in open_clip's own layout") from e
         cfg = open_clip.get_pretrained_cfg(source, tag)
         repo, _, file = (cfg.get("hf_hub") or "").rpartition("/")
-        what = (
+        remedy = (
             f"with network, run: hf download {repo} {file or 'open_clip_model.safetensors'}; then copy the cache here"
             if repo
             else f"download {cfg.get('url')} into ~/.cache/clip"
         )
-        raise LureError(f"{what} is not on this machine and cannot be had ({reason})", what) from e
+        raise LureError(f"{what} is not on this machine and cannot be had ({reason})", remedy) from e
     return model.eval().requires_grad_(False), tokenizer
 
 

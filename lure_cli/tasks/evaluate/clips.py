@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,19 +93,19 @@ def evaluate_clips(plan: ClipsPlan, progress: Callable[[], None] | None = None) 
                         values[method][column.name].append(value)
             if progress:
                 progress()
-    count = len(values[methods[0]][plan.columns[0].name])
-    if count == 0:
+    measured = len(values[methods[0]][plan.columns[0].name])
+    if not measured:
         raise LureError("a clip of fewer than three frames has no frame with two neighbours", "give longer clips")
     columns = tuple(Column(c.name, c.metric.better, c.metric.units.get("", "")) for c in plan.columns)
     return Evaluation(
         convention=plan.options.convention,
         columns=columns,
-        images=tuple(ImageFiles(f"{i + 1:06d}", {}) for i in range(count)),
+        images=tuple(ImageFiles(f"{i + 1:06d}", {}) for i in range(measured)),
         methods=summarise(values, columns, plan.baselines),
         first=methods[0],
         each="frame",
         notes=(
-            f"{count} frames with two neighbours; intervals and tests take frames for independent, which they are not",
+            f"{measured} frames with two neighbours; intervals and tests take frames for independent, which they are not",
         ),
     )
 
@@ -117,7 +118,7 @@ def _frames(plan: ClipsPlan) -> Iterator[dict[str, np.ndarray]]:
     from lure_cli.core.metrics.baselines import BASELINES
 
     clips = {name: _read(path, name, plan.options) for name, path in plan.files.items()}
-    for place in range(plan.options.frames) if plan.options.frames else iter(int, 1):
+    for place in range(plan.options.frames) if plan.options.frames else count():
         stored = {name: next(clip, None) for name, clip in clips.items()}
         ended = [name for name, x in stored.items() if x is None]
         if ended:

@@ -59,7 +59,9 @@ def example() -> tuple[list[np.ndarray], list[Motion]]:
 def test_warping_against_torch(example: tuple[list[np.ndarray], list[Motion]]) -> None:
     (frame, *_), (motion, *_) = example
     assert warp(frame, motion.to_previous) == pytest.approx(by_torch(frame, motion.to_previous))
-    assert warp(frame[..., 0], 9 * motion.to_next) == pytest.approx(by_torch(frame[..., :1], 9 * motion.to_next)[..., 0])
+    assert warp(frame[..., 0], 9 * motion.to_next) == pytest.approx(
+        by_torch(frame[..., :1], 9 * motion.to_next)[..., 0]
+    )
 
 
 def test_flowd_the_plain_way(example: tuple[list[np.ndarray], list[Motion]]) -> None:
@@ -94,7 +96,7 @@ def test_ms2r_the_plain_way(example: tuple[list[np.ndarray], list[Motion]]) -> N
 
 
 def test_a_steady_pan_costs_only_the_edge_and_interpolation() -> None:
-    previous, current, following = (scene(2.0 * t, -3.0 * t) for t in range(3))
+    previous, current = (scene(2.0 * t, -3.0 * t) for t in range(2))
     steady = moving(2, -3)
     inside = np.abs(current - warp(previous, steady.to_previous))[4:-4, 4:-4]
     assert inside.max() < 1e-9
