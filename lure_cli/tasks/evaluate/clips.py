@@ -105,7 +105,7 @@ def evaluate_clips(plan: ClipsPlan, progress: Callable[[], None] | None = None) 
         first=methods[0],
         each="frame",
         notes=(
-            f"{measured} frames with two neighbours; intervals and tests take frames for independent, which they are not",
+            f"{measured} frames with two neighbours; intervals and tests take them for independent, which they are not",
         ),
     )
 
