@@ -117,6 +117,7 @@ def _frames(plan: ClipsPlan) -> Iterator[dict[str, np.ndarray]]:
     from lure_cli.core import metrics
     from lure_cli.core.metrics.baselines import BASELINES
 
+    convention: Any = plan.options.convention
     clips = {name: _read(path, name, plan.options) for name, path in plan.files.items()}
     for place in range(plan.options.frames) if plan.options.frames else count():
         stored = {name: next(clip, None) for name, clip in clips.items()}
@@ -136,7 +137,7 @@ def _frames(plan: ClipsPlan) -> Iterator[dict[str, np.ndarray]]:
                 raise LureError(
                     f"{plan.files[name]} is {w}x{h} but the visible clip is {v}x{g}", "bring them to one size"
                 )
-        greys = [metrics.to_grey(whole[side]) for side in _SOURCES]
+        greys = [metrics.to_grey(whole[side], convention) for side in _SOURCES]
         frames = {name: np.asarray(metrics.to_scale(x), np.float32) for name, x in whole.items()}
         for name in plan.baselines:
             frames[name] = BASELINES[name](*greys)[..., None].astype(np.float32)
