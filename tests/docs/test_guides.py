@@ -56,7 +56,10 @@ FILES: dict[str, tuple[str, ...]] = {
         "kept.mkv",
         "web/live.m3u8",
     ),
-    "evaluation": ("table.csv", "table.tex", "report.html", "sheet.png", "bench.csv", "adherence.md", "restored.csv", "clip.csv"),
+    "evaluation": (
+        *("table.csv", "table.tex", "report.html", "clip.csv"),
+        *("sheet.png", "bench.csv", "adherence.md", "restored.csv"),
+    ),
     "training": ("runs/stage1/weights.safetensors", "mine.png"),
     "weights": ("base.png",),
     "other-programs": ("lure-small.onnx", "lure-small-fp16.prompts.json", "onnx.png", "alone.png"),
