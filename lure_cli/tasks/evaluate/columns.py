@@ -35,9 +35,19 @@ def explain(convention: str) -> Iterator[dict[str, Any]]:
             "unit": m.unit(convention),  # type: ignore[arg-type]
             "source": m.source,
             "convention": m.conventions.get(convention, ""),
-            "noise": m.noise,
+            "noise": _under_noise(m.name),
             "forms": [c.name for c in known if c.metric is m and c.name != m.name],
         }
+
+
+def _under_noise(name: str) -> str:
+    """What noise in the sources does to a metric, in words; empty where it was not measured."""
+    from lure_cli.core.metrics.table import UNDER_NOISE
+
+    if name not in UNDER_NOISE:
+        return ""
+    n = UNDER_NOISE[name]
+    return f"{n.verdict}; better with it on {n.visible} (visible) and {n.infrared} (infrared) of {n.images} images"
 
 
 def find_columns(

@@ -6,9 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from lure_cli.core.metrics import METRICS, brisque, niqe
+from lure_cli.core.metrics import METRICS, brisque, columns, measure, niqe, to_grey
+from lure_cli.core.metrics.baselines import guided_filter_fusion
 from lure_cli.core.metrics.natural import _halved, brisque_features
+from lure_cli.core.metrics.table import UNDER_NOISE
+from tests.helpers.files import EXAMPLES
 
 
 def picture(height: int, width: int, seed: int, channels: int = 3) -> np.ndarray:
@@ -89,3 +93,26 @@ def test_nothing_of_the_image_is_written_to() -> None:
     x.flags.writeable = False
     assert METRICS["NIQE"].compute(x) == niqe(x)
     assert METRICS["BRISQUE"].compute(x) == brisque(x)
+
+
+def test_what_is_said_about_noise_holds_on_the_examples() -> None:
+    """Of an example pair fused by the guided filter, with and without noise in the visible source."""
+    images = [np.asarray(Image.open(EXAMPLES / "pairs" / side / "street.png")) for side in ("ir", "vis")]
+    noise = np.random.default_rng(0).normal(0, 20, images[1].shape[:2])[..., None]
+    noisy_vis = np.clip(np.rint(images[1] + noise), 0, 255).astype(np.uint8)
+    wanted = [c for n, c in columns().items() if n in UNDER_NOISE and c.metric.kind in ("fused", "sources")]
+    values = []
+    for vis in (images[1], noisy_vis):
+        ir_grey, vis_grey = to_grey(images[0]), to_grey(vis)
+        fused = guided_filter_fusion(ir_grey, vis_grey)
+        blind = {"NIQE": niqe(fused.astype(np.uint8)), "BRISQUE": brisque(fused.astype(np.uint8))}
+        values.append(measure(fused, ir_grey, vis_grey, wanted) | blind)
+    assert set(UNDER_NOISE) <= set(values[0])
+    sign = {name: 1 if METRICS[name].better == "higher" else -1 for name in UNDER_NOISE}
+    better = {name for name in UNDER_NOISE if sign[name] * (values[1][name] - values[0][name]) > 0}
+    said = {w: {n for n, u in UNDER_NOISE.items() if u.verdict.startswith(w)} for w in ("rewarded", "punished", "now")}
+    assert {"SF", "AG", "Qabf"} <= said["rewarded"] <= better
+    assert {"NIQE", "SSIM", "MSE", "PSNR"} <= said["punished"] - better
+    assert UNDER_NOISE["AG"].verdict == "rewarded"
+    assert UNDER_NOISE["SSIM"].verdict == "punished"
+    assert UNDER_NOISE["NIQE"].verdict == "punished in the visible source, now the one, now the other in the infrared"
