@@ -87,7 +87,7 @@ class UnderNoise:
             if 4 * n >= 3 * self.images
             else "punished"
             if 4 * n <= self.images
-            else "now the one, now the other"
+            else "mixed"
             for n in (self.visible, self.infrared)
         )
         return visible if visible == infrared else f"{visible} in the visible source, {infrared} in the infrared"
