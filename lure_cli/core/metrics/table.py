@@ -83,11 +83,7 @@ class UnderNoise:
     def verdict(self) -> str:
         """In words, of three quarters of the images or more."""
         visible, infrared = (
-            "rewarded"
-            if 4 * n >= 3 * self.images
-            else "punished"
-            if 4 * n <= self.images
-            else "mixed"
+            "rewarded" if 4 * n >= 3 * self.images else "punished" if 4 * n <= self.images else "mixed"
             for n in (self.visible, self.infrared)
         )
         return visible if visible == infrared else f"{visible} in the visible source, {infrared} in the infrared"
