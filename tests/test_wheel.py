@@ -37,6 +37,8 @@ def test_contents(wheel: Path) -> None:
         "weights/lure-text.safetensors",
         "weights/lure-detect.safetensors",
         "core/text/wording.toml",
+        "core/metrics/natural.safetensors",
+        "core/metrics/natural.txt",
         "presets/stage1.toml",
         "presets/stage2.toml",
         "presets/stage1-gpu.toml",

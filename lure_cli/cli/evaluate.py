@@ -9,6 +9,7 @@ import typer
 
 from lure_cli.cli import options as o
 from lure_cli.cli.output import emit, emit_json, note, show_error
+from lure_cli.errors import LureError
 
 
 def evaluate(
@@ -27,7 +28,7 @@ def evaluate(
     ] = None,
     b: Annotated[Path | None, typer.Option("--b", help="Instead of --vis: the other one; X_vis is of it.")] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Such as 'EN,SSIM,VIF,VIF_min,VIF_ir'; all without it. See --list.")
+        str | None, typer.Option(help="Such as 'EN,VIF_min,VIF_ir,NIQE,pyiqa:musiq'. See --list.")
     ] = None,
     convention: Annotated[str, typer.Option(help="Whose definitions: cddfuse, matlab, zoo or vifb.")] = "cddfuse",
     baselines: Annotated[
@@ -49,6 +50,7 @@ def evaluate(
         str, typer.Option(help="What of the infrared's numbers is black and white; as it was given to `lure fuse`.")
     ] = "auto",
     vis_range: Annotated[str, typer.Option(help="The same for the visible's numbers.")] = "auto",
+    frames: Annotated[int, typer.Option(help="Of clips only: measure the first N frames; 0 means all.")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes; 0 means one a core.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the table.")] = False,
     csv: Annotated[
@@ -65,6 +67,7 @@ def evaluate(
 ) -> None:
     """Measure fused images against their sources, with the exact definitions of a common evaluator.
 
+    Fused clips (video files, or folders of numbered pictures with one of their metrics) are measured for steadiness.
     Files written by an earlier run are replaced.
     """
     if explain:
@@ -73,7 +76,7 @@ def evaluate(
     from tqdm import tqdm
 
     from lure_cli.cli.tables import show_evaluation
-    from lure_cli.errors import LureError
+    from lure_cli.tasks.evaluate import clips
     from lure_cli.tasks.evaluate import evaluate as task
     from lure_cli.tasks.evaluate.images import EvaluateOptions, parse_fused
     from lure_cli.tasks.report.html import to_html
@@ -84,28 +87,36 @@ def evaluate(
     if (ir or vis) and (a or b):
         raise LureError("--a and --b stand instead of --ir and --vis", "give one pair of names")
     names = tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics is not None else None
-    plan = task.plan_evaluation(
-        EvaluateOptions(
-            parse_fused(fused or ()),
-            a or ir,
-            b or vis,
-            metrics=names,
-            convention=convention,
-            baselines=baselines,
-            reference=reference,
-            clean_ir=clean_ir,
-            clean_vis=clean_vis,
-            common=common,
-            jobs=jobs,
-            ir_range=ir_range,
-            vis_range=vis_range,
-            by_colour=bool(a or b),
-        )
+    options = EvaluateOptions(
+        parse_fused(fused or ()),
+        a or ir,
+        b or vis,
+        metrics=names,
+        convention=convention,
+        baselines=baselines,
+        reference=reference,
+        clean_ir=clean_ir,
+        clean_vis=clean_vis,
+        common=common,
+        jobs=jobs,
+        ir_range=ir_range,
+        vis_range=vis_range,
+        by_colour=bool(a or b),
+        frames=frames,
     )
     if plots:
         check_plots()
-    with tqdm(total=len(plan.images), disable=quiet or len(plan.images) < 2, unit="image", leave=False) as bar:
-        evaluation = task.evaluate(plan, bar.update)
+    if clips.are_clips(options):
+        if html:
+            raise LureError("the HTML report shows images, not clips", "leave --html out")
+        clips_plan = clips.plan_clips(options)
+        with tqdm(disable=quiet, unit="frame", leave=False) as bar:
+            evaluation = clips.evaluate_clips(clips_plan, bar.update)
+    else:
+        plan = task.plan_evaluation(options)
+        few = len(plan.images) < 2
+        with tqdm(total=len(plan.images), disable=quiet or few, unit="image", leave=False) as bar:
+            evaluation = task.evaluate(plan, bar.update)
     if not quiet:
         for line in evaluation.notes:
             note(line)
@@ -123,16 +134,15 @@ def evaluate(
         if markdown:
             write_text(markdown, results.to_markdown())
         if html:
-            write_text(
-                html, to_html(evaluation, lambda index, which: task.picture(evaluation, index, which, plan.options))
-            )
+            write_text(html, to_html(evaluation, lambda index, which: task.picture(evaluation, index, which, options)))
         if plots:
             write_plots(evaluation, plots)
     for error in evaluation.failed:
         show_error(error)
     if evaluation.failed:
         if not quiet and evaluation.images:
-            failed, total = len(evaluation.failed), len(plan.images)
+            failed = len(evaluation.failed)
+            total = failed + len(evaluation.images)
             note(f"{failed} of {total} images could not be measured; the table is without them")
         raise typer.Exit(1)
 
@@ -149,5 +159,7 @@ def _explain(convention: str, as_json: bool) -> None:
         emit(f"    {entry['better']} is better; range {entry['range']}{unit}; {entry['source']}")
         if entry["convention"]:
             emit(f"    {convention}: {entry['convention']}")
+        if entry["noise"]:
+            emit(f"    noise: {entry['noise']}")
         if entry["forms"]:
             emit(f"    also {', '.join(entry['forms'])}")

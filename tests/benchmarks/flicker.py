@@ -1,4 +1,5 @@
-"""Does fusing make a clip flicker, or pump? Not a test: it takes minutes. Of rendered scenes and of a clip:
+"""Does fusing make a clip flicker, or pump? Not a test: it takes minutes. Of rendered scenes and of a clip, without
+following motion (`lure eval` of clips follows it):
 
     PYTHONPATH=examples python -m tests.benchmarks.flicker [--size 320x240] [--frames 10] [--sigma 5]
     PYTHONPATH=examples python -m tests.benchmarks.flicker --ir IR.mp4 --vis VIS.mp4 [--frames 40] [--prompt haze]

@@ -57,7 +57,10 @@ FILES: dict[str, tuple[str, ...]] = {
         "kept.mkv",
         "web/live.m3u8",
     ),
-    "evaluation": ("table.csv", "table.tex", "report.html", "sheet.png", "bench.csv", "adherence.md", "restored.csv"),
+    "evaluation": (
+        *("table.csv", "table.tex", "report.html", "clip.csv"),
+        *("sheet.png", "bench.csv", "adherence.md", "restored.csv"),
+    ),
     "peers": ("results/gate_restored.png", "peers.csv", "peers_summary.csv"),
     "training": ("runs/stage1/weights.safetensors", "mine.png"),
     "weights": ("base.png",),

@@ -1,7 +1,8 @@
 """Metrics of fused images: pure functions on grey arrays, and `METRICS`, the table of them.
 
 Every function takes float arrays (H, W) on the 0..255 scale (8-bit levels; 16-bit images divided by 257, not rounded;
-tensors on the CPU are taken too) in the order fused, ir, vis. Metrics against both sources return `Scores`: the value
+tensors on the CPU are taken too) in the order fused, ir, vis; those against a reference or against nothing take images
+as stored, those of clips take frames and their motion. Metrics against both sources return `Scores`: the value
 that the literature prints, and the value of each source alone. Undefined values are NaN, never an exception.
 
 Four evaluators are common, and they disagree; `convention` picks one:
@@ -28,6 +29,7 @@ from lure_cli.core.metrics.fidelity import (
     seen_differences,
     visual_information_fidelity,
 )
+from lure_cli.core.metrics.flicker import flow_difference, motion_smoothness, self_warping_error
 from lure_cli.core.metrics.information import (
     average_gradient,
     correlation,
@@ -43,6 +45,8 @@ from lure_cli.core.metrics.information import (
     standard_deviation,
     sum_of_correlations_of_differences,
 )
+from lure_cli.core.metrics.learned import clip_iqa
+from lure_cli.core.metrics.natural import brisque, niqe
 from lure_cli.core.metrics.reference import ciede2000, fitted_psnr, reference_ms_ssim, reference_psnr, reference_ssim
 from lure_cli.core.metrics.similarity import multiscale_structural_similarity, similarity_of_yang, structural_similarity
 from lure_cli.core.metrics.table import DEFAULT, METRICS, Column, Metric, columns, measure, measure_stored
@@ -57,7 +61,9 @@ __all__ = [
     "Metric",
     "Scores",
     "average_gradient",
+    "brisque",
     "ciede2000",
+    "clip_iqa",
     "columns",
     "contrast_preservation",
     "correlation",
@@ -68,11 +74,14 @@ __all__ = [
     "entropy",
     "feature_mutual_information",
     "fitted_psnr",
+    "flow_difference",
     "mean_squared_error",
     "measure",
     "measure_stored",
+    "motion_smoothness",
     "multiscale_structural_similarity",
     "mutual_information",
+    "niqe",
     "normalised_mutual_information",
     "peak_signal_to_noise",
     "reference_ms_ssim",
@@ -80,6 +89,7 @@ __all__ = [
     "reference_ssim",
     "root_mean_squared_error",
     "seen_differences",
+    "self_warping_error",
     "similarity_of_yang",
     "spatial_frequency",
     "standard_deviation",

@@ -74,7 +74,7 @@ class OpenClipEncoder:
         import torch
 
         self.dim, self.spec = dim, spec
-        self._model, self._tokenizer = _load_open_clip(spec)
+        self._model, self._tokenizer = load_open_clip(spec.partition(":")[2], f"text encoder '{spec}'")
         self._known: dict[str, Tensor] = {}
         singles = self._features([_sentence(names) for names in ((), *((n,) for n in FIRST))])
         if dim > singles.shape[1]:
@@ -126,15 +126,18 @@ _PLAIN = {n: n for n in ALL} | {
 }
 
 
-def _load_open_clip(spec: str) -> tuple[Any, Any]:
-    """The model and the tokenizer that a spec names."""
-    name = spec.partition(":")[2]
+def load_open_clip(name: str, what: str) -> tuple[Any, Any]:
+    """A CLIP model and its tokenizer: `model/tag`, downloaded if need be, or a folder in open_clip's own layout.
+
+    Raises:
+        LureError: unknown, or not to be had; `what` stands first in its message.
+    """
     try:
         import open_clip
     except (ImportError, RuntimeError) as e:  # RuntimeError: a torchvision that was built for another torch
         reason = str(e).splitlines()[0]
         raise LureError(
-            f"text encoder '{spec}': open_clip cannot be imported ({reason})",
+            f"{what}: open_clip cannot be imported ({reason})",
             "install open_clip_torch, and the torchvision that belongs to your torch",
         ) from e
     folder = Path(name)
@@ -149,7 +152,7 @@ def _load_open_clip(spec: str) -> tuple[Any, Any]:
             known = [t for m, t in open_clip.list_pretrained() if m == source]
             models = open_clip.list_models()
             hint = f"of {source} there is: {', '.join(known)}" if known else f"models: {nearest(source, models)}"
-            raise LureError(f"text encoder '{spec}' is neither a folder nor known to open_clip", hint)
+            raise LureError(f"{what} is neither a folder nor known to open_clip", hint)
     try:
         model = open_clip.create_model(source, pretrained=tag)
         tokenizer = open_clip.get_tokenizer(source)
@@ -159,12 +162,12 @@ def _load_open_clip(spec: str) -> tuple[Any, Any]:
             raise LureError(f"{folder}: cannot be loaded ({reason})", "give a folder in open_clip's own layout") from e
         cfg = open_clip.get_pretrained_cfg(source, tag)
         repo, _, file = (cfg.get("hf_hub") or "").rpartition("/")
-        what = (
+        remedy = (
             f"with network, run: hf download {repo} {file or 'open_clip_model.safetensors'}; then copy the cache here"
             if repo
             else f"download {cfg.get('url')} into ~/.cache/clip"
         )
-        raise LureError(f"text encoder '{spec}' is not on this machine and cannot be had ({reason})", what) from e
+        raise LureError(f"{what} is not on this machine and cannot be had ({reason})", remedy) from e
     return model.eval().requires_grad_(False), tokenizer
 
 

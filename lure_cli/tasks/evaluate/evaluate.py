@@ -37,14 +37,11 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def plan_evaluation(options: EvaluateOptions) -> Plan:
-    """Find the files and check the names of the metrics, before a pixel is read.
-
-    Images belong together by name: 'street_ir.png', 'street_vis.jpg', 'street_fused.png' and 'street.png' are one.
+def check_evaluation(options: EvaluateOptions) -> tuple[str, ...]:
+    """Check what needs no file, for images and clips; the names of the baselines that are asked for.
 
     Raises:
-        LureError: a missing path, an unknown metric or convention, a metric that needs a file that was not given, files
-            that do not pair, or a method that lacks an image (unless `common`).
+        LureError: an unknown convention or range, options that do not go together, or nothing to measure.
     """
     from lure_cli.core.metrics.baselines import BASELINES
 
@@ -58,13 +55,26 @@ def plan_evaluation(options: EvaluateOptions) -> Plan:
     ):
         if (one is None) != (other is None):
             raise LureError(f"{names} belong together", "give both")
-    scored = options.clean_ir or options.ir
-    columns = find_columns(options.metrics, sources=scored is not None, reference=options.reference is not None)
     baselines = tuple(BASELINES) if options.baselines else ()
     if baselines and options.ir is None:
         raise LureError("--floors needs the sources, which it fuses", "give --ir and --vis")
     if not options.fused and not baselines:
         raise LureError("there is nothing to evaluate", "give --fused DIR, or --floors")
+    return baselines
+
+
+def plan_evaluation(options: EvaluateOptions) -> Plan:
+    """Find the files and check the names of the metrics, before a pixel is read.
+
+    Images belong together by name: 'street_ir.png', 'street_vis.jpg', 'street_fused.png' and 'street.png' are one.
+
+    Raises:
+        LureError: a missing path, an unknown metric or convention, a metric that needs a file that was not given, files
+            that do not pair, or a method that lacks an image (unless `common`).
+    """
+    baselines = check_evaluation(options)
+    scored = options.clean_ir or options.ir
+    columns = find_columns(options.metrics, sources=scored is not None, reference=options.reference is not None)
     images, notes = find_images(options)
     methods = (*images[0].fused, *baselines)
     clash = [name for name in images[0].fused if name in (*baselines, "infrared", "visible")]
@@ -182,6 +192,8 @@ def _measure(files: ImageFiles, plan: Plan) -> _Measured:
         for column in plan.columns:
             if column.metric.kind == "reference":
                 values[column.name] = column.metric.compute(fused, of["reference"])
+            elif column.metric.kind == "blind":
+                values[column.name] = column.metric.compute(fused)
         by_method[method] = values
     return by_method, [path for path, x in pixels.items() if x.dtype == "uint16" and path not in mappings], mappings
 

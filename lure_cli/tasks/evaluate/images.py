@@ -35,8 +35,9 @@ class ImageFiles:
 class EvaluateOptions:
     """What `lure eval` was asked to do; see the command's help.
 
-    `fused` holds (name of the method, file, folder or template), as of `parse_fused`; `metrics` None means all. With
-    `by_colour` the sources are two images of any kind, and the numbers of both are read as those of visible ones.
+    `fused` holds (name of the method, file, folder or template), as of `parse_fused`; `metrics` None means all;
+    `frames` holds for clips, 0 means all. With `by_colour` the sources are two images of any kind, and the numbers of
+    both are read as those of visible ones.
     """
 
     fused: tuple[tuple[str, Path], ...]
@@ -54,6 +55,7 @@ class EvaluateOptions:
     ir_range: str = "auto"
     vis_range: str = "auto"
     by_colour: bool = False
+    frames: int = 0
 
     def ranges(self) -> tuple[ValueRange, ValueRange]:
         """Which numbers of infrared and visible sources are black and white; LureError if that is not understood."""

@@ -62,7 +62,8 @@ class Evaluation:
     """A whole evaluation.
 
     `methods` are sorted by mean rank, best first; `first` is the one that tests compare with. `images` are those that
-    could be measured for every method; `failed` says what became of the others. `notes` are for the reader.
+    could be measured for every method (of clips the frames, as `each` says); `failed` says what became of the others.
+    `notes` are for the reader.
     """
 
     convention: str
@@ -72,6 +73,7 @@ class Evaluation:
     first: str
     failed: tuple[LureError, ...] = ()
     notes: tuple[str, ...] = ()
+    each: Literal["image", "frame"] = "image"
 
 
 def summarise(

@@ -43,7 +43,7 @@ def table_of_means(evaluation: Evaluation) -> Table:
     names = [m.name + (" †" if m.baseline else "") for m in methods]
     rows = tuple((name, tuple(cells)) for name, *cells in zip(names, *columns, strict=True))
     title = f"Convention {evaluation.convention}, {'means over ' if len(evaluation.images) > 1 else ''}"
-    return Table(title + counted(len(evaluation.images), "image"), tuple(head), rows, tuple(_notes(evaluation)))
+    return Table(title + counted(len(evaluation.images), evaluation.each), tuple(head), rows, tuple(_notes(evaluation)))
 
 
 def _column_cells(methods: Sequence[Method], column: Column) -> list[Cell]:
@@ -60,7 +60,7 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
     if len(evaluation.methods) > 1:
         yield (
             f"* differs from {evaluation.first}: p < {ALPHA} in a paired, two-sided Wilcoxon signed-rank test over the "
-            "images, not corrected for the number of tests."
+            f"{evaluation.each}s, not corrected for the number of tests."
         )
     if any(m.baseline for m in evaluation.methods):
         yield "† floor: made from the sources without trained weights."

@@ -72,7 +72,7 @@ def _boxplot(evaluation: Evaluation, column: Column) -> bytes:
     axes.set_ylim(0.4, len(methods) + 0.6)
     axes.set_xlabel(_plain(column.unit))
     axes.grid(axis="x", alpha=0.3)
-    images = counted(len(evaluation.images), "image")
+    images = counted(len(evaluation.images), evaluation.each)
     title = f"{column.name} ({column.better} is better), convention {evaluation.convention}, {images}"
     axes.set_title(title, fontsize=10, loc="left")
     return figure_png(figure)
@@ -93,7 +93,7 @@ def _rank_map(evaluation: Evaluation) -> bytes:
         text = f"{rank:.2f}" if j == len(columns) else f"{rank:g}"
         axes.text(j, i, text, ha="center", va="center", fontsize=8)
     axes.axvline(len(columns) - 0.5, color="white", linewidth=3)
-    images = counted(len(evaluation.images), "image")
+    images = counted(len(evaluation.images), evaluation.each)
     axes.set_title(f"Ranks, 1 is best, convention {evaluation.convention}, {images}", fontsize=10, loc="left")
     return figure_png(figure)
 

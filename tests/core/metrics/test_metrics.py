@@ -491,6 +491,8 @@ def test_tensors_are_taken() -> None:
 def test_the_table_is_whole() -> None:
     assert list(METRICS)[:12] == TWELVE
     assert set(metrics.DEFAULT) - set(TWELVE) == {"MS-SSIM", "Nabf", "FMI", "NMI", "CE", "Qcb", "Qy"}
+    of = {kind: {m.name for m in METRICS.values() if m.kind == kind} for kind in ("blind", "clip")}
+    assert of == {"blind": {"NIQE", "BRISQUE", "CLIP-IQA"}, "clip": {"flowD", "BiSWE", "MS2R"}}
     for metric in METRICS.values():
         assert metric.title
         assert metric.source
