@@ -95,8 +95,8 @@ def find_images(options: EvaluateOptions) -> tuple[tuple[ImageFiles, ...], tuple
     if len(folders) < len(everything):
         file = next(path for path in everything if not path.is_dir())
         raise LureError(f"{folders[0]} is a folder but {file} is a file", "give files only, or folders only")
-    tables = {side: _by_name(path) for side, path in given.items()}
-    methods = {name: _by_name(path) for name, path in options.fused}
+    tables = {side: images_by_name(path) for side, path in given.items()}
+    methods = {name: images_by_name(path) for name, path in options.fused}
     common = set.intersection(*map(set, tables.values())) if tables else set.union(*map(set, methods.values()))
     notes = [
         f"unmatched: {file}" for table in tables.values() for name, file in sorted(table.items()) if name not in common
@@ -124,7 +124,12 @@ def find_images(options: EvaluateOptions) -> tuple[tuple[ImageFiles, ...], tuple
     ), tuple(notes)
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def images_by_name(folder: Path) -> dict[str, Path]:
+    """The images of a folder by what they show: 'street_fused.png', 'street_ir.png' and 'street.png' are 'street'.
+
+    Raises:
+        LureError: none, or two of one name.
+    """
     files: dict[str, Path] = {}
     for path in list_images(folder):
         match = _FUSED.fullmatch(path.stem)
