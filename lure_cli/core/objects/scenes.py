@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from lure_cli.core.objects.labels import Objects
 from lure_cli.core.objects.network import MULTIPLE
 
-_GREY = 114 / 255
+_GREY = 114
 """What lies beside a picture, as YOLO has it."""
 _LEAST_PART, _LEAST_SIDE = 0.3, 3.0
 """Of an object that is cut: the share of its area and the pixels of its shorter side from which on it still counts."""
@@ -55,7 +55,7 @@ def canvas_of(scenes: Sequence[Scene]) -> tuple[int, int]:
 def padded(pixels: Tensor, canvas: tuple[int, int]) -> Tensor:
     """uint8 (3, H, W) -> float (1, 3, *canvas) in [0, 1], grey to the right and below."""
     height, width = pixels.shape[1:]
-    return F.pad(pixels[None].float() / 255, (0, canvas[1] - width, 0, canvas[0] - height), value=_GREY)
+    return F.pad(pixels[None].float() / 255, (0, canvas[1] - width, 0, canvas[0] - height), value=_GREY / 255)
 
 
 def augmented(
@@ -69,7 +69,7 @@ def augmented(
         float (3, *canvas) in [0, 1]; boxes (N, 4) in its pixels; classes (N,).
     """
     height, width = canvas
-    y = torch.full((3, height, width), _GREY)
+    y = torch.full((3, height, width), _GREY, dtype=torch.uint8)
     mosaic = _uniform(g, 0, 1) < 0.5
     if mosaic:
         across, down = round(_uniform(g, 0.3, 0.7) * width), round(_uniform(g, 0.3, 0.7) * height)
@@ -84,8 +84,8 @@ def augmented(
     else:
         parts, chosen, scales = [(0, 0, width, height)], [index], (0.7, 1.4)
     kept = [_place(scenes[i], y, part, scales, g) for i, part in zip(chosen, parts, strict=True)]
-    y = y * _uniform(g, 0.6, 1.4) + _uniform(g, -0.05, 0.05)
-    return y.clamp(0, 1), torch.cat([boxes for boxes, _ in kept]), torch.cat([classes for _, classes in kept])
+    x = y * (_uniform(g, 0.6, 1.4) / 255) + _uniform(g, -0.05, 0.05)
+    return x.clamp(0, 1), torch.cat([boxes for boxes, _ in kept]), torch.cat([classes for _, classes in kept])
 
 
 def _place(
@@ -95,7 +95,7 @@ def _place(
     left, top, right, bottom = part
     scale = _uniform(g, *scales)
     height, width = (max(1, round(scale * n)) for n in s.pixels.shape[1:])
-    x = F.interpolate(s.pixels[None].float() / 255, size=(height, width), mode="bilinear", align_corners=False)[0]
+    x = F.interpolate(s.pixels[None], size=(height, width), mode="bilinear", align_corners=False)[0]
     stretch = torch.tensor([width / s.pixels.shape[2], height / s.pixels.shape[1]]).repeat(2)
     boxes = s.boxes * stretch
     if _uniform(g, 0, 1) < 0.5:

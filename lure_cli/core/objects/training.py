@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from lure_cli.core.devices import autocast, place
 from lure_cli.core.objects.assignment import detection_loss
@@ -48,7 +48,7 @@ def train(
     torch.manual_seed(seed)
     g = torch.Generator().manual_seed(seed)
     net = place(ObjectDetector(classes), device).train()
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(_AVERAGE), use_buffers=True)  # type: ignore[no-untyped-call]
+    average = AveragedModel(net, avg_fn=_averaged, use_buffers=True)
     decayed = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": _DECAY}, {"params": others, "weight_decay": 0.0}]
@@ -76,6 +76,11 @@ def train(
         if progress and progress(epoch + 1, sum(losses) / len(losses)) and epoch + 1 < epochs:
             return None
     return average.module.eval()  # type: ignore[return-value]
+
+
+def _averaged(average: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
+    """The running mean, after so many steps; it forgets faster at the start."""
+    return average + (now - average) * (1 - min(_AVERAGE, (1 + int(steps)) / (10 + int(steps))))
 
 
 def _schedule(step: int, warm: int, steps: int) -> float:
