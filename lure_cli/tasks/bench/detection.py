@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,12 +73,9 @@ def bench_detection(
     finished = True
     for seed in range(options.seeds):
         for method in methods:
-            late = end is not None and time.monotonic() > end
-            if stopped() or late or not run.detector(method, seed):
-                finished = False
-                break
-        if not finished:
-            break
+            if missing := run.missing(method, seed):
+                late = end is not None and time.monotonic() > end
+                finished = finished and not late and not stopped() and run.detector(method, seed, missing)
     values = {m: {s: r for s in range(options.seeds) if (r := run.results(m, s))} for m in methods}
     cases = tuple(case.name for case in plan.cases)
     return DetectBench(methods, plan.classes, cases, values, run.settings, finished, plan.notes)
@@ -151,11 +148,12 @@ class _Run:
         """test -> metric -> value, of what is done."""
         return _read_json(self._place(method, seed, ".json"))
 
-    def detector(self, method: str, seed: int) -> bool:
-        """Train one, unless it is there, and test it on what it was not tested on; whether all is done."""
-        missing = [t for t in tests_of(method, self.plan) if t.name not in self.results(method, seed)]
-        if not missing:
-            return True
+    def missing(self, method: str, seed: int) -> list[Test]:
+        """What a detector was not tested on yet."""
+        return [test for test in tests_of(method, self.plan) if test.name not in self.results(method, seed)]
+
+    def detector(self, method: str, seed: int, missing: Sequence[Test]) -> bool:
+        """Train one, unless it is there, and test it; whether all is done."""
         net = self._trained(method, seed)
         return net is not None and all(self._tested(net, method, seed, test) for test in missing)
 
