@@ -55,7 +55,7 @@ def test_contents(wheel: Path) -> None:
     packages = "torch typer rich huggingface-hub safetensors open-clip-torch imageio tqdm scipy jinja2"
     for package in packages.split():
         assert f"Requires-Dist: {package}" in metadata.replace("_", "-")
-    for extra in ("train", "eval", "plot", "export", "video", "ui", "all", "test"):
+    for extra in ("train", "eval", "plot", "export", "video", "ui", "bench", "all", "test"):
         assert f"Provides-Extra: {extra}" in metadata
 
 
