@@ -37,8 +37,9 @@ def assign(boxes: Tensor, centres: Tensor) -> Tensor:
 
 
 def detection_loss(scores: Tensor, distances: Tensor, boxes: Sequence[Tensor], classes: Sequence[Tensor]) -> Tensor:
-    """Quality focal loss of the scores, whose targets are how well the boxes fit (Li et al., "Generalized focal loss",
-    NeurIPS 2020), and twice the generalised IoU loss of the boxes; summed, over the number of places that answer.
+    """Cross-entropy of the scores, whose targets are how well the boxes fit and where places without an object count by
+    0.75 of their squared score (as in Zhang et al., "VarifocalNet", CVPR 2021, but for the weights of the others, which
+    are 1); and twice the generalised IoU loss of the boxes. Summed, over the number of places that answer.
 
     Args:
         scores, distances: what the network says, (B, K, h, w) and (B, 4, h, w).
@@ -61,6 +62,6 @@ def detection_loss(scores: Tensor, distances: Tensor, boxes: Sequence[Tensor], c
             fit = torch.diagonal(box_iou(predicted, meant))
         targets[i, at, kinds[owner[at]]] = fit
         count += len(at)
-    weights = (targets - logits.detach().sigmoid()).square()
+    weights = torch.where(targets > 0, 1.0, 0.75 * logits.detach().sigmoid().square())
     loss_of_scores = (weights * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")).sum()
     return (loss_of_scores + 2 * loss_of_boxes) / max(1, count)

@@ -1,4 +1,4 @@
-"""Pictures for the object detector: brought to one size, and in training turned, scaled and joined to mosaics."""
+"""Pictures for the object detector: brought to one size, and in training cut, scaled and mirrored."""
 
 from __future__ import annotations
 
@@ -58,61 +58,38 @@ def padded(pixels: Tensor, canvas: tuple[int, int]) -> Tensor:
     return F.pad(pixels[None].float() / 255, (0, canvas[1] - width, 0, canvas[0] - height), value=_GREY / 255)
 
 
-def augmented(
-    scenes: Sequence[Scene], index: int, canvas: tuple[int, int], g: Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One example of a picture: half of the time alone, scaled by 0.7 to 1.4 and moved, else joined with three others
-    to a mosaic (Bochkovskiy et al., "YOLOv4", 2020), at half to the whole of their size; mirrored in half of the
-    cases, brighter or darker by up to 40 %.
+def augmented(s: Scene, canvas: tuple[int, int], g: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """One example of a picture: what is around one of its objects, wherever in the canvas that lies; scaled by 0.75
+    to 1.33, mirrored in half of the cases, brighter or darker by up to 40 %.
 
     Returns:
         float (3, *canvas) in [0, 1]; boxes (N, 4) in its pixels; classes (N,).
     """
-    height, width = canvas
-    y = torch.full((3, height, width), _GREY, dtype=torch.uint8)
-    mosaic = _uniform(g, 0, 1) < 0.5
-    if mosaic:
-        across, down = round(_uniform(g, 0.3, 0.7) * width), round(_uniform(g, 0.3, 0.7) * height)
-        parts = [
-            (0, 0, across, down),
-            (across, 0, width, down),
-            (0, down, across, height),
-            (across, down, width, height),
-        ]
-        chosen = [index, *torch.randint(len(scenes), (3,), generator=g).tolist()]
-        scales = (0.5, 1.0)
-    else:
-        parts, chosen, scales = [(0, 0, width, height)], [index], (0.7, 1.4)
-    kept = [_place(scenes[i], y, part, scales, g) for i, part in zip(chosen, parts, strict=True)]
-    x = y * (_uniform(g, 0.6, 1.4) / 255) + _uniform(g, -0.05, 0.05)
-    return x.clamp(0, 1), torch.cat([boxes for boxes, _ in kept]), torch.cat([classes for _, classes in kept])
-
-
-def _place(
-    s: Scene, y: Tensor, part: tuple[int, int, int, int], scales: tuple[float, float], g: Generator
-) -> tuple[Tensor, Tensor]:
-    """Draw a scene, at random scale and offset, into a part of y; its boxes there, and their classes."""
-    left, top, right, bottom = part
-    scale = _uniform(g, *scales)
-    height, width = (max(1, round(scale * n)) for n in s.pixels.shape[1:])
-    x = F.interpolate(s.pixels[None], size=(height, width), mode="bilinear", align_corners=False)[0]
-    stretch = torch.tensor([width / s.pixels.shape[2], height / s.pixels.shape[1]]).repeat(2)
-    boxes = s.boxes * stretch
+    scale = _uniform(g, 0.75, 1.33)
+    sides = [max(1, round(scale * n)) for n in s.pixels.shape[1:]]
+    x = F.interpolate(s.pixels[None], size=sides, mode="bilinear", align_corners=False)[0]
+    boxes = s.boxes * torch.tensor([n / m for n, m in zip(sides, s.pixels.shape[1:], strict=True)]).flip(0).repeat(2)
     if _uniform(g, 0, 1) < 0.5:
         x = x.flip(2)
-        boxes = torch.stack((width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]), 1)
-    # Wherever it covers the part, or lies inside of it.
-    x0 = round(left + _uniform(g, 0, 1) * (right - left - width))
-    y0 = round(top + _uniform(g, 0, 1) * (bottom - top - height))
-    l, t, r, b = max(left, x0), max(top, y0), min(right, x0 + width), min(bottom, y0 + height)  # noqa: E741
-    y[:, t:b, l:r] = x[:, t - y0 : b - y0, l - x0 : r - x0]
-    boxes = boxes + torch.tensor([x0, y0, x0, y0])
-    cut = torch.stack(
-        (boxes[:, 0].clamp(l, r), boxes[:, 1].clamp(t, b), boxes[:, 2].clamp(l, r), boxes[:, 3].clamp(t, b)), 1
-    )
-    sides, whole = cut[:, 2:] - cut[:, :2], boxes[:, 2:] - boxes[:, :2]
-    keep = (sides.prod(1) >= _LEAST_PART * whole.prod(1)) & (sides.amin(1) >= _LEAST_SIDE)
-    return cut[keep], s.classes[keep]
+        boxes = torch.stack((sides[1] - boxes[:, 2], boxes[:, 1], sides[1] - boxes[:, 0], boxes[:, 3]), 1)
+    about = boxes[int(torch.randint(len(boxes), (), generator=g))] if len(boxes) else torch.zeros(4)
+    middle = ((about[:2] + about[2:]) / 2).flip(0).tolist()
+    # Where the canvas begins in the picture: inside of it, or around it on the axes on which it is smaller.
+    begin = [
+        round(min(max(centre - _uniform(g, 0, 1) * room, min(0, side - room)), max(0, side - room)))
+        for centre, side, room in zip(middle, sides, canvas, strict=True)
+    ]
+    (y0, x0), (y1, x1) = begin, (min(side, b + room) for side, b, room in zip(sides, begin, canvas, strict=True))
+    top, left = max(0, -y0), max(0, -x0)
+    seen = x[:, max(0, y0) : y1, max(0, x0) : x1]
+    y = torch.full((3, *canvas), _GREY, dtype=torch.uint8)
+    y[:, top : top + seen.shape[1], left : left + seen.shape[2]] = seen
+    moved = boxes - torch.tensor([x0, y0, x0, y0])
+    cut = moved.clamp(min=0).minimum(torch.tensor([canvas[1], canvas[0]]).repeat(2))
+    extents, whole = cut[:, 2:] - cut[:, :2], boxes[:, 2:] - boxes[:, :2]
+    keep = (extents.prod(1) >= _LEAST_PART * whole.prod(1)) & (extents.amin(1) >= _LEAST_SIDE)
+    lit = y * (_uniform(g, 0.6, 1.4) / 255) + _uniform(g, -0.05, 0.05)
+    return lit.clamp(0, 1), cut[keep], s.classes[keep]
 
 
 def _uniform(g: Generator, low: float, high: float) -> float:

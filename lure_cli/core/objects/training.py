@@ -17,6 +17,8 @@ from lure_cli.core.objects.network import ObjectDetector, boxes_of, places
 from lure_cli.core.objects.scenes import Scene, augmented, canvas_of, padded
 
 BATCH = 8
+_CROP = 256
+"""Sides of what is seen of a picture in training, at most; objects are many there, and small ones stay large enough."""
 _RATE, _DECAY = 2e-3, 0.05
 _AVERAGE = 0.995
 """Weights are averaged over the last steps, this much of the mean being kept at each."""
@@ -53,14 +55,14 @@ def train(
     others = [p for p in net.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": _DECAY}, {"params": others, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=_RATE)
-    canvas = canvas_of(scenes)
+    height, width = (min(side, _CROP) for side in canvas_of(scenes))
     batches = -(-len(scenes) // BATCH)
     for epoch in range(epochs):
         losses = []
         for step, chosen in enumerate(torch.randperm(len(scenes), generator=g).split(BATCH)):  # type: ignore[no-untyped-call]
             for group in optimiser.param_groups:
                 group["lr"] = _RATE * _schedule(epoch * batches + step, batches, epochs * batches)
-            examples = [augmented(scenes, int(i), canvas, g) for i in chosen]
+            examples = [augmented(scenes[int(i)], (height, width), g) for i in chosen]
             x = torch.stack([e[0] for e in examples]).to(device, memory_format=torch.channels_last)
             with autocast(device, dtype):
                 scores, distances = net(x)
