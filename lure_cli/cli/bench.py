@@ -170,8 +170,8 @@ def bench_detect(
         str | None, typer.Option(help="Test degraded pairs too, such as 'vis_haze,vis_lowlight,ir_stripe'.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Detectors of each method, for the spread.")] = 3,
-    epochs: Annotated[int, typer.Option(help="How often a detector sees each training picture.")] = 60,
-    size: Annotated[int, typer.Option(help="Longer side in pixels, as detectors see pictures.")] = 320,
+    epochs: Annotated[int, typer.Option(help="How often a detector sees each training picture.")] = 40,
+    size: Annotated[int, typer.Option(help="Longer side in pixels, as detectors see pictures.")] = 640,
     minutes: Annotated[
         float | None, typer.Option(help="Begin no further detector after so long; the same command goes on.")
     ] = None,

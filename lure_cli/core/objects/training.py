@@ -15,11 +15,12 @@ from lure_cli.core.objects.assignment import detection_loss
 from lure_cli.core.objects.labels import Objects
 from lure_cli.core.objects.network import ObjectDetector, boxes_of, places
 from lure_cli.core.objects.scenes import Scene, augmented, canvas_of, padded
+from lure_cli.core.training.muon import Muon
 
 BATCH = 8
 _CROP = 256
 """Sides of what is seen of a picture in training, at most; objects are many there, and small ones stay large enough."""
-_RATE, _DECAY = 2e-3, 0.05
+_RATE = 2e-3
 _AVERAGE = 0.995
 """Weights are averaged over the last steps, this much of the mean being kept at each."""
 _LEAST_SCORE, _OVERLAP, _MOST = 0.01, 0.6, 100
@@ -36,7 +37,8 @@ def train(
     dtype: torch.dtype,
     progress: Callable[[int, float], bool] | None = None,
 ) -> ObjectDetector | None:
-    """Train a detector from nothing: AdamW, a warm-up of one epoch, then a cosine to zero; batches of 8.
+    """Train a detector from nothing: Muon (AdamW for what is no matrix), a warm-up of one epoch, then a cosine to zero;
+    batches of 8.
 
     Args:
         scenes: the labelled pictures. epochs: how often each is seen.
@@ -51,10 +53,7 @@ def train(
     g = torch.Generator().manual_seed(seed)
     net = place(ObjectDetector(classes), device).train()
     average = AveragedModel(net, avg_fn=_averaged, use_buffers=True)
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": _DECAY}, {"params": others, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=_RATE)
+    optimiser = Muon(net.parameters(), _RATE)
     height, width = (min(side, _CROP) for side in canvas_of(scenes))
     batches = -(-len(scenes) // BATCH)
     for epoch in range(epochs):
@@ -72,7 +71,8 @@ def train(
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
-            optimiser.step()
+            with autocast(device, dtype):  # which makes the products inside of Muon shorter too
+                optimiser.step()
             average.update_parameters(net)
             losses.append(loss.item())
         if progress and progress(epoch + 1, sum(losses) / len(losses)) and epoch + 1 < epochs:

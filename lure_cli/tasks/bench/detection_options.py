@@ -43,8 +43,8 @@ class DetectBenchOptions:
     floors: bool = False
     cases: tuple[str, ...] = ()
     seeds: int = 3
-    epochs: int = 60
-    size: int = 320
+    epochs: int = 40
+    size: int = 640
     minutes: float | None = None
     device: str = "auto"
     dtype: str = "auto"
