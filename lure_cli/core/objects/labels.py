@@ -33,6 +33,11 @@ class Objects:
     scores: NDArray[np.float32]
 
 
+def no_objects() -> Objects:
+    """Of an image in which nothing is."""
+    return Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
 def read_yolo(path: Path, classes: int) -> Objects:
     """The boxes of one YOLO file, cut at the edges of the image; an empty file says that there is nothing.
 

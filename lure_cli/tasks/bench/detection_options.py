@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from lure_cli.core.objects.labels import Objects, read_names, read_yolo
+from lure_cli.core.objects.labels import Objects, no_objects, read_names, read_yolo
 from lure_cli.core.pixels import CHANNELS, Modality
 from lure_cli.core.text.vocabulary import DEGRADATIONS, Prompt
 from lure_cli.errors import LureError
@@ -164,8 +164,7 @@ def _read_split(folder: Path, labels: Path, classes: int, notes: list[str]) -> L
     ):
         if some:
             notes.append(f"{labels}: {len(some)} {what}, such as {min(some)}")
-    nothing = read_yolo(Path(os.devnull), classes)
-    objects = {name: read_yolo(files[name], classes) if name in files else nothing for name in pairs}
+    objects = {name: read_yolo(files[name], classes) if name in files else no_objects() for name in pairs}
     if not any(len(each.classes) for each in objects.values()):
         raise LureError(f"{labels}: no object in any file", "give labels that hold some")
     return LabelledPairs(pairs, objects)
