@@ -59,7 +59,7 @@ def test_contents(wheel: Path) -> None:
     for package in packages.split():
         required = [line for line in metadata.replace("_", "-").splitlines() if f"Requires-Dist: {package}" in line]
         assert any("extra" not in line for line in required), package
-    for extra in ("train", "eval", "plot", "export", "video", "ui", "all", "test"):
+    for extra in ("train", "eval", "plot", "export", "video", "ui", "bench", "all", "test"):
         assert f"Provides-Extra: {extra}" in metadata
 
 

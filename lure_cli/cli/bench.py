@@ -1,4 +1,4 @@
-"""`lure bench fusion`, `lure bench restore`, `lure bench speed` and `lure bench start`."""
+"""`lure bench fusion`, `lure bench restore`, `lure bench detect`, `lure bench speed` and `lure bench start`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from lure_cli.tasks.report.table import Results
 
 bench = typer.Typer(
-    help="Compare methods on degraded pairs, restoring on test sets with references, or the speed of this machine.",
+    help="Compare methods on degraded pairs, restoring on test sets with references, object detection on fused "
+    "pictures, or the speed of this machine.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -142,6 +143,82 @@ def bench_restore(
         None if quiet else note,
     )
     _show(restoration_results(measured), measured.failed, as_json=as_json, csv=csv, markdown=markdown)
+
+
+@bench.command("detect")
+def bench_detect(
+    train: Annotated[Path, typer.Argument(help="Folder of the training pairs: ir, vi (or vis), and labels.")],
+    test: Annotated[Path, typer.Argument(help="Folder of the test pairs, the same.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder where all is kept; the same command goes on from there.")
+    ],
+    labels: Annotated[
+        Path | None, typer.Option(help="Folder with train and test, which hold the YOLO files, if not in labels.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Names of the classes, such as 'person,car', if not in labels/classes.txt.")
+    ] = None,
+    weights: o.BenchWeights = None,
+    fused: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIR", help="Another method's results, DIR/{train,test}/<name>.png; repeatable."),
+    ] = None,
+    floors: Annotated[
+        bool, typer.Option("--floors", help="Add mean, maximum, Laplacian pyramid, guided filter, in colour.")
+    ] = False,
+    cases: Annotated[
+        str | None, typer.Option(help="Test degraded pairs too, such as 'vis_haze,vis_lowlight,ir_stripe'.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Detectors of each method, for the spread.")] = 3,
+    epochs: Annotated[int, typer.Option(help="How often a detector sees each training picture.")] = 40,
+    size: Annotated[int, typer.Option(help="Longer side in pixels, as detectors see pictures.")] = 640,
+    minutes: Annotated[
+        float | None, typer.Option(help="Begin no further detector after so long; the same command goes on.")
+    ] = None,
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    as_json: o.TablesAsJson = False,
+    csv: Annotated[Path | None, typer.Option(help="Write one row a method, seed and test.")] = None,
+    markdown: o.Markdown = None,
+    quiet: o.OnlyResults = False,
+) -> None:
+    """Object detection: train a small detector on each method's fused pictures, and test it (AP50, AP50:95).
+
+    Not about degradations, which `lure detect` finds. The visible and the infrared images alone are always compared.
+    """
+    from lure_cli.tasks.bench import detection as task
+    from lure_cli.tasks.bench.detection_options import DetectBenchOptions
+    from lure_cli.tasks.bench.detection_result import detection_results
+    from lure_cli.tasks.evaluate.images import parse_fused
+    from lure_cli.tasks.weights.find import DEFAULT
+
+    options = DetectBenchOptions(
+        train,
+        test,
+        output,
+        labels=labels,
+        classes=_names(classes) if classes else (),
+        weights=tuple(w for w in weights or (DEFAULT,) if w != "none"),
+        fused=parse_fused(fused or ()),
+        floors=floors,
+        cases=_names(cases) if cases else (),
+        seeds=seeds,
+        epochs=epochs,
+        size=size,
+        minutes=minutes,
+        device=device,
+        dtype=dtype,
+    )
+    with interruptible() as stop:
+        measured = task.bench_detection(options, None if quiet else note, stop)
+    if not quiet:
+        for line in measured.notes:
+            note(line)
+        if not measured.finished:
+            note("not finished: the same command goes on from here")
+    _show(detection_results(measured), (), as_json=as_json, csv=csv, markdown=markdown)
+    if stop():
+        raise typer.Exit(stop.code)
 
 
 def _names(text: str) -> tuple[str, ...]:

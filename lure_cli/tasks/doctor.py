@@ -32,6 +32,7 @@ EXTRAS = {
     "watch": ("watchfiles", "lure watch"),
     "ui": ("gradio", "lure ui"),
     "ray": ("ray.data", "lure fuse --engine ray"),
+    "bench": ("pycocotools", "lure bench detect: object detection"),
     "train": ("accelerate", "lure train with TensorBoard, on several devices"),
 }
 """Optional parts: the extra that installs each, the module that it needs, what it is for."""

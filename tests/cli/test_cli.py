@@ -214,6 +214,7 @@ def test_debug_keeps_the_traceback(examples: Path) -> None:
             ["restore"],
             ["eval"],
             ["bench"],
+            ["bench", "detect"],
             ["train", "stage1"],
             ["weights"],
             ["weights", "push"],

@@ -15,7 +15,8 @@ from PIL import Image
 from tests.helpers.command_pages import root
 from tests.helpers.documents import GUIDES, README, blocks, commands
 from tests.helpers.files import EXAMPLES, ROOT, Outcome, make_data
-from tests.helpers.shell import FRESH, SMALL_RUN, shims
+from tests.helpers.objects import make_labelled
+from tests.helpers.shell import FRESH, QUICK_DETECTORS, SMALL_RUN, shims
 
 PAGES = (README, *GUIDES)
 SETUP = [c for c in commands(README) if c.startswith("python3 -m venv")]
@@ -62,6 +63,7 @@ FILES: dict[str, tuple[str, ...]] = {
         *("sheet.png", "bench.csv", "adherence.md", "restored.csv"),
     ),
     "peers": ("results/gate_restored.png", "peers.csv", "peers_summary.csv"),
+    "detection": ("objects/settings.json", "objects.csv", "cases.md", "objects/detectors/visible/seed-0.json"),
     "training": ("runs/stage1/weights.safetensors", "mine.png"),
     "weights": ("base.png",),
     "other-pairs": ("sharp.png", "out/gate.png", "sheet.png"),
@@ -89,6 +91,7 @@ def test_commands(page: Path, small: Path, lure: Callable[..., Outcome], warm: l
     """In the order of the page, in a folder with the examples. Those of `lure` run in this process, as it has loaded
     torch already; that of Ray, which wants one of its own, is an example script's."""
     make_data(small / "data")
+    make_labelled(small / "pairs")
     env = shims(small / "bin", warm)
     for command in commands(page):
         if command in SETUP:
@@ -98,7 +101,8 @@ def test_commands(page: Path, small: Path, lure: Callable[..., Outcome], warm: l
         if "ray" in args:
             assert command.replace(" cluster/", " out/") in (EXAMPLES / "cluster.sh").read_text().splitlines()
         elif args[0] == "lure" and ">" not in args:
-            outcome = lure(*args[1:], *(SMALL_RUN if args[1] == "train" else ()))
+            quick = SMALL_RUN if args[1] == "train" else QUICK_DETECTORS if args[1:3] == ["bench", "detect"] else ()
+            outcome = lure(*args[1:], *quick)
             assert outcome.code == 0, f"{command}\n{outcome.err}"
         else:
             done = subprocess.run(command, shell=True, env=env, capture_output=True, text=True, check=False)

@@ -13,6 +13,8 @@ FRESH = [sys.executable, "-m", "lure_cli"]
 """`lure` of this checkout, in a fresh interpreter."""
 SMALL_RUN = ["--steps", "1", "--set", "crop=48", "--set", "batch_vis=2", "--set", "batch_ir=2"]
 """Added to training commands, so that they take seconds."""
+QUICK_DETECTORS = ["--seeds", "1", "--epochs", "1", "--size", "96"]
+"""The same for detectors of objects."""
 
 
 def shims(folder: Path, lure: list[str]) -> dict[str, str]:

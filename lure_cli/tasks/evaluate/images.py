@@ -122,7 +122,7 @@ def find_images(options: EvaluateOptions) -> tuple[tuple[ImageFiles, ...], tuple
     if len(folders) < len(everything):
         file = next(path for path in everything if not path.is_dir())
         raise LureError(f"{folders[0]} is a folder but {file} is a file", "give files only, or folders only")
-    tables = {side: _by_name(path) for side, path in given.items()}
+    tables = {side: images_by_name(path) for side, path in given.items()}
     common = set.intersection(*map(set, tables.values())) if tables else None
     notes = [
         f"unmatched: {file}"
@@ -132,7 +132,7 @@ def find_images(options: EvaluateOptions) -> tuple[tuple[ImageFiles, ...], tuple
     ]
     methods: dict[str, dict[str, Path]] = {}
     for method, path in options.fused:
-        found = _by_template(path, method, common, notes) if is_template(path) else {method: _by_name(path)}
+        found = _by_template(path, method, common, notes) if is_template(path) else {method: images_by_name(path)}
         if twice := found.keys() & methods.keys():
             raise LureError(f"two methods are called '{min(twice)}'", "tell them apart: --fused NAME=DIR")
         methods |= found
@@ -161,7 +161,12 @@ def find_images(options: EvaluateOptions) -> tuple[tuple[ImageFiles, ...], tuple
     ), tuple(notes)
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def images_by_name(folder: Path) -> dict[str, Path]:
+    """The images of a folder by what they show: 'street_fused.png', 'street_ir.png' and 'street.png' are 'street'.
+
+    Raises:
+        LureError: none, or two of one name.
+    """
     files: dict[str, Path] = {}
     for path in list_images(folder):
         match = _FUSED.fullmatch(path.stem)
