@@ -156,7 +156,7 @@ def describe_files(paths: Sequence[Path]) -> Iterator[FileInfo]:
 
 
 def _describe(path: Path) -> FileInfo:
-    if path.suffix == ".safetensors" and path.is_file():
+    if path.suffix in (".safetensors", ".onnx") and path.is_file():
         raise LureError(f"{path}: a weight file, no image", f"what it holds: lure weights info {path}")
     header = read_header(path)
     with open_image(path) as file:

@@ -160,8 +160,12 @@ def test_info_of_files(lure: Run, examples: Path) -> None:
     assert "photo            none inside" in alone.out and "temperatures     none" in alone.out
 
 
-def test_info_of_a_weight_file_points_to_what_tells_it(lure: Run) -> None:
-    shipped = str(ROOT / "weights" / "lure-small.safetensors")
+@pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
+def test_info_of_a_weight_file_points_to_what_tells_it(
+    suffix: str, lure: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = str(ROOT / "weights" / f"lure-small{suffix}")
     done = lure("info", shipped, "--json")
     assert done.code == 1
     assert json.loads(done.out)["hint"].endswith(f"lure weights info {shipped}")
