@@ -87,7 +87,8 @@ class _Run:
     def __init__(
         self, plan: DetectPlan, weights: Mapping[str, Path], notify: Callable[[str], None], stop: Callable[[], bool]
     ) -> None:
-        from lure_cli.core.devices import keep_buffers, pick_device, pick_dtype
+        from lure_cli.core.cpu import keep_buffers
+        from lure_cli.core.devices import pick_device, pick_dtype
         from lure_cli.core.objects.average_precision import require_packages
         from lure_cli.core.objects.network import ObjectDetector
 
