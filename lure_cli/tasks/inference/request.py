@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lure_cli.core.engine.steady import Views
-    from lure_cli.core.pixels import Modality
     from lure_cli.core.text.vocabulary import Finding
 
     Source = str | Path | np.ndarray
