@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from lure_cli.tasks.paths.outputs import Item
 
 Backend = Literal["torch", "onnx"]
+BACKENDS = ("auto", "torch", "onnx")
+"""Values of `--backend`."""
 
 
 class Cost(NamedTuple):
@@ -53,7 +55,7 @@ COSTS = {
 }
 """Of `lure-small` on two cores of an AMD EPYC with AVX512-BF16, files included: what
 `python -m tests.benchmarks.backends` fits to 1, 10 and 100 pairs of 320x240, 640x480 and 1280x1024, plain and with
-prompts for both images. Slower cores change all of them alike, and the turn stays; more cores make pictures cheaper and
+prompts for both images. Where cores are slower at all of it alike, the turn stays; more cores make pictures cheaper and
 not the start, so that the turn comes later than this says, and a job near it may take longer than it has to, by no more
 than the starts differ."""
 UNKNOWN = 1.0
@@ -132,8 +134,10 @@ def file_for(
         only: what the job needs torch for, from `torch_only`.
 
     Raises:
-        LureError: torch is needed, but missing; a shipped file is damaged.
+        LureError: an unknown backend; torch is needed, but missing; a shipped file is damaged.
     """
+    if backend not in BACKENDS:
+        raise LureError(f"backend '{backend}' is not known", f"use one of {', '.join(BACKENDS)}")
     if path.suffix.lower() == ".onnx":
         return path
     if backend == "onnx":
