@@ -18,8 +18,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires
 
-LEFT_OUT = ("torch", "open_clip_torch")
-"""torch itself, and what is of use with it alone."""
+LEFT_OUT = ("torch", "open_clip_torch", "torchvision", "accelerate", "torchmetrics")
+"""torch itself, and what brings it along, being of no use without."""
 
 
 def requirements(declared: Sequence[str], extras: Sequence[str] = ()) -> list[str]:

@@ -27,7 +27,8 @@ def test_it_is_all_that_is_declared_but_torch() -> None:
 def test_extras_are_added_without_torch() -> None:
     extra = PROJECT["optional-dependencies"]
     assert requirements(DECLARED, ["video", "thermal"]) == [*requirements(DECLARED), *extra["video"], *extra["thermal"]]
-    assert not any("lure" in r for r in requirements(DECLARED, ["all"]))
+    assert not any("lure" in r or "torch" in r for r in requirements(DECLARED, ["all", "bench", "train", "test"]))
+    assert requirements(DECLARED, ["bench"]) == [*requirements(DECLARED), "pycocotools>=2.0.8"]
     with pytest.raises(ValueError, match=r"no extra 'cameras'; there are .*video"):
         requirements(DECLARED, ["cameras"])
 

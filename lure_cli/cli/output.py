@@ -46,7 +46,8 @@ def describe(findings: Sequence[Finding]) -> str:
 
 def show_weights(info: dict[str, Any]) -> None:
     """A weight file and what it says of itself (`WeightsInfo` as a dict); control characters in it are escaped."""
-    emit(f"  {info['name']:16} checksum {info['checksum']}, {info['parameters'] / 1e6:.2f} M parameters")
+    counted = f", {info['parameters'] / 1e6:.2f} M parameters" if info["parameters"] else ""
+    emit(f"  {info['name']:16} checksum {info['checksum']}{counted}")
     lines = [info["path"], f"sha256 {info['sha256']}" if info["sha256"] else ""]
     lines += [f"terms: {info['terms']}"] if info["terms"] else []
     if info["gflop_plain"]:

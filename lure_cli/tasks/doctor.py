@@ -42,9 +42,11 @@ NEEDS_TORCH = (
     "no GPU",
     "no --compile",
     "no latents and origin maps",
-    "no training, export and bench speed",
+    "no training, export, and bench other than start",
 )
 """What an installation without torch cannot do."""
+_WITH_TORCH = ("bench", "train")
+"""Extras that are of no use without torch, and bring it along."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def _open_clip() -> Check:
 
 def _extra(extra: str, module: str, purpose: str) -> Check:
     hint = f'pip install "lure-cli[{extra}]"'
-    if not torch_installed():  # which that would install, too
+    if not torch_installed() and extra not in _WITH_TORCH:  # which that would install, too
         hint = f"pip install $(python -m lure_cli.without_torch {extra})"
     try:
         importlib.import_module(module)

@@ -217,6 +217,8 @@ def open_onnx(
     """As `load_onnx`, of the content of a file called `name`."""
     ort = import_onnxruntime()
     try:
+        if not data:  # to protobuf that is a message, of which nothing is there
+            raise ValueError("empty")
         model = read_message(data)
         texts = {p["key"]: p["value"] for p in model["metadata_props"]}
         if KEY not in texts or model["graph"] is None:

@@ -21,6 +21,7 @@ from lure_cli.core.machine import (
     torch_installed,
     torch_loaded,
 )
+from lure_cli.core.pixels import MODALITY_NAMES
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import STANDARD
 from lure_cli.tasks.weights.find import DEFAULT, onnx_of
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from lure_cli.tasks.paths.outputs import Item
 
 Backend = Literal["torch", "onnx"]
+BACKENDS = ("auto", "torch", "onnx")
+"""Values of `--backend`."""
 
 
 class Cost(NamedTuple):
@@ -52,7 +55,7 @@ COSTS = {
 }
 """Of `lure-small` on two cores of an AMD EPYC with AVX512-BF16, files included: what
 `python -m tests.benchmarks.backends` fits to 1, 10 and 100 pairs of 320x240, 640x480 and 1280x1024, plain and with
-prompts for both images. Slower cores change all of them alike, and the turn stays; more cores make pictures cheaper and
+prompts for both images. Where cores are slower at all of it alike, the turn stays; more cores make pictures cheaper and
 not the start, so that the turn comes later than this says, and a job near it may take longer than it has to, by no more
 than the starts differ."""
 UNKNOWN = 1.0
@@ -86,26 +89,23 @@ class Machine:
         return cls("loaded" if torch_loaded() else torch, gpu_expected(), bf16_expected(), onnxruntime_installed())
 
 
-def pick(
-    work: Work | None, machine: Machine, device: str = "auto", dtype: str = "auto", only: str | None = None
-) -> Backend:
-    """The rule: who is sooner done. It is asked about weights that both can run.
+def pick(work: Work | None, machine: Machine, device: str = "auto", dtype: str = "auto") -> Backend:
+    """The rule: who is sooner done. It is asked about jobs that both can do.
 
     Args:
         work: the job; None: its end is not known, as of a clip, a camera, or a program that goes on.
         machine: see there.
         device, dtype: as the options.
-        only: what the job needs torch for, from `torch_only`.
 
     Returns:
-        The other where one of them is missing. Else `torch` where it is needed, for a GPU, for work without known end,
-        and in a process that has imported it, so that its start is behind; for the rest the one whose `COSTS` are less.
+        The other where one of them is missing. Else `torch` for a GPU, for work without known end, and in a process
+        that has imported it, so that its start is behind; for the rest the one whose `COSTS` are less.
     """
     if not machine.onnxruntime:
         return "torch"
     if machine.torch == "missing":
         return "onnx"
-    if only is not None or work is None or machine.torch == "loaded" or (device == "auto" and machine.gpu):
+    if work is None or machine.torch == "loaded" or (device == "auto" and machine.gpu):
         return "torch"
     torch = COSTS["torch bf16" if dtype == "auto" and machine.bf16 else "torch fp32"]
     return "onnx" if COSTS["onnx"].of(work) <= torch.of(work) else "torch"
@@ -130,11 +130,14 @@ def file_for(
         path: their file.
         backend: as the option; `auto`: the rule, for shipped weights that have an ONNX file.
         work: tells how much there is to do, if that matters; see `pick`.
-        device, dtype, only: as for `pick`.
+        device, dtype: as for `pick`.
+        only: what the job needs torch for, from `torch_only`.
 
     Raises:
-        LureError: torch is needed, but missing; a shipped file is damaged.
+        LureError: an unknown backend; torch is needed, but missing; a shipped file is damaged.
     """
+    if backend not in BACKENDS:
+        raise LureError(f"backend '{backend}' is not known", f"use one of {', '.join(BACKENDS)}")
     if path.suffix.lower() == ".onnx":
         return path
     if backend == "onnx":
@@ -158,13 +161,14 @@ def work_of(jobs: Sequence[tuple[Item, Request]], max_pixels: int) -> Work:
 
 
 def _restored(item: Item, request: Request) -> int:
-    """How many of the images of an item a prompt restores, or may restore."""
-    return sum(side in request.auto or bool(getattr(request.prompt, side)) for side in item.sources)
+    """How many of the images of an item a prompt restores, or may restore; it speaks of infrared and visible ones."""
+    sides = MODALITY_NAMES.keys() & item.sources.keys()
+    return sum(side in request.auto or bool(getattr(request.prompt, side)) for side in sides)
 
 
 def _megapixels(item: Item, max_pixels: int) -> float:
     """Of the result. What is wrong with a file is said when its turn comes."""
-    last = item.sources.get("vis") or item.sources["ir"]
+    last = list(item.sources.values())[-1]
     if last == STANDARD:
         return UNKNOWN
     try:

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from lure_cli.core.cpu import keep_buffers
 from lure_cli.core.records import read_metadata
 from lure_cli.core.text.vocabulary import FIRST, Prompt, known_names
 from lure_cli.errors import LureError
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from lure_cli.core.engine.base import Engine
     from lure_cli.core.model.lure import Lure
 
-BACKENDS = ("auto", "torch", "onnx")
-
 
 class Loaded(NamedTuple):
     """A model that is ready to run, and its origin."""
@@ -31,9 +28,7 @@ class Loaded(NamedTuple):
 
 
 def pick_backend(name: str, weights: Path) -> Literal["torch", "onnx"]:
-    """What runs a weight file: `auto` goes by its suffix; LureError if the backend that is named cannot."""
-    if name not in BACKENDS:
-        raise LureError(f"backend '{name}' is not known", f"use one of {', '.join(BACKENDS)}")
+    """What runs a file from `file_for`: `auto` goes by its suffix; LureError if the backend that is named cannot."""
     fits: Literal["torch", "onnx"] = "onnx" if weights.suffix.lower() == ".onnx" else "torch"
     if name == "onnx" != fits:
         raise LureError(
@@ -94,7 +89,7 @@ def load(weights: str | Path, *, device: str, dtype: str, threads: int | None, c
 def _load_torch(path: Path, device: str, dtype: str, threads: int | None, *, compiled: bool) -> Loaded:
     import torch
 
-    from lure_cli.core.devices import pick_device, pick_dtype, place
+    from lure_cli.core.devices import pick_device, pick_dtype
     from lure_cli.core.model.checkpoint import load_model
     from lure_cli.core.model.engine import TorchEngine
     from lure_cli.core.model.precision import resolve_dtype
@@ -104,13 +99,11 @@ def _load_torch(path: Path, device: str, dtype: str, threads: int | None, *, com
     where = pick_device(device)
     pick_dtype(dtype, where)  # a wrong one shows before anything is loaded
     model, text, provenance = load_model(path)
-    if where.type == "cpu":
-        keep_buffers()
-    model = place(model, where).eval()
-    number = resolve_dtype(dtype, model, text)
+    engine = TorchEngine(model, text, where, torch.float32)
+    engine.dtype = resolve_dtype(dtype, engine.model, text)
     if compiled:
-        compile_parts(model)
-    return Loaded(TorchEngine(model, text, where, number), provenance)
+        compile_parts(engine.model)
+    return Loaded(engine, provenance)
 
 
 def _load_onnx(path: Path, device: str, dtype: str, threads: int | None) -> Loaded:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lure_cli.core.engine.steady import Views
-    from lure_cli.core.pixels import Modality
     from lure_cli.core.text.vocabulary import Finding
 
     Source = str | Path | np.ndarray
@@ -143,7 +142,7 @@ def check_known(prompt: Prompt, known: Collection[str], weights: str = "these we
 
 def no_provenance(what: str) -> LureError:
     """Of weights that cannot be looked into."""
-    return LureError(f"{what} do not show where a picture comes from", "use .safetensors weights")
+    return LureError(f"{what} do not show where a picture comes from", "use .safetensors weights and the backend torch")
 
 
 def _is_auto(prompt: str | None) -> bool:

@@ -411,7 +411,7 @@ def foreign() -> bytes:
 
 HUGE = {"vis": {"none": [1e39] * 32}, "ir": {"none": [0.0] * 32}}
 DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "empty": (lambda d: b"", "not written by LURE"),
+    "empty": (lambda d: b"", "damaged or not an ONNX file"),
     "text": (lambda d: b"onnx" * 100, "damaged or not an ONNX file"),
     "truncated": (lambda d: d[: len(d) // 2], "damaged or not an ONNX file"),
     "foreign": (lambda d: foreign(), "an ONNX file, but not written by LURE"),

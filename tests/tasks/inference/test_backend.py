@@ -62,8 +62,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Any:
         (None, LAPTOP, {}, "torch"),
         (Work(1), Machine("installed", gpu=True, bf16=True), {}, "torch"),
         (Work(1), Machine("installed", gpu=True, bf16=True), {"device": "cpu"}, "onnx"),
-        (Work(1), LAPTOP, {"only": "--compile"}, "torch"),
-        (Work(1e9), Machine("missing", gpu=True, bf16=True), {"only": "--compile"}, "onnx"),
+        (Work(1e9), Machine("missing", gpu=True, bf16=True), {}, "onnx"),
         (None, Machine("missing", gpu=False, bf16=False), {}, "onnx"),
         (Work(1), Machine("installed", gpu=False, bf16=True, onnxruntime=False), {}, "torch"),
     ],
@@ -159,6 +158,7 @@ def test_how_much_there_is_to_do(tmp_path: Path) -> None:
     assert work(2, prompt="haze") == Work(2 * pair, 2 * pair)
     assert work(2, prompt="auto") == work(2, prompt="noise in both images") == Work(2 * pair, 4 * pair)
     assert work(2, prompt_ir="auto") == Work(2 * pair, 2 * pair)
+    assert work(3, by_colour=True) == Work(pytest.approx(3 * pair))
     assert work_of([], 1) == Work(0)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
