@@ -158,13 +158,13 @@ def work_of(jobs: Sequence[tuple[Item, Request]], max_pixels: int) -> Work:
 
 
 def _restored(item: Item, request: Request) -> int:
-    """How many of the images of an item a prompt restores, or may restore."""
-    return sum(side in request.auto or bool(getattr(request.prompt, side)) for side in item.sources)
+    """How many of the images of an item a prompt restores, or may restore; none of two that are called a and b."""
+    return sum(side in request.auto or bool(getattr(request.prompt, side, ())) for side in item.sources)
 
 
 def _megapixels(item: Item, max_pixels: int) -> float:
     """Of the result. What is wrong with a file is said when its turn comes."""
-    last = item.sources.get("vis") or item.sources["ir"]
+    last = list(item.sources.values())[-1]
     if last == STANDARD:
         return UNKNOWN
     try:
