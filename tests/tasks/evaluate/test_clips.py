@@ -103,6 +103,9 @@ def test_a_video_file_is_a_clip(clips: dict[str, Path], tmp_path: Path) -> None:
         ({"reference": Path("vis")}, "no references"),
         ({"fused": ()}, "nothing to evaluate"),
         ({"fused": (("x", Path("nowhere.mp4")),)}, "no such file"),
+        ({"fused": (("visible", Path("vis")),)}, "cannot be called 'visible'"),
+        ({"fused": (("mean", Path("vis")),), "baselines": True}, "cannot be called 'mean'"),
+        ({"metrics": ()}, "names no metric"),
     ],
 )
 def test_what_is_refused(clips: dict[str, Path], change: dict[str, object], message: str) -> None:
