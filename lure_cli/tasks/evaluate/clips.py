@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate.columns import clip_columns, of_clips
 from lure_cli.tasks.evaluate.evaluate import SOURCES, check_evaluation, check_names, cores
-from lure_cli.tasks.evaluate.images import EvaluateOptions, ImageFiles
+from lure_cli.tasks.evaluate.images import EvaluateOptions, ImageFiles, is_template
 from lure_cli.tasks.evaluate.summary import Column, Evaluation, summarise
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def plan_clips(options: EvaluateOptions) -> ClipsPlan:
         LureError: a missing clip or source, an unknown metric, one of images, or a method called like a source.
     """
     baselines = check_evaluation(options)
+    if template := next((path for _, path in options.fused if is_template(path)), None):
+        raise LureError(f"{template}: a template names images, not clips", "give each clip: --fused NAME=PATH")
     check_names([name for name, _ in options.fused], baselines)
     columns = clip_columns(options.metrics)
     if options.frames < 0 or 0 < options.frames < 3:
