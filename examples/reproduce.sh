@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Remake tables of the model card (weights/README.md), so that they can be checked.
+# Remake tables of the model card (weights/README.md) and of the guide of evaluation, so that they can be checked.
 #
 #   bash examples/reproduce.sh DATA [OUT [PART...]]
 #
@@ -82,6 +82,36 @@ part_stripes() {
     done
   done
   keep stripes/M3SVD.md fitted "$test" "$out/images/stripes"
+}
+
+# Object detection by detectors that are trained on each method's pictures (needs the extra bench): hours on a CPU.
+part_objects() {
+  local train=$data/fusion/MSRS_resplit/train test=$data/fusion/MSRS/test labels=$data/labels/MSRS
+  needs objects/MSRS {"$train","$test"}/{ir,vi} "$labels"/{train,test} || return 0
+  table objects/MSRS lure bench detect "$train" "$test" --labels "$labels" --classes person,bicycle,car --floors \
+    --cases vis_haze,vis_lowlight,vis_noise,ir_stripe "${weights[@]}" "${machine[@]}" -o "$out/images/objects"
+}
+
+# How steady clips are, fused as streams: one of a camera, one rendered (needs the extra video).
+part_steadiness() {
+  local smoke=$data/clips/M3SVD rendered=$out/images/steadiness/clip
+  if needs steadiness/smoke "$smoke"; then
+    steady smoke "$smoke/smoke_infrared.mp4" "$smoke/smoke_visible.mp4" 31 12 haze
+  fi
+  [[ -f $rendered/vis.mp4 ]] || python "$project/examples/make_clip.py" --out "$rendered" --size 320x240 --frames 40
+  steady rendered "$rendered/ir.mp4" "$rendered/vis.mp4" 24 24 haze noise
+}
+
+# Which metrics reward noise in a source: plain fusion of every fifth pair, scored against the sources that were fused.
+part_noise() {
+  local pairs=$data/fusion/MSRS/test cases=$out/images/noise/cases case
+  needs noise/MSRS "$pairs/ir" "$pairs/vi" || return 0
+  made_cases MSRS "$cases" --cases clean,vis_noise,ir_noise,vis_haze
+  for case in clean vis_noise ir_noise vis_haze; do
+    fuse_all "$cases/$case/ir" "$cases/$case/vi" "noise/$case"
+    table "noise/$case" lure eval --ir "$cases/$case/ir" --vis "$cases/$case/vi" "${fused[@]}" --floors \
+      --metrics EN,SF,AG,MI,VIF,Qabf,SSIM,Qcb,Qy,NIQE,BRISQUE
+  done
 }
 
 # How far the tasks have merged in the latent space (needs the extra plot).
@@ -177,13 +207,19 @@ fuse_all() {
 
 # cases_of SET PART: `cases` is DATA/cases/SET, or else cases made here from every fifth pair; `named` then says so.
 cases_of() {
-  local pairs=$data/fusion/$1/test side file number
+  local pairs=$data/fusion/$1/test
   cases=$data/cases/$1 named=$1
   [[ -f $cases/cases.json ]] && return
   needs "$2/$1" "$pairs/ir" "$pairs/vi" || return 1
   cases=$out/images/cases/$1 named=$1-own-cases
   say "$2/$1: there is no $data/cases/$1/cases.json, so the degradations are this project's: not the figures of the card"
-  [[ -f $cases/cases.json ]] && return
+  made_cases "$1" "$cases"
+}
+
+# made_cases SET FOLDER OPTION...: cases made in FOLDER from every fifth pair, unless they are there.
+made_cases() {
+  local pairs=$data/fusion/$1/test side file number
+  [[ -f $2/cases.json ]] && return
   for side in ir vi; do
     rm -rf "$out/images/every_fifth/$1/$side"
     mkdir -p "$out/images/every_fifth/$1/$side"
@@ -193,7 +229,28 @@ cases_of() {
     done
   done
   python "$project/examples/make_cases.py" --ir "$out/images/every_fifth/$1/ir" --vis "$out/images/every_fifth/$1/vi" \
-    --out "$cases"
+    --out "$2" "${@:3}"
+}
+
+# steady NAME IR VIS FRAMES OTHERS PROMPT...: clips of each model, plain and by each prompt, beside their sources and the
+# floors: flowD of so many frames, and the slower metrics of the first OTHERS.
+steady() {
+  local name=$1 ir=$2 vis=$3 frames=$4 others=$5 model prompt folder
+  local clips=(--fused "visible-source=$vis" --fused "infrared-source=$ir")
+  is_done "steadiness/$name-flowD" && is_done "steadiness/$name" && return
+  for model in "${models[@]}"; do
+    for prompt in "" "${@:6}"; do
+      folder=$out/images/steadiness/$name/$model${prompt:+-$prompt}
+      clips+=(--fused "${folder##*/}=$folder")
+      [[ -f $folder/.whole ]] && continue
+      lure fuse --ir "$ir" --vis "$vis" --weights "$model" "${machine[@]}" ${prompt:+--prompt "$prompt"} \
+        -o "$folder/{frame:04d}.png" --limit "$frames" --overwrite --quiet
+      touch "$folder/.whole"
+    done
+  done
+  clips=(lure eval --ir "$ir" --vis "$vis" "${clips[@]}" --floors)
+  table "steadiness/$name-flowD" "${clips[@]}" --frames "$frames" --metrics flowD
+  table "steadiness/$name" "${clips[@]}" --frames "$others" --metrics BiSWE,MS2R
 }
 
 # case_of_others NAME FOLDER PROMPT: a table of one case whose clean sources are beside the degraded ones.

@@ -56,7 +56,7 @@ def main(table: Path, singles: Path) -> None:
             if not file_of_one.is_file():  # a method of one's own
                 continue
             published, value = float(file_of_one.read_text()), float(row[name])
-            off.append(abs(value - published) / abs(published))
+            off.append(abs(value - published) / (abs(published) or 1.0))
             if agrees(value, published):
                 good += 1
             else:

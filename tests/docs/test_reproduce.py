@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ from PIL import Image
 from lure_cli.core.metrics.baselines import BASELINES
 from tests.helpers.documents import GUIDES
 from tests.helpers.files import EXAMPLES
+from tests.helpers.objects import make_labelled
 from tests.helpers.shell import shims
 
 SCRIPT = EXAMPLES / "reproduce.sh"
-PARTS = "clean degraded adherence weather restoration stripes latent texts speed".split()
+PARTS = "clean degraded adherence weather restoration stripes objects steadiness noise latent texts speed".split()
 
 
 @pytest.fixture
@@ -49,12 +51,16 @@ def reproduce(*args: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def rows_of(table: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(Path("out", table).read_text().splitlines()))
+
+
 def test_tables_are_made_once_and_what_is_missing_is_named(data: Path) -> None:
     first = reproduce("data", "out", "clean", "weather", "stripes")
     assert first.returncode == 1, first.stderr
     missing = "clean/RoadScene clean/VIFB clean/LLVIP weather/AWMM-rain weather/AWMM-snow weather/AWMM-snow-called-rain"
     assert f"left out, as their data are not there: {missing} weather/DRMF" in first.stderr
-    rows = list(csv.DictReader((Path("out") / "clean" / "MSRS.csv").open(newline="")))
+    rows = rows_of("clean/MSRS.csv")
     assert {row["method"] for row in rows} == {"lure-small", *BASELINES}
     assert {row["image"] for row in rows} == {"drone", "gate"}
     assert "lure-small" in Path("out/clean/MSRS.md").read_text()
@@ -102,6 +108,44 @@ def test_cases_that_are_not_there_are_made_and_named_so(data: Path) -> None:
     (data / "cases" / "MSRS" / "cases.json").unlink()
     assert "not the figures of the card" in reproduce("data", "out", "degraded").stderr
     assert "haze+ir_stripe" in Path("out/degraded/MSRS-own-cases.md").read_text()
+
+
+def test_detectors_are_given_the_labelled_pairs(data: Path) -> None:
+    """What they make of them takes hours; a label that does not fit shows that all options are understood."""
+    assert "left out, as their data are not there: objects/MSRS" in reproduce("data", "out", "objects").stderr
+    make_labelled(Path("labelled"))
+    for split, folder in (("train", "MSRS_resplit/train"), ("test", "MSRS/test")):
+        (data / "labels" / "MSRS").mkdir(parents=True, exist_ok=True)
+        shutil.move(Path("labelled") / split / "labels", data / "labels" / "MSRS" / split)
+        shutil.copytree(Path("labelled") / split, data / "fusion" / folder, dirs_exist_ok=True)
+    for file in (data / "labels" / "MSRS" / "test").glob("*.txt"):
+        file.write_text("7 0.5 0.5 0.1 0.1")
+    refused = reproduce("data", "out", "objects")
+    assert refused.returncode == 2
+    assert "line 1: class 7, but there are 3" in refused.stderr
+    assert not Path("out/objects/MSRS.md").exists()
+
+
+@pytest.mark.slow  # the motion of ten clips, and eight commands
+def test_clips_and_noise(data: Path) -> None:
+    """Of a small clip; of the rendered one the tables are there."""
+    pytest.importorskip("av")
+    clip = data / "clips" / "M3SVD"
+    command = [sys.executable, str(EXAMPLES / "make_clip.py"), "--size", "48x36", "--frames", "31", "--out", str(clip)]
+    subprocess.run(command, check=True, capture_output=True)
+    for side, name in (("ir", "infrared"), ("vis", "visible")):
+        (clip / f"{side}.mp4").rename(clip / f"smoke_{name}.mp4")
+    for place in ("images/steadiness/clip/vis.mp4", "steadiness/rendered.md", "steadiness/rendered-flowD.md"):
+        (Path("out") / place).parent.mkdir(parents=True, exist_ok=True)
+        (Path("out") / place).write_text("there")
+    done = reproduce("data", "out", "steadiness", "noise")
+    assert done.returncode == 0, done.stderr
+    for table, frames in (("smoke-flowD", 29), ("smoke", 10)):
+        rows = rows_of(f"steadiness/{table}.csv")
+        assert {"visible-source", "infrared-source", "lure-small", "lure-small-haze"} < {row["method"] for row in rows}
+        assert len({row["image"] for row in rows}) == frames
+    rows = rows_of("noise/ir_noise.csv")
+    assert {"drone"} == {row["image"] for row in rows} and {"SF", "NIQE", "BRISQUE"} < set(rows[0])
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_five_digits(value: float, published: float, expected: bool) -> None:
 def test_what_agrees_and_who_differs(tmp_path: Path) -> None:
     singles = tmp_path / "singles"
     singles.mkdir()
-    published = {("a", "one"): 7.1, ("b", "one"): 6.2, ("a", "two"): 5.0, ("b", "two"): 4.0}
+    published = {("a", "one"): 7.1, ("b", "one"): 6.2, ("a", "two"): 0.0, ("b", "two"): 4.0}
     for (image, method), value in published.items():
         (singles / f"{image}_{method}_Entropy.txt").write_text(f"{value}\n")
     table = tmp_path / "t.csv"

@@ -51,8 +51,8 @@ class Metric:
     """One row of `METRICS`.
 
     `compute` takes (fused) for kind `fused`, (fused, ir, vis) for `sources`, both followed by the convention where
-    `conventions` says that it matters, (image) as stored for `blind` and (image, reference) as stored for `reference`;
-    for `clip` see `lure_cli.core.metrics.flicker`.
+    `conventions` says that it matters, (image) as stored for `blind` (CLIP-IQA its model too, see there) and (image,
+    reference) as stored for `reference`; for `clip` see `lure_cli.core.metrics.flicker`.
     """
 
     name: str

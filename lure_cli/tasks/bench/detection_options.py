@@ -111,6 +111,8 @@ def plan_detection(options: DetectBenchOptions) -> DetectPlan:
     cases = tuple(map(parse_case, o.cases))
     folders = {split: _labels_of(o, split) for split in ("train", "test")}
     classes = o.classes or _class_names(*folders.values())
+    if not all(classes) or len(set(classes)) < len(classes):
+        raise LureError(f"classes {','.join(classes)}: one has no name, or two have the same", "name each otherwise")
     notes: list[str] = []
     train, test = (
         _read_split(folder, folders[split], len(classes), notes)

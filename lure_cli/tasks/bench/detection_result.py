@@ -81,8 +81,8 @@ def _clean_table(bench: DetectBench) -> Table:
         rows.append((method, (*cells, Cell(against), Cell(str(len(of[METRICS[0]]))))))
     title = (
         f"Object detection ↑: a detector of {s['parameters'] / 1e6:.1f} M parameters trained on each method's "
-        f"{counted(s['train_pairs'], 'picture')} ({s['train_objects']} objects) for {s['epochs']} epochs, tested on "
-        f"{s['test_pairs']} ({s['test_objects']})"
+        f"{counted(s['train_pairs'], 'picture')} ({s['train_objects']} objects) for {counted(s['epochs'], 'epoch')}, "
+        f"tested on {s['test_pairs']} ({s['test_objects']})"
     )
     head = ("method", *METRICS, *(f"AP50 {name}" for name in bench.classes), "AP50 against visible", "seeds")
     return Table(title, head, tuple(rows), (_SPREAD,))

@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from lure_cli.errors import LureError
 from lure_cli.tasks.evaluate.columns import clip_columns, of_clips
-from lure_cli.tasks.evaluate.evaluate import check_evaluation, cores
-from lure_cli.tasks.evaluate.images import EvaluateOptions, ImageFiles
+from lure_cli.tasks.evaluate.evaluate import SOURCES, check_evaluation, check_names, cores
+from lure_cli.tasks.evaluate.images import EvaluateOptions, ImageFiles, is_template
 from lure_cli.tasks.evaluate.summary import Column, Evaluation, summarise
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lure_cli.core import metrics
-
-_SOURCES = ("infrared", "visible")
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,12 @@ def plan_clips(options: EvaluateOptions) -> ClipsPlan:
     """Check names and files before a frame is read. A clip is a video file, or a folder of numbered pictures.
 
     Raises:
-        LureError: a missing clip or source, an unknown metric, or one of images.
+        LureError: a missing clip or source, an unknown metric, one of images, or a method called like a source.
     """
     baselines = check_evaluation(options)
+    if template := next((path for _, path in options.fused if is_template(path)), None):
+        raise LureError(f"{template}: a template names images, not clips", "give each clip: --fused NAME=PATH")
+    check_names([name for name, _ in options.fused], baselines)
     columns = clip_columns(options.metrics)
     if options.frames < 0 or 0 < options.frames < 3:
         raise LureError(f"--frames {options.frames} has no frame with two neighbours", "give 3 or more, or 0 for all")
@@ -58,7 +59,7 @@ def plan_clips(options: EvaluateOptions) -> ClipsPlan:
         raise LureError("clips have no references here", "leave --reference, --clean-ir and --clean-vis out")
     if options.ir is None or options.vis is None:
         raise LureError("clips are measured against the motion in their sources", "give --ir and --vis")
-    files = dict(zip(_SOURCES, (options.ir, options.vis), strict=True)) | dict(options.fused)
+    files = dict(zip(SOURCES, (options.ir, options.vis), strict=True)) | dict(options.fused)
     for path in files.values():
         if not path.exists():
             raise LureError(f"{path}: no such file or folder", "check the spelling of the path")
@@ -75,7 +76,7 @@ def evaluate_clips(plan: ClipsPlan, progress: Callable[[], None] | None = None) 
     Raises:
         LureError: a clip that cannot be read, or ends before the others.
     """
-    methods = [name for name in plan.files if name not in _SOURCES] + list(plan.baselines)
+    methods = [name for name in plan.files if name not in SOURCES] + list(plan.baselines)
     values: dict[str, dict[str, list[float]]] = {m: {c.name: [] for c in plan.columns} for m in methods}
     workers = min(plan.options.jobs or cores(), 2 * len(plan.files))
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else None
@@ -137,7 +138,7 @@ def _frames(plan: ClipsPlan) -> Iterator[dict[str, np.ndarray]]:
                 raise LureError(
                     f"{plan.files[name]} is {w}x{h} but the visible clip is {v}x{g}", "bring them to one size"
                 )
-        greys = [metrics.to_grey(whole[side], convention) for side in _SOURCES]
+        greys = [metrics.to_grey(whole[side], convention) for side in SOURCES]
         frames = {name: np.asarray(metrics.to_scale(x), np.float32) for name, x in whole.items()}
         for name in plan.baselines:
             frames[name] = BASELINES[name](*greys)[..., None].astype(np.float32)
@@ -152,8 +153,8 @@ def _read(path: Path, name: str, options: EvaluateOptions) -> Iterator[np.ndarra
 
     if path.is_dir():
         for _, picture in list_numbered(path):
-            if name in _SOURCES:
-                yield read_levels(picture, options.ranges()[_SOURCES.index(name)])[0]
+            if name in SOURCES:
+                yield read_levels(picture, options.ranges()[SOURCES.index(name)])[0]
             else:
                 yield read_pixels(picture)
         return
@@ -174,7 +175,7 @@ def _motion(
     from lure_cli.core.metrics.flicker import optical_flow
 
     asked = {c.metric.name for c in plan.columns}
-    everything = [*_SOURCES, *methods]
+    everything = [*SOURCES, *methods]
     forth = everything if asked & {"BiSWE", "MS2R"} else []
     back = everything if "BiSWE" in asked else ["visible"] if "flowD" in asked else []
     greys = {name: [_grey(x[name]) for x in (before, after)] for name in {*forth, *back}}
@@ -209,7 +210,7 @@ def _measure(
         Motion(
             to_previous=pairs[0][n][1], from_previous=pairs[0][n][0], to_next=pairs[1][n][0], from_next=pairs[1][n][1]
         )
-        for n in (method, *_SOURCES)
+        for n in (method, *SOURCES)
     )
     if metric == "MS2R":
         return metrics.motion_smoothness(own, sources)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from lure_cli.core import metrics
 
-
+SOURCES = ("infrared", "visible")
+"""What the sources are called beside the methods."""
 _Measured = tuple[dict[str, dict[str, float]], list[Path], dict[Path, str]]
 
 
@@ -47,6 +48,8 @@ def check_evaluation(options: EvaluateOptions) -> tuple[str, ...]:
 
     check_convention(options.convention)
     options.ranges()
+    if options.metrics is not None and not options.metrics:
+        raise LureError("--metrics names no metric", "leave it out for the usual ones; `lure eval --list` names all")
     if options.jobs < 0:
         raise LureError(f"{options.jobs} processes cannot be", "give --jobs 1 or more, or 0 for all cores")
     for one, other, names in (
@@ -63,6 +66,12 @@ def check_evaluation(options: EvaluateOptions) -> tuple[str, ...]:
     return baselines
 
 
+def check_names(methods: Collection[str], baselines: Sequence[str]) -> None:
+    """LureError if a method is called like a baseline that is measured, or like a source."""
+    if clash := [name for name in methods if name in (*baselines, *SOURCES)]:
+        raise LureError(f"a method cannot be called '{clash[0]}' here", "name it otherwise: --fused NAME=DIR")
+
+
 def plan_evaluation(options: EvaluateOptions) -> Plan:
     """Find the files and check the names of the metrics, before a pixel is read.
 
@@ -73,13 +82,13 @@ def plan_evaluation(options: EvaluateOptions) -> Plan:
             that do not pair, or a method that lacks an image (unless `common`).
     """
     baselines = check_evaluation(options)
+    if options.frames:
+        raise LureError("--frames counts the frames of clips, and these are images", "leave it out")
     scored = options.clean_ir or options.ir
     columns = find_columns(options.metrics, sources=scored is not None, reference=options.reference is not None)
     images, notes = find_images(options)
     methods = (*images[0].fused, *baselines)
-    clash = [name for name in images[0].fused if name in (*baselines, "infrared", "visible")]
-    if clash:
-        raise LureError(f"a method cannot be called '{clash[0]}' here", "name it otherwise: --fused NAME=DIR")
+    check_names(images[0].fused, baselines)
     return Plan(options, columns, images, methods, baselines, notes)
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Generator, Tensor
 
 from lure_cli import Fuser
 from lure_cli.core.images.picture import quantised, read_image
 from lure_cli.core.metrics.baselines import maximum
+from lure_cli.core.training import degradations
+from lure_cli.core.training.degradations import degrade_measured
 from lure_cli.errors import LureError
+from lure_cli.tasks.bench import detection_images
 from lure_cli.tasks.bench.detection import bench_detection
 from lure_cli.tasks.bench.detection_options import DetectBenchOptions, parse_case, plan_detection
 from lure_cli.tasks.bench.detection_result import compared, given_back
@@ -143,6 +147,7 @@ def test_other_pictures_of_the_same_name_are_refused(here: Path) -> None:
         ({"size": 8}, "--size 8"),
         ({"cases": ("ir_haze",)}, "case 'ir_haze' is not known"),
         ({"classes": ("square",)}, "line 2: class 1, but there are 1"),
+        ({"classes": ("square", "square")}, "two have the same"),
         ({"fused": (("mine", Path("pairs/train")),)}, "pairs/train/train: no such folder"),
         ({"fused": (("visible", Path("pairs")),)}, "holds no image files"),
     ],
@@ -180,6 +185,25 @@ def test_labels_may_lie_elsewhere(here: Path) -> None:
     Path("labels/train/classes.txt").rename("labels/classes.txt")
     plan = plan_detection(options(labels=Path("labels")))
     assert plan.classes == CLASSES and plan.test.count == 6
+
+
+def test_what_no_draw_makes_severe_is_as_severe_as_it_gets(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe of rain covers too little to be called severe."""
+    monkeypatch.setattr(detection_images, "_DRAWS", 4)
+    severities = []
+
+    def drawn(x: Tensor, names: Sequence[str], modality: str, g: Generator) -> tuple[Tensor, dict[str, float]]:
+        y, of = degrade_measured(x, names, modality, g)
+        severities.append((of["rain"], y))
+        return y, of
+
+    monkeypatch.setattr(degradations, "degrade_measured", drawn)
+    source = here / "test" / "vi" / "100.png"
+    detection_images._degrade(source, parse_case("vis_rain"), "100", Path("rain.png"))
+    assert len(severities) == 4
+    _, severest = max(severities, key=lambda each: each[0])
+    kept = read_image("rain.png", channels=3)
+    np.testing.assert_array_equal(quantised(kept, 8), quantised(severest.permute(1, 2, 0).numpy(), 8))
 
 
 def test_cases_are_named_by_image_and_degradation() -> None:

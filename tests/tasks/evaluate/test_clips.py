@@ -103,6 +103,10 @@ def test_a_video_file_is_a_clip(clips: dict[str, Path], tmp_path: Path) -> None:
         ({"reference": Path("vis")}, "no references"),
         ({"fused": ()}, "nothing to evaluate"),
         ({"fused": (("x", Path("nowhere.mp4")),)}, "no such file"),
+        ({"fused": (("visible", Path("vis")),)}, "cannot be called 'visible'"),
+        ({"fused": (("mean", Path("vis")),), "baselines": True}, "cannot be called 'mean'"),
+        ({"fused": (("", Path("{method}/{stem}.mp4")),)}, "a template names images"),
+        ({"metrics": ()}, "names no metric"),
     ],
 )
 def test_what_is_refused(clips: dict[str, Path], change: dict[str, object], message: str) -> None:
@@ -131,4 +135,6 @@ def test_in_the_shell(clips: dict[str, Path], lure: Callable[..., Outcome]) -> N
     refused = lure(*base, "--metrics", "VIF,flowD")
     assert refused.code == 2
     assert "measured on images" in refused.err
+    images = lure("eval", "--fused", clips["steady"], "--metrics", "EN", "--frames", "4")
+    assert images.code == 2 and "counts the frames of clips" in images.err
     assert "not clips" in lure(*base, "--metrics", "flowD", "--html", "out.html").err

@@ -160,6 +160,10 @@ def test_how_much_there_is_to_do(tmp_path: Path) -> None:
     assert work(2, prompt_ir="auto") == Work(2 * pair, 2 * pair)
     assert work(3, by_colour=True) == Work(pytest.approx(3 * pair))
     assert work_of([], 1) == Work(0)
+    focus = EXAMPLES / "focus"
+    plan = plan_fuse(FuseOptions(focus / "near.png", focus / "far.png", f"{tmp_path}/x.png", by_colour=True))
+    with Image.open(focus / "far.png") as image:
+        assert work_of(list(plan.jobs), 10**9) == Work(image.width * image.height / 1e6)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     for source in (broken, Path("-")):
