@@ -19,7 +19,7 @@ from lure_cli.core.metrics.baselines import maximum
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench.detection import bench_detection
 from lure_cli.tasks.bench.detection_options import DetectBenchOptions, parse_case, plan_detection
-from lure_cli.tasks.bench.detection_result import compared, given_back
+from lure_cli.tasks.bench.detection_result import compared, detection_results, given_back
 from tests.helpers.files import Outcome
 from tests.helpers.images import luma
 from tests.helpers.objects import CLASSES, make_labelled
@@ -122,6 +122,16 @@ def test_what_is_stopped_is_gone_on_from(here: Path) -> None:
     whole = bench_detection(options())
     assert whole.finished and set(whole.values["infrared"]) == {0}
     assert bench_detection(options(minutes=0.0)).finished  # nothing is left to begin
+
+
+def test_a_class_that_does_not_occur_has_no_value(here: Path) -> None:
+    bench = bench_detection(options(classes=(*CLASSES, "tram")))
+    kept = json.loads(Path("out/detectors/visible/seed-0.json").read_text())["clean"]
+    assert kept["AP50 tram"] is None and 0 <= kept["AP50"] <= 1
+    results = detection_results(bench)
+    assert results.record["values"]["visible"]["0"]["clean"]["AP50 tram"] is None
+    head, (_, cells) = results.tables[0].head[1:], results.tables[0].rows[0]
+    assert {name: cell.text for name, cell in zip(head, cells, strict=True)}["AP50 tram"] == "-"
 
 
 def test_other_pictures_of_the_same_name_are_refused(here: Path) -> None:
