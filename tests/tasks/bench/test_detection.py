@@ -19,7 +19,7 @@ from lure_cli.core.metrics.baselines import maximum
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench.detection import bench_detection
 from lure_cli.tasks.bench.detection_options import DetectBenchOptions, parse_case, plan_detection
-from lure_cli.tasks.bench.detection_result import compared, detection_results, given_back
+from lure_cli.tasks.bench.detection_result import DetectBench, _best, compared, detection_results, given_back
 from tests.helpers.files import Outcome
 from tests.helpers.images import luma
 from tests.helpers.objects import CLASSES, make_labelled
@@ -204,6 +204,10 @@ def test_differences_are_called_by_the_spread() -> None:
     low, high, wide = {0: 0.40, 1: 0.42}, {0: 0.50, 1: 0.54}, {0: 0.41, 1: 0.60}
     assert compared(high, low) == "+0.110" and compared(low, high) == "-0.110"
     assert compared(wide, low) == "+0.095, within the spread"
+    values = {name: {s: {"clean": {"AP50": v}} for s, v in of.items()} for name, of in (("a", low), ("b", high))}
+    values |= {"c": {s: {"clean": {"AP50": v}} for s, v in wide.items()}, "d": {0: {"clean": {"AP50": 0.3}}}, "e": {}}
+    bench = DetectBench(tuple("abcde"), (), (), values, {})
+    assert _best(bench) == ["Highest AP50: b; not told from it by these seeds: c, d."]
     assert compared({0: 0.5}, low) == "+0.090, one seed" and compared({}, low) == "-"
     assert given_back(high, low, {0: 0.45, 1: 0.48}) == "50 %"
     assert given_back(high, low, {0: 0.35}) == "-50 %"
