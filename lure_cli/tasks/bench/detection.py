@@ -14,6 +14,7 @@ prompt, and restored by what `auto` finds. All have the same seeds and budget. W
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from lure_cli.tasks.bench.detection_options import (
 )
 from lure_cli.tasks.bench.detection_result import METRICS, DetectBench
 from lure_cli.tasks.inference.loading import check_prompts
+from lure_cli.tasks.report.table import defined
 
 if TYPE_CHECKING:
     from lure_cli.core.objects.network import ObjectDetector
@@ -146,8 +148,9 @@ class _Run:
         return self.plan.options.output / "detectors" / method / f"seed-{seed}{suffix}"
 
     def results(self, method: str, seed: int) -> dict[str, dict[str, float]]:
-        """test -> metric -> value, of what is done."""
-        return _read_json(self._place(method, seed, ".json"))
+        """test -> metric -> value, of what is done; NaN for a class that does not occur."""
+        kept = _read_json(self._place(method, seed, ".json"))
+        return {test: {k: math.nan if v is None else v for k, v in of.items()} for test, of in kept.items()}
 
     def missing(self, method: str, seed: int) -> list[Test]:
         """What a detector was not tested on yet."""
@@ -200,7 +203,9 @@ class _Run:
         ap = average_precision(wanted, found, [scene.original for scene in scenes], len(classes))
         values = dict(zip(METRICS, (ap.ap50, ap.ap), strict=True))
         values |= {f"AP50 {name}": value for name, value in zip(classes, ap.ap50_of, strict=True)}
-        _write_json(self._place(method, seed, ".json"), self.results(method, seed) | {test.name: values})
+        kept = self.results(method, seed) | {test.name: values}
+        defined_ones = {name: {k: defined(v) for k, v in of.items()} for name, of in kept.items()}
+        _write_json(self._place(method, seed, ".json"), defined_ones)
         self.notify(f"{method}, seed {seed}: {test.name}: AP50 {ap.ap50:.3f}")
         return True
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lure_cli.tasks.bench.detection_options import CLEAN
-from lure_cli.tasks.report.table import Cell, Results, Table, counted, defined, format_number, marks_of
+from lure_cli.tasks.report.table import Cell, Results, Table, counted, defined, format_number
 
 METRICS = ("AP50", "AP50:95")
 _DECIMALS = 3
 _SPREAD = (
-    "within the spread: the values of the seeds overlap; with ± the standard deviation over the seeds. How far other "
-    "test images would move the values is not in it."
+    "±: standard deviation over the seeds; within the spread: the values of the seeds overlap. How far other test "
+    "pairs would move the values is not in it."
 )
 
 
@@ -72,10 +72,9 @@ def detection_results(bench: DetectBench) -> Results:
 def _clean_table(bench: DetectBench) -> Table:
     s = bench.settings
     rows = []
-    best = _marks([bench.of(m, CLEAN, METRICS[0]) for m in bench.methods])
-    for method, mark in zip(bench.methods, best, strict=True):
+    for method in bench.methods:
         of = {metric: bench.of(method, CLEAN, metric) for metric in METRICS}
-        cells = [Cell(_spread(of[METRICS[0]]), mark), Cell(_spread(of[METRICS[1]]))]
+        cells = [Cell(_spread(of[metric])) for metric in METRICS]
         cells += [Cell(_spread(bench.of(method, CLEAN, f"AP50 {name}"))) for name in bench.classes]
         against = "" if method == "visible" else compared(of[METRICS[0]], bench.of("visible", CLEAN, METRICS[0]))
         rows.append((method, (*cells, Cell(against), Cell(str(len(of[METRICS[0]]))))))
@@ -85,7 +84,7 @@ def _clean_table(bench: DetectBench) -> Table:
         f"tested on {s['test_pairs']} ({s['test_objects']})"
     )
     head = ("method", *METRICS, *(f"AP50 {name}" for name in bench.classes), "AP50 against visible", "seeds")
-    return Table(title, head, tuple(rows), (_SPREAD,))
+    return Table(title, head, tuple(rows), (*_best(bench), _SPREAD))
 
 
 def _case_tables(bench: DetectBench) -> Iterator[Table]:
@@ -118,8 +117,20 @@ def _spread(of: Mapping[int, float]) -> str:
     return f"{mean} ± {format_number(statistics.stdev(values), _DECIMALS)}" if len(values) > 1 else mean
 
 
-def _marks(of: Sequence[Mapping[int, float]]) -> list[Any]:
-    return marks_of([-statistics.fmean(v.values()) if v else math.nan for v in of])
+def _best(bench: DetectBench) -> list[str]:
+    """A note on the best method of those with several seeds, and on those that cannot be told from it: better than a
+    mark that chance has set."""
+    of = {m: values for m in bench.methods if len(values := bench.of(m, CLEAN, METRICS[0])) > 1}
+    if len(of) < 2:
+        return []
+    best = max(of, key=lambda m: statistics.fmean(of[m].values()))
+    alike = [m for m in of if m != best and not _apart(of[m], of[best])]
+    return [f"Highest AP50: {best}; not told from it by these seeds: {', '.join(alike) or 'none'}."]
+
+
+def _apart(one: Mapping[int, float], other: Mapping[int, float]) -> bool:
+    """Whether the values of two methods do not overlap."""
+    return min(one.values()) > max(other.values()) or max(one.values()) < min(other.values())
 
 
 def compared(one: Mapping[int, float], other: Mapping[int, float]) -> str:
@@ -129,8 +140,7 @@ def compared(one: Mapping[int, float], other: Mapping[int, float]) -> str:
     text = f"{statistics.fmean(one.values()) - statistics.fmean(other.values()):+.{_DECIMALS}f}"
     if min(len(one), len(other)) < 2:
         return f"{text}, one seed"
-    apart = min(one.values()) > max(other.values()) or max(one.values()) < min(other.values())
-    return text if apart else f"{text}, within the spread"
+    return text if _apart(one, other) else f"{text}, within the spread"
 
 
 def given_back(clean: Mapping[int, float], plain: Mapping[int, float], prompt: Mapping[int, float]) -> str:
@@ -139,4 +149,6 @@ def given_back(clean: Mapping[int, float], plain: Mapping[int, float], prompt: M
     if not seeds:
         return "-"
     took, returned = (statistics.fmean(a[s] - plain[s] for s in seeds) for a in (clean, prompt))
-    return f"{100 * returned / took:.0f} %" if took >= 0.01 else "took nothing"
+    if took < 0.01:
+        return "took nothing"
+    return f"{100 * returned / took:.0f} %" if returned >= 0 else "none, it is worse"

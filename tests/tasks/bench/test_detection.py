@@ -23,7 +23,7 @@ from lure_cli.errors import LureError
 from lure_cli.tasks.bench import detection_images
 from lure_cli.tasks.bench.detection import bench_detection
 from lure_cli.tasks.bench.detection_options import DetectBenchOptions, parse_case, plan_detection
-from lure_cli.tasks.bench.detection_result import compared, given_back
+from lure_cli.tasks.bench.detection_result import DetectBench, _best, compared, detection_results, given_back
 from tests.helpers.files import Outcome
 from tests.helpers.images import luma
 from tests.helpers.objects import CLASSES, make_labelled
@@ -128,6 +128,16 @@ def test_what_is_stopped_is_gone_on_from(here: Path) -> None:
     assert bench_detection(options(minutes=0.0)).finished  # nothing is left to begin
 
 
+def test_a_class_that_does_not_occur_has_no_value(here: Path) -> None:
+    bench = bench_detection(options(classes=(*CLASSES, "tram")))
+    kept = json.loads(Path("out/detectors/visible/seed-0.json").read_text())["clean"]
+    assert kept["AP50 tram"] is None and 0 <= kept["AP50"] <= 1
+    results = detection_results(bench)
+    assert results.record["values"]["visible"]["0"]["clean"]["AP50 tram"] is None
+    head, (_, cells) = results.tables[0].head[1:], results.tables[0].rows[0]
+    assert {name: cell.text for name, cell in zip(head, cells, strict=True)}["AP50 tram"] == "-"
+
+
 def test_other_pictures_of_the_same_name_are_refused(here: Path) -> None:
     for name in ("one", "two"):
         for split in ("train", "test"):
@@ -218,7 +228,11 @@ def test_differences_are_called_by_the_spread() -> None:
     low, high, wide = {0: 0.40, 1: 0.42}, {0: 0.50, 1: 0.54}, {0: 0.41, 1: 0.60}
     assert compared(high, low) == "+0.110" and compared(low, high) == "-0.110"
     assert compared(wide, low) == "+0.095, within the spread"
+    values = {name: {s: {"clean": {"AP50": v}} for s, v in of.items()} for name, of in (("a", low), ("b", high))}
+    values |= {"c": {s: {"clean": {"AP50": v}} for s, v in wide.items()}, "d": {0: {"clean": {"AP50": 0.3}}}, "e": {}}
+    bench = DetectBench(tuple("abcde"), (), (), values, {})
+    assert _best(bench) == ["Highest AP50: b; not told from it by these seeds: c."]
     assert compared({0: 0.5}, low) == "+0.090, one seed" and compared({}, low) == "-"
     assert given_back(high, low, {0: 0.45, 1: 0.48}) == "50 %"
-    assert given_back(high, low, {0: 0.35}) == "-50 %"
+    assert given_back(high, low, {0: 0.35}) == "none, it is worse"
     assert given_back(low, high, low) == "took nothing" and given_back(high, low, {2: 1.0}) == "-"
