@@ -54,6 +54,8 @@ def test_contents(wheel: Path) -> None:
     ):
         assert f"lure_cli/{name}" in names
     assert all(n.startswith(("lure_cli/", "lure_cli-")) for n in names)
+    for terms in ("LICENSE", "lure_cli/core/metrics/natural.txt"):
+        assert f"License-File: {terms}" in metadata
     assert wheel.stat().st_size < 60_000_000
     packages = "torch typer rich huggingface-hub safetensors onnxruntime open-clip-torch imageio tqdm scipy jinja2"
     for package in packages.split():
