@@ -57,6 +57,12 @@ def plan_clips(options: EvaluateOptions) -> ClipsPlan:
         raise LureError(f"--frames {options.frames} has no frame with two neighbours", "give 3 or more, or 0 for all")
     if options.reference or options.clean_ir:
         raise LureError("clips have no references here", "leave --reference, --clean-ir and --clean-vis out")
+    if options.by_colour:
+        raise LureError("--a and --b are images, not clips", "give clips to --ir and --vis")
+    if options.common:
+        raise LureError(
+            "--common is for images: clips are measured frame by frame", "leave it out; --frames N ends early"
+        )
     if options.ir is None or options.vis is None:
         raise LureError("clips are measured against the motion in their sources", "give --ir and --vis")
     files = dict(zip(SOURCES, (options.ir, options.vis), strict=True)) | dict(options.fused)

@@ -226,7 +226,9 @@ class ImageWorker(Generic[AnyItem, Read]):
             if there and not self.options.skip_existing:  # made by another process meanwhile
                 raise LureError(f"{there[0]} has come into being meanwhile", "give --overwrite to replace it")
             if there == files and item.output != STANDARD:
-                return replace(result, status="skipped")
+                return replace(result, status="skipped", computed_by="")
+            if item.output in there:  # its picture is an earlier one
+                result = replace(result, computed_by="")
             with ExitStack() as kept:
                 for what, path in item.extras.items():
                     if path not in there:

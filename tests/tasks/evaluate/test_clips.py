@@ -98,6 +98,8 @@ def test_a_video_file_is_a_clip(clips: dict[str, Path], tmp_path: Path) -> None:
     [
         ({"metrics": ("flowD", "VIF")}, "VIF is measured on images"),
         ({"frames": 2}, "no frame with two neighbours"),
+        ({"common": True}, "--common is for images"),
+        ({"by_colour": True}, "--a and --b are images"),
         ({"vis": None}, "belong together"),
         ({"ir": None, "vis": None}, "motion in their sources"),
         ({"reference": Path("vis")}, "no references"),

@@ -153,7 +153,11 @@ def test_what_is_there_stays_and_what_is_missing_is_added(lure: Run) -> None:
     done = lure(*args)
     assert done.code == 2 and "out/p0000.png exists" in done.err
     before = Path("out/p0000.png").stat().st_mtime_ns
-    assert lure(*args, "--skip-existing").code == 0
+    added = lure(*args, "--skip-existing", "--json")
+    assert added.code == 0
+    assert all("computed_by" not in json.loads(line) for line in added.out.splitlines()), (
+        "the pictures are earlier ones"
+    )
     assert sorted(os.listdir("maps")) == ["p0000.png", "p0001.png"]
     assert Path("out/p0000.png").stat().st_mtime_ns == before
     done = lure(*args, "--skip-existing")
