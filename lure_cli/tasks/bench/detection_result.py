@@ -14,8 +14,8 @@ from lure_cli.tasks.report.table import Cell, Results, Table, counted, defined, 
 METRICS = ("AP50", "AP50:95")
 _DECIMALS = 3
 _SPREAD = (
-    "±: standard deviation over the seeds; within the spread: the values of the seeds overlap. How far other test images "
-    "would move the values is not in it."
+    "±: standard deviation over the seeds; within the spread: the values of the seeds overlap. How far other test "
+    "pairs would move the values is not in it."
 )
 
 
@@ -118,8 +118,9 @@ def _spread(of: Mapping[int, float]) -> str:
 
 
 def _best(bench: DetectBench) -> list[str]:
-    """A note on the best method, and those that cannot be told from it: better than a mark that chance has set."""
-    of = {m: values for m in bench.methods if (values := bench.of(m, CLEAN, METRICS[0]))}
+    """A note on the best method of those with several seeds, and on those that cannot be told from it: better than a
+    mark that chance has set."""
+    of = {m: values for m in bench.methods if len(values := bench.of(m, CLEAN, METRICS[0])) > 1}
     if len(of) < 2:
         return []
     best = max(of, key=lambda m: statistics.fmean(of[m].values()))
@@ -128,9 +129,8 @@ def _best(bench: DetectBench) -> list[str]:
 
 
 def _apart(one: Mapping[int, float], other: Mapping[int, float]) -> bool:
-    """Whether the values of two methods do not overlap; one value each says nothing."""
-    separate = min(one.values()) > max(other.values()) or max(one.values()) < min(other.values())
-    return separate and min(len(one), len(other)) > 1
+    """Whether the values of two methods do not overlap."""
+    return min(one.values()) > max(other.values()) or max(one.values()) < min(other.values())
 
 
 def compared(one: Mapping[int, float], other: Mapping[int, float]) -> str:
@@ -149,4 +149,6 @@ def given_back(clean: Mapping[int, float], plain: Mapping[int, float], prompt: M
     if not seeds:
         return "-"
     took, returned = (statistics.fmean(a[s] - plain[s] for s in seeds) for a in (clean, prompt))
-    return f"{100 * returned / took:.0f} %" if took >= 0.01 else "took nothing"
+    if took < 0.01:
+        return "took nothing"
+    return f"{100 * returned / took:.0f} %" if returned >= 0 else "none, it is worse"
