@@ -31,8 +31,8 @@ def recolour(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         w_a = e_b / (e_a + e_b),  e_s = mean over 7x7 of |grad Y_fused - grad Y_s|^2 + 1e-5
 
     Our choice. What is common in the field, weights |chroma| of each source (DeepFuse, Prabhakar et al., ICCV 2017),
-    takes the more colourful one, which of two focuses need not be the sharp one: on five of such pairs made by blurring,
-    with the truth known, their colours are off by 0.0066 and ours by 0.0032 (RMSE); of exposures theirs are a bit better.
+    takes the more colourful one, which of two focuses need not be the sharp one: on five pairs made by blurring, whose
+    truth is known, such colours are off by 0.0066 and these by 0.0032 (RMSE). Of exposures they are a bit better.
 
     Args:
         fused: float32 (H, W, 3) in [0, 1], whose luma counts.

@@ -61,7 +61,7 @@ def plan_clips(options: EvaluateOptions) -> ClipsPlan:
         raise LureError("--a and --b are images, not clips", "give clips to --ir and --vis")
     if options.common:
         raise LureError(
-            "--common is for images: clips are measured frame by frame", "leave it out; --frames N ends early"
+            "--common is for images; clips are measured frame by frame", "leave it out; --frames N ends early"
         )
     if options.ir is None or options.vis is None:
         raise LureError("clips are measured against the motion in their sources", "give --ir and --vis")
