@@ -10,6 +10,6 @@ OUTPUT = {"vis": 1, "ir": 2}
 OPERATORS = frozenset(
     "Abs Add And AveragePool Cast Clip Concat Conv DepthToSpace Div Equal Exp Gemm Greater GreaterOrEqual Identity If "
     "IsNaN LayerNormalization Less Log MatMul MaxPool Min Mul Neg Pad Pow Range ReduceMax ReduceMean ReduceMin "
-    "ReduceSum Reshape Resize Shape Sigmoid Slice Split Sqrt Squeeze Sub TopK Transpose Unsqueeze Where".split()
+    "ReduceSum Reshape Resize Shape Sigmoid Slice Sqrt Squeeze Sub TopK Transpose Unsqueeze Where".split()
 )
 """All that a graph may hold; a file with others is not ours. `Pow` is in files of version 0.2."""

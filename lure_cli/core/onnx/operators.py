@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import numpy as np
 from torch import Tensor, nn
@@ -63,9 +64,9 @@ def planes(g: Graph, x: str, first: int, last: int) -> str:
 
 
 def split(g: Graph, x: str, channels: Sequence[int]) -> list[str]:
-    """Parts of x, so many channels each."""
-    g.op("Split", x, g.ints(*channels), spare=len(channels) - 1, axis=1)
-    return list(g.nodes[-1].output)
+    """Parts of x, so many channels each. A `Split` of that many outputs is more than WebGPU can bind (8 buffers)."""
+    ends = list(accumulate(channels))
+    return [planes(g, x, end - count, end) for count, end in zip(channels, ends, strict=True)]
 
 
 def presence_of(g: Graph, vector: str) -> str:

@@ -43,7 +43,7 @@ SHIPPED: dict[str, ShippedFile] = {
 ONNX: dict[str, ShippedFile] = {
     "lure-small.onnx": ShippedFile(
         file="lure-small.onnx",
-        sha256="03fca1fe2a2c31004a064c4ebea744e2cb3d247a9442c9f38f06cb80c32d1a17",
+        sha256="21bb389f8714ba78ced5142510785c709cfcf497e8955c62c249f642809d2f07",
     ),
 }
 """Shipped models as `lure export onnx` writes them: the model's name and `.onnx`."""

@@ -189,7 +189,7 @@ def test_stopping_ends_the_work_of_that_page_alone(session: Session) -> None:
 
 
 def test_stopping_does_not_wait_for_the_end_of_the_picture(session: Session) -> None:
-    model = session.fuser("lure-small").model
+    model = session.fuser("lure-small").engine.model
     layers: list[str] = []
     with session.run("page", PAIR) as run:
         hooks = [m.register_forward_pre_hook(lambda *_: layers.append("")) for m in model.modules()]  # type: ignore[union-attr]
