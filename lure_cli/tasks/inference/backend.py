@@ -49,15 +49,15 @@ class Cost(NamedTuple):
 
 
 COSTS = {
-    "onnx": Cost(0.80, 0.202, 0.199),
-    "torch fp32": Cost(2.60, 0.186, 0.163),
-    "torch bf16": Cost(2.60, 0.120, 0.119),
+    "onnx": Cost(0.75, 0.322, 0.275),
+    "torch fp32": Cost(2.71, 0.323, 0.238),
+    "torch bf16": Cost(2.66, 0.273, 0.195),
 }
 """Of `lure-small` on two cores of an AMD EPYC with AVX512-BF16, files included: what
-`python -m tests.benchmarks.backends` fits to 1, 10 and 100 pairs of 320x240, 640x480 and 1280x1024, plain and with
-prompts for both images. Where cores are slower at all of it alike, the turn stays; more cores make pictures cheaper and
-not the start, so that the turn comes later than this says, and a job near it may take longer than it has to, by no more
-than the starts differ."""
+`python -m tests.benchmarks.backends` fits to 1, 10 and 100 pairs of 320x240 and 640x480, and 1 and 10 of 1280x1024,
+plain and with prompts for both images; one round, which the fit meets to 35, 21 and 19 % at worst. Where cores are
+slower at all of it alike, the turn stays; more cores make pictures cheaper and not the start, so that the turn comes
+later than this says, and a job near it may take longer than it has to, by no more than the starts differ."""
 UNKNOWN = 1.0
 """Megapixels of a picture whose size is not known beforehand, as on standard input."""
 
