@@ -21,6 +21,7 @@ from lure_cli.tasks.inference.options import FuseOptions
 from lure_cli.tasks.inference.plan import check_types, holds_both, pair_in_one, plan_job, refuse_pairing
 from lure_cli.tasks.inference.request import FuserLike, Request
 from lure_cli.tasks.paths.find import File, is_many, present, root_of
+from lure_cli.tasks.paths.markers import is_marker, side_of
 from lure_cli.tasks.paths.outputs import (
     Names,
     check_folder,
@@ -29,7 +30,7 @@ from lure_cli.tasks.paths.outputs import (
     folder_of_outputs,
     folders_of_outputs,
 )
-from lure_cli.tasks.paths.pairing import FUSED, Pair, check_pairing, is_marker, make_pair, pair_files, side_of
+from lure_cli.tasks.paths.pairing import FUSED, Pair, check_pairing, make_pair, pair_files
 from lure_cli.tasks.weights.hub import Notify
 
 SETTLE = 0.5

@@ -12,7 +12,7 @@ from pathlib import Path
 from lure_cli.core.images.value_range import ValueRange, parse_range
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import IMAGES, list_images, search
-from lure_cli.tasks.paths.pairing import pair_stem
+from lure_cli.tasks.paths.markers import pair_stem
 
 _FUSED = re.compile(r"(.+)[-_. ](?:fused|fusion|fuse|result)", re.IGNORECASE | re.DOTALL)
 _FIELD = re.compile(r"\{(stem|method)\}|\*")

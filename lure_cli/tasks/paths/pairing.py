@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 from lure_cli.errors import LureError
 from lure_cli.tasks.paths.find import IMAGES, STANDARD, File, Kind, is_glob, is_many, search
+from lure_cli.tasks.paths.markers import DJI, is_marker, pair_stem
 from lure_cli.tasks.paths.outputs import (
     Names,
     Naming,
@@ -24,16 +25,6 @@ from lure_cli.tasks.paths.outputs import (
 )
 from lure_cli.tasks.paths.table import read_table
 
-_INFRARED = ("ir", "infrared", "thermal", "tir", "lwir", "nir")
-_MARKERS = "|".join((*_INFRARED, "vis|vi|visible|rgb|color|colour"))
-_MARKER = re.compile(_MARKERS, re.IGNORECASE)
-_ENDS = re.compile(rf"(?P<stem>.+)[-_. ](?P<marker>{_MARKERS})", re.IGNORECASE | re.DOTALL)
-_STARTS = re.compile(rf"(?P<marker>{_MARKERS})[-_. ](?P<stem>.+)", re.IGNORECASE | re.DOTALL)
-_BEFORE_NUMBER = re.compile(
-    rf"(?P<stem>|.*[-_. ])(?P<marker>{_MARKERS})[-_. ]?(?P<number>\d+)", re.IGNORECASE | re.DOTALL
-)
-_DJI = re.compile(r"(DJI(?:_(\d{14}))?_(\d+))_([TVWZ])(|_.+)", re.IGNORECASE | re.DOTALL)
-"""DJI's names: time, number, and what took the picture: thermal, or the visible, wide or zoom camera."""
 _CLOCKS = timedelta(seconds=1)
 """How far apart the time stamps of one shot of DJI's may be."""
 
@@ -101,39 +92,6 @@ class _Match:
     @property
     def names(self) -> Names:
         return Names(self.stem, self.folder, {"ir": self.ir.stem, "vis": self.vis.stem})
-
-
-def pair_stem(stem: str) -> str:
-    """The stem without one infrared or visible marker: 'street_ir', 'VIS-street' and 'street' all give 'street'.
-
-    A marker stands at the end or, failing that, at the start, set off by '_', '-', '.' or a space, or else before the
-    number at the end ('IR12', 'street_ir_12'), in any case; in DJI's names it is one of _T, _V, _W and _Z.
-    A stem that is nothing but a marker stays as it is. In composed Unicode (NFC).
-    """
-    stem = unicodedata.normalize("NFC", stem)
-    if match := _DJI.fullmatch(stem):
-        return match[1] + match[5]
-    if match := _ENDS.fullmatch(stem) or _STARTS.fullmatch(stem):
-        return match["stem"]
-    match = _BEFORE_NUMBER.fullmatch(stem)
-    return match["stem"] + match["number"] if match else stem
-
-
-def side_of(file: File) -> Literal["ir", "vis"] | None:
-    """Which of the two a file shows: by the marker in its name (see `pair_stem`) or else by that of the innermost
-    sub-folder that is nothing but one; None: neither says."""
-    stem = unicodedata.normalize("NFC", file.below.stem)
-    if match := _DJI.fullmatch(stem):
-        return "ir" if match[4] in "Tt" else "vis"
-    match = _ENDS.fullmatch(stem) or _STARTS.fullmatch(stem) or _BEFORE_NUMBER.fullmatch(stem)
-    folders = [part for part in file.below.parent.parts if is_marker(part)]
-    marker = match["marker"] if match else folders[-1] if folders else None
-    return marker and ("ir" if marker.lower() in _INFRARED else "vis")  # type: ignore[return-value]
-
-
-def is_marker(name: str) -> bool:
-    """Whether a folder's name only says which of the two sources it holds."""
-    return _MARKER.fullmatch(name) is not None
 
 
 def find_pairs(
@@ -292,8 +250,8 @@ def _way_out(irs: Sequence[File], viss: Sequence[File], by: By) -> str:
     """What else to try, for these very names: the pattern that pairs most files, or else a table."""
     if by == "regex":
         return _NO_PAIR[by]
-    if all(all(_DJI.fullmatch(file.below.stem) for file in files) for files in (irs, viss)) and by == "stem":
-        letters = [{_DJI.sub(r"\4", file.below.stem).upper() for file in files} for files in (irs, viss)]
+    if all(all(DJI.fullmatch(file.below.stem) for file in files) for files in (irs, viss)) and by == "stem":
+        letters = [{DJI.sub(r"\4", file.below.stem).upper() for file in files} for files in (irs, viss)]
         if "T" not in letters[0] and letters[1] == {"T"}:
             return "in DJI's names, _T is infrared and _V, _W and _Z are visible: swap --ir and --vis"
     ways = []
@@ -320,7 +278,7 @@ def _a_second_apart(
     shots: list[dict[tuple[str, ...], list[tuple[datetime, tuple[str, ...]]]]] = [{}, {}]
     for shot, keyed in zip(shots, (irs, viss), strict=True):
         for key, file in keyed.items():
-            match = _DJI.fullmatch(unicodedata.normalize("NFC", file.below.stem))
+            match = DJI.fullmatch(unicodedata.normalize("NFC", file.below.stem))
             if match is None or match[2] is None:
                 continue
             try:
@@ -342,7 +300,7 @@ def _a_second_apart(
 def _check_one_lens(shots: Sequence[tuple[datetime, tuple[str, ...]]], viss: Mapping[tuple[str, ...], File]) -> None:
     """LureError if two cameras took one shot: by the second of its time stamp alone it would be one or the other."""
     for (t, a), (u, b) in zip(sorted(shots), sorted(shots)[1:], strict=False):
-        letters = {_DJI.sub(r"\4", viss[key].below.stem).upper() for key in (a, b)}
+        letters = {DJI.sub(r"\4", viss[key].below.stem).upper() for key in (a, b)}
         if u - t <= _CLOCKS and len(letters) > 1:
             raise _both(viss[a], viss[b], a)
 
@@ -350,7 +308,7 @@ def _check_one_lens(shots: Sequence[tuple[datetime, tuple[str, ...]]], viss: Map
 def _both(file: File, other: File, key: tuple[str, ...]) -> LureError:
     """Two files of one side have the same key."""
     hint = "keep one of the two; infrared and visible images belong in two separate folders"
-    matches = [_DJI.fullmatch(each.below.stem) for each in (file, other)]
+    matches = [DJI.fullmatch(each.below.stem) for each in (file, other)]
     if unicodedata.normalize("NFC", str(file.path)) == unicodedata.normalize("NFC", str(other.path)):
         hint = "the names differ only in how Unicode composes their letters (NFC, NFD): rename or remove one"
     elif matches[0] and matches[1]:
@@ -381,7 +339,7 @@ def _by_key(
 def _key(file: File, pairing: Pairing, side: str) -> tuple[str, ...] | None:
     """What two files must share; the last part names the pair. None: the file takes no part."""
     if pairing.by == "stem":
-        dji = _DJI.fullmatch(file.below.stem)
+        dji = DJI.fullmatch(file.below.stem)
         if dji and (dji[4] in "Tt") != (side == "ir"):
             return None
         return (*_folder(file), pair_stem(file.below.stem))
@@ -399,7 +357,7 @@ def _key(file: File, pairing: Pairing, side: str) -> tuple[str, ...] | None:
 def _folder(file: File) -> tuple[str, ...]:
     """The sub-folder, without parts that only say which of the two sources it is; in composed Unicode (NFC)."""
     parts = file.below.parent.parts
-    return tuple(unicodedata.normalize("NFC", part) for part in parts if not _MARKER.fullmatch(part))
+    return tuple(unicodedata.normalize("NFC", part) for part in parts if not is_marker(part))
 
 
 def _from_table(ir: Path, vis: Path, pairing: Pairing) -> list[_Match]:
@@ -448,7 +406,7 @@ def name_of_two(ir: Path, vis: Path) -> str:
     """The name of a pair of two given files: see `find_pairs`."""
     named = [path for path in (vis, ir) if path != STANDARD]
     for path in named:
-        if not _MARKER.fullmatch(path.stem):
+        if not is_marker(path.stem):
             return pair_stem(path.stem)
     folders = {path.absolute().parent.resolve() for path in named}
     return folders.pop().name or "pair" if len(folders) == 1 else "pair"

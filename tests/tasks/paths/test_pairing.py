@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lure_cli.errors import LureError
-from lure_cli.tasks.paths.pairing import By, Pair, Pairing, find_pairs, pair_stem
+from lure_cli.tasks.paths.markers import pair_stem
+from lure_cli.tasks.paths.pairing import By, Pair, Pairing, find_pairs
 from tests.helpers.files import ROOT
 from tests.helpers.folders import outputs, refused, touch
 
