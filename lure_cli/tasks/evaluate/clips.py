@@ -178,25 +178,19 @@ def _motion(
     pool: ProcessPoolExecutor | None,
 ) -> dict[str, tuple[Any, Any]]:
     """The motion forth and back between two neighbouring frames of each clip; None where no metric asks for it."""
+    from lure_cli.core.images.picture import to_channels
     from lure_cli.core.metrics.flicker import optical_flow
 
     asked = {c.metric.name for c in plan.columns}
     everything = [*SOURCES, *methods]
     forth = everything if asked & {"BiSWE", "MS2R"} else []
     back = everything if "BiSWE" in asked else ["visible"] if "flowD" in asked else []
-    greys = {name: [_grey(x[name]) for x in (before, after)] for name in {*forth, *back}}
+    greys = {name: [to_channels(x[name], 1)[..., 0] for x in (before, after)] for name in {*forth, *back}}
     wanted = [(name, False) for name in forth] + [(name, True) for name in back]
     sides = [greys[name][::-1] if turned else greys[name] for name, turned in wanted]
     flows = (pool.map if pool else map)(optical_flow, [s[0] for s in sides], [s[1] for s in sides])
     found = dict(zip(wanted, flows, strict=True))
     return {name: (found.get((name, False)), found.get((name, True))) for name in greys}
-
-
-def _grey(x: np.ndarray) -> np.ndarray:
-    """(H, W, C) on 0..255 -> luma (H, W), not rounded."""
-    import numpy as np
-
-    return x[..., 0] if x.shape[2] == 1 else x @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def _measure(
