@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -15,7 +15,11 @@ from lure_cli.cli.output import emit_json, note, show_error
 
 if TYPE_CHECKING:
     from lure_cli.errors import LureError
+    from lure_cli.tasks.bench.speed_result import Machine, Speed
+    from lure_cli.tasks.bench.start_result import Start, StartMachine
     from lure_cli.tasks.report.table import Results
+
+Measured = TypeVar("Measured", "Speed", "Start")
 
 bench = typer.Typer(
     help="Compare methods on degraded pairs, restoring on test sets with references, object detection on fused "
@@ -284,14 +288,8 @@ def bench_speed(
     )
     rows = task.plan_speed(options)
     machine = task.find_machine(options)
-    measured = []
     with interruptible() as stop:
-        for each in task.measure_speed(options, rows, stop):
-            measured.append(each)
-            if as_json:
-                emit_json(each.record() | {"machine": asdict(machine)})
-            if not quiet:
-                note(f"{len(measured)}/{len(rows)} {each.row.describe()}: {'failed' if each.error else 'measured'}")
+        measured = _measured(task.measure_speed(options, rows, stop), len(rows), machine, as_json=as_json, quiet=quiet)
         stopped = stop()
     table = speed_table(machine, measured)
     if not as_json:
@@ -336,14 +334,8 @@ def bench_start(
     )
     rows = task.plan_start(options)
     machine = task.find_start_machine(options)
-    measured = []
     with interruptible() as stop:
-        for each in task.measure_start(options, rows, stop):
-            measured.append(each)
-            if as_json:
-                emit_json(each.record() | {"machine": asdict(machine)})
-            if not quiet:
-                note(f"{len(measured)}/{len(rows)} {each.row.describe()}: {'failed' if each.error else 'measured'}")
+        measured = _measured(task.measure_start(options, rows, stop), len(rows), machine, as_json=as_json, quiet=quiet)
         stopped = stop()
     table = start_table(machine, options, measured)
     if not as_json:
@@ -351,6 +343,20 @@ def bench_start(
     if markdown:
         write_text(markdown, markdown_table(table))
     _exit([each.error for each in measured if each.error], stopped=stopped)
+
+
+def _measured(
+    measuring: Iterable[Measured], count: int, machine: Machine | StartMachine, *, as_json: bool, quiet: bool
+) -> list[Measured]:
+    """The rows, each told as soon as it is there."""
+    rows = []
+    for each in measuring:
+        rows.append(each)
+        if as_json:
+            emit_json(each.record() | {"machine": asdict(machine)})
+        if not quiet:
+            note(f"{len(rows)}/{count} {each.row.describe()}: {'failed' if each.error else 'measured'}")
+    return rows
 
 
 def _exit(errors: Sequence[LureError], *, stopped: bool) -> None:

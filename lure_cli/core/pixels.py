@@ -20,6 +20,8 @@ MODALITY_NAMES: dict[Modality, str] = {"vis": "visible", "ir": "infrared"}
 """In words: as messages name the images, and as the folders of a data folder are called."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in the luma (ITU-R BT.601)."""
+THUMBNAIL = 32
+"""Side in pixels of the thumbnail from which the global context is drawn; the same for every image size."""
 
 
 def is_grey(x: Pixels) -> Pixels:

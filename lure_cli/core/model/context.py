@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-THUMBNAIL = 32
-"""Side in pixels of the thumbnail from which the global context is drawn; the same for every image size."""
+from lure_cli.core.pixels import THUMBNAIL
 
 
 class Condition(NamedTuple):

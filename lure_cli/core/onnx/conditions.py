@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from lure_cli.core.model.context import AIR_CELLS, AIR_SOFT, THUMBNAIL, ConditionNet, GlobalContext
+from lure_cli.core.model.context import AIR_CELLS, AIR_SOFT, ConditionNet, GlobalContext
 from lure_cli.core.model.tone_curve import ToneCurve
 from lure_cli.core.onnx.nodes import Graph
 from lure_cli.core.onnx.operators import conv, linear, planes, positions, presence_of, silu, split, upsample
+from lure_cli.core.pixels import THUMBNAIL
 
 
 class Condition(NamedTuple):

@@ -31,7 +31,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lure_cli.core.model.context import THUMBNAIL
 from lure_cli.core.model.layers import ChannelNorm, EncoderLayer, InnerResidualBlock, TextGuidedAttention
 from lure_cli.core.model.lure import PIXELS, Decoder, Encoder, FusionModule, Lure
 from lure_cli.core.onnx.conditions import (
@@ -46,7 +45,7 @@ from lure_cli.core.onnx.conditions import (
 from lure_cli.core.onnx.interface import INPUTS, OPTIONAL
 from lure_cli.core.onnx.nodes import Graph
 from lure_cli.core.onnx.operators import conv, planes, presence_of, split, upsample
-from lure_cli.core.pixels import CHANNELS, LUMA, Modality
+from lure_cli.core.pixels import CHANNELS, LUMA, THUMBNAIL, Modality
 
 if TYPE_CHECKING:
     from onnx import ModelProto

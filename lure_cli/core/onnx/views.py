@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-THUMBNAIL = 32
-"""As `lure_cli.core.model.context.THUMBNAIL`."""
+from lure_cli.core.pixels import THUMBNAIL
 
 
 def context_view(x: np.ndarray, multiple: int, extremes: bool) -> np.ndarray:

@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 
 from lure_cli.core.images.picture import read_pixels, to_channels
 from lure_cli.core.images.value_range import full_range
-from lure_cli.core.model.context import THUMBNAIL, context_view
-from lure_cli.core.pixels import pad_to_multiple
+from lure_cli.core.model.context import context_view
+from lure_cli.core.pixels import THUMBNAIL, pad_to_multiple
 from lure_cli.core.training.fields import Scene, chance, uniform
 from lure_cli.core.training.layout import Files
 from lure_cli.errors import LureError

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from lure_cli.core.model.context import THUMBNAIL
+from lure_cli.core.pixels import THUMBNAIL
 
 
 @dataclass(frozen=True)

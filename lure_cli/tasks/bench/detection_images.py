@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lure_cli.core.images.value_range import ValueRange
-from lure_cli.core.pixels import CHANNELS, LUMA, Modality
+from lure_cli.core.pixels import CHANNELS, Modality
 from lure_cli.errors import LureError
 from lure_cli.tasks.bench.detection_options import CLEAN, FLOORS, SOURCES, Case, DetectPlan, LabelledPairs
 from lure_cli.tasks.inference.request import AUTO, request_of
@@ -147,12 +147,13 @@ def _floor(method: str, sources: Mapping[Modality, Path]) -> np.ndarray:
     """A baseline's picture, which is grey, with the colours (Cb and Cr) of the visible image, as is usual."""
     import numpy as np
 
+    from lure_cli.core.images.picture import to_channels
     from lure_cli.core.metrics.baselines import BASELINES
 
     ir, vis = (read_source(sources[m], m) for m in ("ir", "vis"))
     if ir.shape[:2] != vis.shape[:2]:
         raise LureError(f"{sources['ir']} and {sources['vis']} differ in size", "give registered pairs")
-    luma = vis @ np.array(LUMA, np.float32)
+    luma = to_channels(vis, 1)[..., 0]
     fused = BASELINES[method](255.0 * ir[..., 0].astype(np.float64), 255.0 * luma.astype(np.float64)) / 255
     return np.clip(vis + (fused - luma)[..., None], 0, 1)
 

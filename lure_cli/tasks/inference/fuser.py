@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lure_cli.core.engine.tiling import fuse_tiled, restore_tiled, tile_side
-from lure_cli.core.images.picture import to_channels
 from lure_cli.core.images.value_range import ValueRange, parse_range
-from lure_cli.core.registration.alignment import lay
 from lure_cli.core.registration.transform_file import read_transform
 from lure_cli.core.text.vocabulary import Prompt, known_names
 from lure_cli.errors import LureError
-from lure_cli.tasks.inference.inputs import read_one_file
 from lure_cli.tasks.inference.loading import load
+from lure_cli.tasks.inference.pairs import name_of, read_pair
 from lure_cli.tasks.inference.provenance import without_infrared
 from lure_cli.tasks.inference.request import (
     ModelOutput,
     Request,
-    as_they_are,
     check_known,
     left_out,
     no_provenance,
@@ -269,11 +266,11 @@ class Fuser:
     def fuse_request(self, ir: Source, vis: Source | None, request: Request) -> ModelOutput:
         """As calling it, for a request that is already understood; also gives the prompt that was used, and what was
         found in each image that was examined."""
-        x_ir, x_vis, _ = self._pair(ir, vis, request)
+        x_ir, x_vis, _ = read_pair(ir, vis, request, self.rig)
         findings = self._examine({"ir": x_ir, "vis": x_vis}, request)
         prompt = self._prompt(request, findings)
         images = self.engine.image(x_ir), self.engine.image(x_vis)
-        fused = self.compute(*images, [prompt], request, _name(ir if vis is None else vis))
+        fused = self.compute(*images, [prompt], request, name_of(ir if vis is None else vis))
         return ModelOutput(self.engine.array(fused), prompt, findings, computed_by=self.computed_by)
 
     def compute(self, ir: Any, vis: Any, prompts: Sequence[Prompt], request: Request, name: str = "") -> Any:
@@ -332,41 +329,14 @@ class Fuser:
             raise no_provenance("ONNX files")
         from lure_cli.core.model.provenance import provenance
 
-        x_ir, x_vis, placed = self._pair(ir, vis, request)
+        x_ir, x_vis, placed = read_pair(ir, vis, request, self.rig)
         prompt = self._prompt(request, self._examine({"ir": x_ir, "vis": x_vis}, request))
         asked = self._asked([prompt], request)
         side = tile_side(x_vis.shape[0], x_vis.shape[1], self.tile)
         images = self.engine.image(x_ir), self.engine.image(x_vis)
-        with self._inference(_name(ir if vis is None else vis)):
+        with self._inference(name_of(ir if vis is None else vis)):
             shares = provenance(model, *images, *asked, tile=side, overlap=self.overlap)  # type: ignore[arg-type]
         return without_infrared(self.engine.array(shares), placed)
-
-    def _pair(
-        self, ir: Source, vis: Source | None, request: Request
-    ) -> tuple[np.ndarray, np.ndarray, Alignment | None]:
-        """Both images as float32 (H, W, C) in [0, 1], and how the infrared was laid onto the visible one, if it
-        was; LureError if their sizes differ."""
-        if vis is None:
-            if not isinstance(ir, (str, Path)):
-                raise LureError("no visible image is given", "give it as vis; only radiometric files hold both")
-            auto = ValueRange(), ValueRange(modality="vis")
-            ranges = request.ir_range or auto[0], request.vis_range or auto[1]
-            both = read_one_file(Path(ir), *ranges, name=str(ir))
-            if both.invalid:
-                warnings.warn(both.notes[-1].text, stacklevel=4)
-            r = as_they_are(request)
-            return to_pixels(both.ir, 1, r.ir_range), to_pixels(both.vis, 3, r.vis_range), both.alignment
-        x_ir, x_vis = to_pixels(ir, 1, request.ir_range), to_pixels(vis, 3, request.vis_range)
-        (h, w), (hv, wv) = x_ir.shape[:2], x_vis.shape[:2]
-        if self.rig is not None:
-            by = self.rig.fitted((w, h), (wv, hv))
-            return to_pixels(lay(x_ir, to_channels(x_vis, 1), by), 1, ValueRange("full")), x_vis, by
-        if (h, w) != (hv, wv):
-            raise LureError(
-                f"{_name(ir, 'the infrared image')} is {w}x{h} but {_name(vis, 'the visible image')} is {wv}x{hv}",
-                "resize one of them so that the two views coincide",
-            )
-        return x_ir, x_vis, None
 
     def _asked(self, prompts: Sequence[Prompt], request: Request) -> tuple[Any, Any, float, float]:
         """The texts of infrared and visible images and their strengths. Nothing to restore, or not at all: the pseudo
@@ -427,7 +397,7 @@ class Fuser:
             float32 in [0, 1], (H, W, 3) for `vis` (grey if the image is), (H, W, 1) for `ir`.
 
         Raises:
-            LureError: as calling the fuser; also weights that only fuse (ONNX files).
+            LureError: as calling the fuser; also ONNX files of version 0.2, which only fuse.
         """
         numbers = parse_range(value_range, modality)
         request = replace(request_of_one(modality, prompt, strength), ir_range=numbers, vis_range=numbers)
@@ -442,7 +412,7 @@ class Fuser:
         names = getattr(prompt, modality) if strength else ()  # at 0 the pseudo prompt, to the last bit
         text = self.engine.vectors([names])
         side = tile_side(x.shape[0], x.shape[1], self.tile)
-        with self._inference(_name(image)):
+        with self._inference(name_of(image)):
             restored = restore_tiled(
                 self.engine.model,
                 self.engine.image(x),
@@ -478,8 +448,3 @@ def _for_each(texts: str | Sequence[str | None] | None, count: int) -> list[str 
     if len(texts) != count:
         raise LureError(f"{len(texts)} prompts for {count} pairs", "give one, or one for each pair")
     return list(texts)
-
-
-def _name(source: Source, otherwise: str = "") -> str:
-    """What errors call an image: its file, if it has one."""
-    return str(source) if isinstance(source, (str, Path)) else otherwise

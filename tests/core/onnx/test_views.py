@@ -39,10 +39,6 @@ def test_the_view_of_a_whole_image(size: tuple[int, int], channels: int, extreme
     np.testing.assert_allclose(view, expected, atol=5e-7, rtol=0)
 
 
-def test_one_thumbnail() -> None:
-    assert views.THUMBNAIL == context.THUMBNAIL
-
-
 def test_grey_and_luma_of_both_kinds() -> None:
     x = image(3, 5, 9, batch=3)
     x[1] = x[1, :1]
